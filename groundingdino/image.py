@@ -1,0 +1,209 @@
+"""Pictures: whatever Pillow opens in, upright RGB and then normalised batches out.
+
+The order of use is the order of the file: `load_image` -> `preprocess` -> `collate`.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from warnings import catch_warnings, simplefilter
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from torch import Tensor
+
+# A picture of this many pixels takes 192 MB as RGB; every phone and most cameras stay below.
+MAX_PIXELS = 64_000_000
+# Scaled pictures whose short side has fewer pixels than this show nothing a detector could find.
+MIN_SCALED_SIDE = 8
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# What undoes each EXIF orientation; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+    """Open a picture as people see it: upright, RGB, 8 bits, without transparency.
+
+    Args:
+        source: a path, the bytes of a file, a Pillow image of any mode (its current frame), or a uint8 array of shape
+            (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    Returns:
+        A new RGB image. EXIF orientation is applied; transparent pixels are laid on white, as a page shows them (the
+        colour stored under them is arbitrary); of an animated file the first frame is taken; more than 8 bits per
+        channel are scaled, not clipped. Colour profiles are ignored, as in the authors' code.
+
+    Raises:
+        ValueError: one sentence that says what is wrong: no such file, not an image, truncated, empty or more than
+            `MAX_PIXELS` pixels (read from the header, before anything is decoded).
+    """
+    if isinstance(source, np.ndarray):
+        return _to_rgb(_from_array(source))
+    if isinstance(source, Image.Image):
+        return _decode(source, "The picture")
+    if isinstance(source, bytes):
+        return _decode(_open(BytesIO(source), "The picture"), "The picture")
+    path = Path(source)
+    if not path.is_file():
+        raise ValueError(f"There is no picture at '{path}': expected the path of an image file.")
+    with _open(path, f"'{path}'") as image:
+        return _decode(image, f"'{path}'")
+
+
+def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
+    """Published size rule: the short side becomes `short_side` unless the long side would exceed `long_side`.
+
+    Returns (width, height) in pixels, each side rounded down except for the first rounding when the long side rules,
+    as DETR's transforms (`get_size_with_aspect_ratio`) do: boxes depend on the exact size.
+    """
+    short, long = min(width, height), max(width, height)
+    if long / short * short_side > long_side:
+        short_side = round(long_side * short / long)
+    scaled_long = short_side if short == long else int(short_side * long / short)
+    return (short_side, scaled_long) if width < height else (scaled_long, short_side)
+
+
+def preprocess(image: Image.Image, short_side: int, long_side: int) -> Tensor:
+    """Scale an RGB picture by `scaled_size` and normalise it with ImageNet's statistics.
+
+    The filter is Pillow's antialiased bilinear one, the published choice.
+
+    Returns:
+        (3, H, W) float32.
+
+    Raises:
+        ValueError: the picture is so long and narrow that fewer than `MIN_SCALED_SIDE` pixels would be left.
+    """
+    size = scaled_size(*image.size, short_side, long_side)
+    if min(size) < MIN_SCALED_SIDE:
+        raise ValueError(
+            f"The picture is too narrow: scaled to {long_side} pixels, its {image.width} x {image.height} pixels leave "
+            f"{min(size)} across; crop it to at most {long_side // MIN_SCALED_SIDE} : 1."
+        )
+    pixels = torch.from_numpy(np.array(image.resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)  # (3, H, W)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels.float() / 255 - mean) / std
+
+
+def collate(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Pad pictures (3, h, w) with zeros at the right and the bottom to the largest height and width.
+
+    Returns:
+        pixels (B, 3, H, W) and padding_mask (B, H, W) bool, True on padding.
+    """
+    height = max(picture.shape[1] for picture in pictures)
+    width = max(picture.shape[2] for picture in pictures)
+    pixels = pictures[0].new_zeros(len(pictures), 3, height, width)
+    padding_mask = torch.ones(len(pictures), height, width, dtype=torch.bool, device=pixels.device)
+    for index, picture in enumerate(pictures):
+        _, h, w = picture.shape
+        pixels[index, :, :h, :w] = picture
+        padding_mask[index, :h, :w] = False
+    return pixels, padding_mask
+
+
+def _open(file: Path | BytesIO, name: str) -> Image.Image:
+    """Read the header only."""
+    try:
+        with catch_warnings():
+            # Pillow warns from 89 and refuses from 179 million pixels; both are over our limit.
+            simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(file)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(_too_large(name)) from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not an image that Pillow can read (PNG, JPEG, WebP, GIF, TIFF, ...).") from error
+    except Exception as error:  # decoders raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error, ...
+        raise ValueError(f"{name} cannot be read as an image: {error}.") from error
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image, name)
+    try:
+        image.load()
+    except Exception as error:  # as in `_open`
+        raise ValueError(f"{name} is truncated or damaged and cannot be decoded: {error}.") from error
+    rgb = _to_rgb(_upright(image))
+    rgb.info.clear()  # it still names the orientation, and loading the result again must not turn it again
+    return rgb
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height == 0:
+        raise ValueError(f"{name} is empty: its size is {image.width} x {image.height} pixels.")
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(_too_large(name, f"{image.width} x {image.height} pixels, "))
+
+
+def _too_large(name: str, size: str = "") -> str:
+    return f"{name} is too large: {size}more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down first."
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture:
+        raise ValueError(
+            "An array must be uint8 of shape (H, W), (H, W, 3) or (H, W, 4), "
+            f"but this one is {array.dtype} of shape {tuple(array.shape)}."
+        )
+    if array.size == 0:
+        raise ValueError(f"The picture is empty: its shape is {tuple(array.shape)}.")
+    image = Image.fromarray(np.ascontiguousarray(array))
+    _check_size(image, "The picture")
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the picture as its EXIF orientation says; one whose EXIF block is damaged counts as upright.
+
+    Pillow's `exif_transpose` also writes the block back, which fails where any other tag is malformed.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # as in `_open`; the pixels are fine, so the picture is worth showing
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if image.mode == "La":  # Pillow converts premultiplied grey only to plain grey with alpha
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Scale one channel (H, W) of integers or floats to uint8.
+
+    The range is the narrowest usual one that holds all values (floats: 1, 255, 65535; integers: 65535), so that a
+    picture looks the same however it was stored; where none does, as in depth maps in millimetres below zero or
+    32-bit counts, the values are stretched from their least to their greatest. NaN and infinity become the least.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("The picture holds no finite value.")
+    low, high = float(values[finite].min()), float(values[finite].max())
+    ranges = (1, 255, 65535) if np.issubdtype(values.dtype, np.floating) else (65535,)
+    fitting = [top for top in ranges if low >= 0 and high <= top]
+    start, end = (0.0, float(fitting[0])) if fitting else (low, high)
+    scaled = (np.where(finite, values, low).astype(np.float64) - start) * (255 / max(end - start, 1e-12))
+    return np.rint(scaled).astype(np.uint8)

@@ -1,0 +1,263 @@
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as F
+
+from groundingdino.image import MAX_PIXELS, MIN_SCALED_SIDE, collate, load_image, preprocess, scaled_size
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def quadrants() -> Image.Image:
+    """4 x 6 pixels, each quadrant of its own colour: red, green / blue, white."""
+    pixels = np.zeros((6, 4, 3), np.uint8)
+    pixels[:3, :2], pixels[:3, 2:], pixels[3:, :2], pixels[3:, 2:] = RED, GREEN, BLUE, WHITE
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("wrap", [bytes, Image.open, "path", np.asarray], ids=["bytes", "pillow", "path", "array"])
+def test_every_source_gives_the_same_picture(wrap, tmp_path):
+    data = encode(quadrants())
+    if wrap == "path":
+        source = tmp_path / "picture.png"
+        source.write_bytes(data)
+    else:
+        source = data if wrap is bytes else wrap(Image.open(BytesIO(data)) if wrap is np.asarray else BytesIO(data))
+    picture = load_image(source)
+    assert picture.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(quadrants()))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La", "CMYK", "YCbCr", "HSV"]
+)
+def test_every_mode_shows_white_as_white_and_black_as_black(mode):
+    black_and_white = Image.fromarray(np.array([[0, 255]], np.uint8))
+    via = {"PA": "P", "RGBa": "RGBA", "La": "LA", "HSV": "RGB"}.get(mode)
+    image = (black_and_white.convert(via) if via else black_and_white).convert(mode)
+    picture = np.asarray(load_image(image)).astype(int)
+    assert np.abs(picture - [[[0, 0, 0], [255, 255, 255]]]).max() <= 1
+
+
+def test_lab_is_converted_through_its_profile():
+    grey = load_image(Image.new("LAB", (2, 2), (128, 128, 128)))
+    red, green, blue = grey.getpixel((0, 0))
+    assert max(red, green, blue) - min(red, green, blue) <= 2
+    assert 110 < green < 130  # L* = 50 is the grey 119
+
+
+def test_transparent_pixels_lie_on_white():
+    clear_over_red, half_red = (255, 0, 0, 0), (255, 0, 0, 128)
+    image = Image.new("RGBA", (2, 1))
+    image.putdata([clear_over_red, half_red])
+    picture = load_image(encode(image))
+    assert picture.getpixel((0, 0)) == WHITE
+    assert picture.getpixel((1, 0)) == (255, 127, 127)
+
+
+def test_palette_transparency_lies_on_white():
+    image = quadrants().quantize(4)
+    picture = load_image(encode(image, transparency=image.getpixel((0, 0))))
+    assert picture.getpixel((0, 0)) == WHITE
+    assert picture.getpixel((3, 0)) == GREEN
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone_once(orientation):
+    turns = [
+        None,
+        Image.Transpose.FLIP_LEFT_RIGHT,
+        Image.Transpose.ROTATE_180,
+        Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.ROTATE_90,  # a camera held so that it must be turned by 270 degrees
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_270,
+    ]
+    turn = turns[orientation - 1]
+    stored = quadrants().transpose(turn) if turn is not None else quadrants()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = load_image(encode(stored, exif=exif))
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(quadrants()))
+    np.testing.assert_array_equal(np.asarray(load_image(picture)), np.asarray(quadrants()))
+
+
+def test_orientation_beside_malformed_tags_still_counts():
+    # A description that is a number: rewriting such a block, as Pillow's `exif_transpose` does, raises.
+    tags = struct.pack("<HHIf", 0x010E, 11, 1, 0.5), struct.pack("<HHII", 0x0112, 3, 1, 6)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(tags) + bytes(4)
+    assert load_image(encode(quadrants(), "JPEG", exif=exif)).size == (6, 4)
+
+
+def test_damaged_exif_counts_as_upright():
+    assert load_image(encode(quadrants(), "JPEG", exif=b"Exif\0\0garbage")).size == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 257 * 100, 65535]], np.uint16), [0, 100, 255]),
+        (np.array([[0, 257 * 100, 65535]], np.int32), [0, 100, 255]),
+        (np.array([[-1000, 0, 1000]], np.int32), [0, 128, 255]),
+        (np.array([[0, 2**20, 2**21]], np.int32), [0, 128, 255]),
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 20, 200]], np.float32), [0, 20, 200]),
+        (np.array([[0, 257 * 100, 65535]], np.float32), [0, 100, 255]),
+        (np.array([[-1, 0, 1]], np.float32), [0, 128, 255]),
+        (np.array([[np.nan, 0.5, np.inf]], np.float32), [128, 128, 128]),
+    ],
+)
+def test_more_than_eight_bits_are_scaled_not_clipped(values, expected):
+    picture = np.asarray(load_image(Image.fromarray(values)))
+    np.testing.assert_array_equal(picture[0, :, 0], expected)
+    np.testing.assert_array_equal(picture[..., 0], picture[..., 2])
+
+
+def test_sixteen_bit_png_file():
+    values = np.array([[0, 257 * 7, 65535]], np.uint16)
+    picture = np.asarray(load_image(encode(Image.fromarray(values))))
+    np.testing.assert_array_equal(picture[0, :, 1], [0, 7, 255])
+
+
+def test_cmyk_jpeg_keeps_its_colours():
+    picture = load_image(encode(Image.new("RGB", (16, 16), RED).convert("CMYK"), "JPEG", quality=100))
+    assert np.abs(np.array(picture.getpixel((8, 8))) - RED).max() <= 4
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+def test_of_an_animated_file_the_first_frame_is_taken(format):
+    frames = [Image.new("RGB", (8, 8), color) for color in (RED, BLUE)]
+    picture = load_image(encode(frames[0], format, save_all=True, append_images=frames[1:], lossless=True))
+    assert picture.getpixel((4, 4)) == RED
+
+
+def test_the_given_picture_stays_as_it_is():
+    given = quadrants()
+    load_image(given).paste((0, 0, 0), (0, 0, 4, 6))
+    np.testing.assert_array_equal(np.asarray(given), np.asarray(quadrants()))
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((2, 3), 7, np.uint8), (7, 7, 7)),
+        (np.full((2, 3, 3), 7, np.uint8), (7, 7, 7)),
+        (np.full((2, 3, 4), (255, 0, 0, 0), np.uint8), WHITE),
+        (np.full((3, 2, 3), 7, np.uint8).transpose(1, 0, 2)[:, ::-1], (7, 7, 7)),  # not contiguous
+    ],
+)
+def test_arrays(array, expected):
+    picture = load_image(array)
+    assert picture.size == (3, 2)
+    assert picture.getpixel((1, 1)) == expected
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = encode(Image.new("RGB", (1, 1)))
+    return data[:8] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        (b"", "The picture is not an image that Pillow can read"),
+        (b"<html>not found</html>", "The picture is not an image that Pillow can read"),
+        (encode(quadrants().resize((400, 600)))[:-300], "The picture is truncated or damaged"),
+        (encode(quadrants().resize((400, 600)), "JPEG")[:-300], "The picture is truncated or damaged"),
+        (encode(quadrants().resize((400, 600)), "WEBP")[:-300], "The picture (is truncated|cannot be read)"),
+        (encode(quadrants(), "GIF")[:20], "The picture (is truncated|is not an image|cannot be read)"),
+        (png_header(8001, 8000), "The picture is too large: 8001 x 8000 pixels, more than 64 megapixels"),
+        (png_header(10_000, 10_000), "The picture is too large: more than 64 megapixels"),  # Pillow only warns
+        (png_header(60_000, 60_000), "The picture is too large: more than 64 megapixels"),  # Pillow refuses
+        (png_header(0, 5), "The picture"),
+        (Image.new("RGB", (0, 5)), "The picture is empty: its size is 0 x 5 pixels"),
+        (Image.new("1", (8001, 8000)), "The picture is too large: 8001 x 8000 pixels"),
+        (np.zeros((8001, 8000), np.uint8), "The picture is too large: 8000 x 8001 pixels"),
+        (np.zeros((0, 5, 3), np.uint8), r"The picture is empty: its shape is \(0, 5, 3\)"),
+        (np.zeros((2, 3, 3)), r"must be uint8 .* is float64 of shape \(2, 3, 3\)"),
+        (np.zeros((2, 3, 2), np.uint8), r"must be .* is uint8 of shape \(2, 3, 2\)"),
+        (np.zeros(5, np.uint8), r"must be .* is uint8 of shape \(5,\)"),
+        (Image.new("F", (2, 2), float("nan")), "holds no finite value"),
+        ("missing.png", "There is no picture at 'missing.png'"),
+        (".", r"There is no picture at '\.'"),
+    ],
+)
+def test_refused_with_one_sentence(source, sentence, recwarn):
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        load_image(source)
+    assert "\n" not in str(refusal.value)
+    assert not recwarn
+
+
+def test_a_file_is_named_when_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no picture")
+    with pytest.raises(ValueError, match=r"notes\.txt' is not an image"):
+        load_image(path)
+
+
+def test_the_pixel_limit_is_allowed_itself():
+    assert load_image(Image.new("1", (8000, MAX_PIXELS // 8000))).size == (8000, 8000)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((640, 480), (1066, 800)),
+        ((480, 640), (800, 1066)),
+        ((800, 800), (800, 800)),
+        ((100, 100), (800, 800)),
+        ((2000, 500), (1332, 333)),  # the long side rules: 333.25 is rounded, then 333 * 4
+        ((500, 2000), (333, 1332)),
+        ((1333, 800), (1333, 800)),
+        ((1, 1), (800, 800)),
+    ],
+)
+def test_size_rule_is_the_published_one(size, expected):
+    assert scaled_size(*size, 800, 1333) == expected
+
+
+@pytest.mark.parametrize("size", [(61, 47), (47, 61), (300, 20)])
+def test_preprocess_equals_torchvision(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    width, height = scaled_size(*size, 96, 160)
+    expected = F.to_tensor(F.resize(image, [height, width]))
+    expected = F.normalize(expected, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    result = preprocess(image, 96, 160)
+    assert result.shape == (3, height, width)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, expected)
+
+
+def test_extreme_shapes_are_refused_where_nothing_is_left():
+    widest = 1333 // MIN_SCALED_SIDE
+    assert min(preprocess(Image.new("RGB", (widest * 10, 10)), 800, 1333).shape[1:]) == MIN_SCALED_SIDE
+    with pytest.raises(ValueError, match=r"3 across; crop it to at most 166 : 1"):
+        preprocess(Image.new("RGB", (5000, 10)), 800, 1333)
+
+
+def test_collate_pads_at_the_right_and_the_bottom():
+    tall, wide = torch.full((3, 4, 2), 1.0), torch.full((3, 2, 5), 2.0)
+    pixels, padding_mask = collate([tall, wide])
+    assert pixels.shape == (2, 3, 4, 5)
+    assert padding_mask.dtype == torch.bool
+    torch.testing.assert_close(pixels[0, :, :, :2], tall)
+    torch.testing.assert_close(pixels[1, :, :2, :], wide)
+    assert padding_mask.tolist()[0] == [[False, False, True, True, True]] * 4
+    assert padding_mask.tolist()[1] == [[False] * 5] * 2 + [[True] * 5] * 2
+    assert pixels[padding_mask[:, None].expand_as(pixels)].abs().max() == 0
