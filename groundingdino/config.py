@@ -1,0 +1,98 @@
+"""What a Grounding DINO is made of: sizes as frozen dataclasses, and the sizes that exist.
+
+Shapes elsewhere in the package use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels,
+`C` channels.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """Swin Transformer backbone (arXiv 2103.14030); the last three of its four stages are used."""
+
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window_size: int = 7
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """A small residual backbone from timm's blocks, cheap enough to train on a CPU; the last three stages are used."""
+
+    channels: tuple[int, ...] = (48, 96, 192, 288)
+    depths: tuple[int, ...] = (1, 1, 2, 1)
+    stem_width: int = 24
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """BERT's sizes (arXiv 1810.04805); the defaults are those of `bert-base-uncased`."""
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+
+
+@dataclass(frozen=True)
+class GroundingDINOConfig:
+    """Sizes of the whole model (arXiv 2303.05499); the defaults are those of the published Swin-T model."""
+
+    backbone: SwinConfig | ResNetConfig = field(default_factory=SwinConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    hidden_dim: int = 256
+    num_heads: int = 8
+    ffn_dim: int = 2048
+    enhancer_layers: int = 6
+    decoder_layers: int = 6
+    num_queries: int = 900
+    num_levels: int = 4  # feature maps; beyond the backbone's three each is a stride-2 convolution of the one before
+    num_points: int = 4  # sampling points per head and level in deformable attention
+    max_tokens: int = 256  # text tokens of one pass, special tokens included
+    short_side: int = 800  # pixels; pictures are scaled to this short side ...
+    long_side: int = 1333  # ... unless the long side would exceed this
+    # The authors clamp probabilities at 1e-3 before taking logits; the transformers port at 1e-5. Boxes differ by it.
+    logit_eps: float = 1e-3
+
+    @property
+    def fusion_dim(self) -> int:
+        """Width of the image-text attention: half the FFN's, as published."""
+        return self.ffn_dim // 2
+
+    @property
+    def fusion_heads(self) -> int:
+        """Heads of the image-text attention and of the text layers: half the model's, as published."""
+        return self.num_heads // 2
+
+
+SWIN_T = GroundingDINOConfig()
+SWIN_B = GroundingDINOConfig(
+    backbone=SwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=12),
+)
+SWIN_L = GroundingDINOConfig(
+    backbone=SwinConfig(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12),
+)
+EMBEDDED = GroundingDINOConfig(
+    backbone=ResNetConfig(),
+    text=TextConfig(
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=256,
+        vocab_size=2048,
+        max_position_embeddings=256,
+    ),
+    hidden_dim=128,
+    num_heads=4,
+    ffn_dim=256,
+    enhancer_layers=2,
+    decoder_layers=3,
+    num_queries=100,
+    num_levels=3,
+    short_side=320,
+    long_side=512,
+)

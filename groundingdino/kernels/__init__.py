@@ -1,0 +1,5 @@
+"""Multi-scale deformable attention: one definition (`reference`), faster kernels, and the choice between them."""
+
+from groundingdino.kernels.choice import Choice, choose, deformable_attention
+
+__all__ = ["Choice", "choose", "deformable_attention"]

@@ -1,0 +1,32 @@
+"""Which kernel runs, and why."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from groundingdino.kernels import cpu, reference
+
+
+class Choice(NamedTuple):
+    """A kernel's name and, where it is the reference, why nothing faster ran."""
+
+    name: str
+    reason: str
+
+
+def choose(value: Tensor) -> Choice:
+    """The kernel for a value tensor (B, S, H, D)."""
+    if value.device.type != "cpu":
+        return Choice("reference", f"there is no kernel for {value.device.type} yet")
+    if not cpu.AVAILABLE:
+        return Choice("reference", "numba is not installed")
+    return Choice("cpu", "")
+
+
+def deformable_attention(
+    value: Tensor, spatial_shapes: tuple[tuple[int, int], ...], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Arguments and result as `reference.multi_scale_deformable_attention` defines them."""
+    if choose(value).name == "cpu":
+        return cpu.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
+    return reference.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)

@@ -1,0 +1,39 @@
+"""Multi-scale deformable attention in plain PyTorch: the definition every other kernel is tested against.
+
+Source: Deformable DETR (arXiv 2010.04159), section 4.1, equation 3.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def multi_scale_deformable_attention(
+    value: Tensor, spatial_shapes: tuple[tuple[int, int], ...], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Weighted sum of bilinear samples, per head, over all levels and points.
+
+    Args:
+        value: (B, S, H, D), the levels one after the other, each row by row; `H` heads of width `D`.
+        spatial_shapes: (height, width) of each of the `L` levels; their areas sum to `S`.
+        locations: (B, Q, H, L, P, 2), x and y with [0, 1] from edge to edge of a level; zero is sampled outside.
+        weights: (B, Q, H, L, P), normally a softmax over levels and points.
+
+    Returns:
+        (B, Q, H * D).
+    """
+    batch, _, heads, width = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    levels = value.split([height * width for height, width in spatial_shapes], dim=1)
+    grids = 2 * locations - 1  # grid_sample wants [-1, 1]
+    samples = []
+    for level, (shape, level_value) in enumerate(zip(spatial_shapes, levels, strict=True)):
+        picture = level_value.permute(0, 2, 3, 1).reshape(batch * heads, width, *shape)
+        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)  # (B * H, Q, P, 2)
+        samples.append(
+            F.grid_sample(picture, grid.to(picture.dtype), mode="bilinear", padding_mode="zeros", align_corners=False)
+        )  # (B * H, D, Q, P)
+    weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1).to(value.dtype)  # (B * H, 1, Q, L * P)
+    output = (torch.cat(samples, dim=-1) * weights).sum(dim=-1)  # (B * H, D, Q)
+    assert weights.shape[-1] == len(spatial_shapes) * points
+    return output.view(batch, heads * width, queries).transpose(1, 2).contiguous()

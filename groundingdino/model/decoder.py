@@ -1,0 +1,105 @@
+"""Cross-modality decoder: queries look at each other, at the text and at the image, and refine boxes (section 3.4)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from groundingdino.config import GroundingDINOConfig
+from groundingdino.model.deformable_attention import DeformableAttention
+from groundingdino.model.enhancer import ImageFeatures, TextFeatures
+from groundingdino.model.layers import MLP, FeedForward, box_positions, logit
+from groundingdino.model.query_selection import Queries, token_logits
+
+
+class Output(NamedTuple):
+    """Detections of a batch, before any threshold."""
+
+    logits: Tensor  # (B, Q, T), -inf on text padding
+    boxes: Tensor  # (B, Q, 4), cxcywh in [0, 1] of the picture without its padding
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, text cross-attention, image cross-attention, perceptron, each with residual and norm."""
+
+    def __init__(self, config: GroundingDINOConfig):
+        super().__init__()
+        dim, heads = config.hidden_dim, config.num_heads
+        self.self_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.self_norm = nn.LayerNorm(dim)
+        self.text_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.text_norm = nn.LayerNorm(dim)
+        self.image_attn = DeformableAttention(dim, heads, config.num_levels, config.num_points)
+        self.image_norm = nn.LayerNorm(dim)
+        self.ffn = FeedForward(dim, config.ffn_dim)
+        self.ffn_norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        positions: Tensor,
+        reference: Tensor,
+        image: ImageFeatures,
+        text: TextFeatures,
+        blocked: Tensor | None,
+    ) -> Tensor:
+        """(B, Q, C) to the same.
+
+        `positions` (B, Q, C) encodes the boxes, `reference` (B, Q, L, 4) is them on each padded level; `blocked`
+        (Q, Q) bool is True where a query must not see another.
+        """
+        query = x + positions
+        x = self.self_norm(x + self.self_attn(query, query, x, attn_mask=blocked, need_weights=False)[0])
+        x = self.text_norm(
+            x
+            + self.text_attn(
+                x + positions,
+                text.features,
+                text.features,
+                key_padding_mask=~text.tokens.token_mask,
+                need_weights=False,
+            )[0]
+        )
+        x = self.image_norm(
+            x + self.image_attn(x + positions, reference, image.tokens, image.padding_mask, image.spatial_shapes)
+        )
+        return self.ffn_norm(self.ffn(x))
+
+
+class Decoder(nn.Module):
+    """A stack of decoder layers; one box head, shared by all of them as published."""
+
+    def __init__(self, config: GroundingDINOConfig):
+        super().__init__()
+        dim = config.hidden_dim
+        self.logit_eps = config.logit_eps
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(dim)
+        self.position_head = MLP(2 * dim, dim, dim, num_layers=2)
+        self.box_head = MLP(dim, dim, 4, num_layers=3)
+
+    def forward(
+        self, queries: Queries, image: ImageFeatures, text: TextFeatures, blocked: Tensor | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Hidden states (B, Q, C), normed, and the boxes (B, Q, 4) they refine, for each layer."""
+        ratios = torch.cat([image.valid_ratios, image.valid_ratios], -1)[:, None]  # (B, 1, L, 4)
+        x, boxes = queries.content.to(image.tokens.dtype), queries.boxes.sigmoid()
+        states = []
+        for index, layer in enumerate(self.layers):
+            reference = boxes[:, :, None] * ratios
+            positions = self.position_head(box_positions(reference[:, :, 0], x.shape[-1]).to(x.dtype))
+            x = layer(x, positions, reference, image, text, blocked)
+            states.append((self.norm(x), boxes))
+            if index < len(self.layers) - 1:
+                # Refinement reads the state before the norm, the output heads after it, as published.
+                boxes = self.refine(x, boxes).detach()
+        return states
+
+    def refine(self, x: Tensor, boxes: Tensor) -> Tensor:
+        """Boxes (B, Q, 4) in [0, 1] moved by what the states (B, Q, C) say."""
+        return (self.box_head(x).float() + logit(boxes, self.logit_eps)).sigmoid()
+
+    def predict(self, state: tuple[Tensor, Tensor], text: TextFeatures) -> Output:
+        """Token scores and boxes of one layer."""
+        hidden, boxes = state
+        return Output(token_logits(hidden, text), self.refine(hidden, boxes))

@@ -1,0 +1,99 @@
+"""Grounding DINO (arXiv 2303.05499), the whole model: figure 3 of the paper, top to bottom."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from groundingdino.config import GroundingDINOConfig
+from groundingdino.model.backbone import build_backbone
+from groundingdino.model.decoder import Decoder, Output
+from groundingdino.model.enhancer import Enhancer, ImageFeatures
+from groundingdino.model.layers import image_positions
+from groundingdino.model.query_selection import QuerySelection
+from groundingdino.model.text_encoder import TextEncoder, TextFeatures
+from groundingdino.prompt import TextTokens
+
+
+class GroundingDINO(nn.Module):
+    """Open-set detector: a picture and a caption to boxes with a score for each token of the caption."""
+
+    def __init__(self, config: GroundingDINOConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = build_backbone(config.backbone)
+        self.neck = Neck(self.backbone.channels, config.hidden_dim, config.num_levels)
+        self.text_encoder = TextEncoder(config.text, config.hidden_dim)
+        self.enhancer = Enhancer(config)
+        self.query_selection = QuerySelection(config)
+        self.decoder = Decoder(config)
+
+    def forward(self, pixels: Tensor, padding_mask: Tensor, tokens: TextTokens) -> Output:
+        """Pictures and captions to scores and boxes; see `encode_image`, `encode_text` and `ground`."""
+        return self.ground(self.encode_image(pixels, padding_mask), self.encode_text(tokens))
+
+    def encode_image(self, pixels: Tensor, padding_mask: Tensor) -> ImageFeatures:
+        """The part that does not depend on the prompt.
+
+        Args:
+            pixels: (B, 3, H, W), RGB, normalised with ImageNet's mean and standard deviation, 0 on padding.
+            padding_mask: (B, H, W) bool, True on padding, which is at the right and the bottom.
+        """
+        return self.neck(self.backbone(pixels), padding_mask)
+
+    def encode_text(self, tokens: TextTokens) -> TextFeatures:
+        """The part that does not depend on the picture."""
+        return self.text_encoder(tokens)
+
+    def ground(self, image: ImageFeatures, text: TextFeatures) -> Output:
+        """Boxes and token scores of the text's phrases in the picture: `num_queries` of them, (B, Q, T) and (B, Q, 4)."""
+        image, text = self.enhancer(image, text)
+        queries = self.query_selection.select(self.query_selection.propose(image, text))
+        states = self.decoder(queries, image, text)
+        return self.decoder.predict(states[-1], text)
+
+
+class Neck(nn.Module):
+    """Feature maps to image tokens: one projection per level; levels beyond the backbone's are strided convolutions."""
+
+    def __init__(self, channels: tuple[int, ...], dim: int, num_levels: int):
+        super().__init__()
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(count, dim, kernel_size=1), nn.GroupNorm(32, dim)) for count in channels
+        )
+        for level in range(num_levels - len(channels)):
+            count = dim if level else channels[-1]
+            convolution = nn.Conv2d(count, dim, kernel_size=3, stride=2, padding=1)
+            self.projections.append(nn.Sequential(convolution, nn.GroupNorm(32, dim)))
+        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        for convolution, _ in self.projections:
+            nn.init.xavier_uniform_(convolution.weight)
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, maps: list[Tensor], padding_mask: Tensor) -> ImageFeatures:
+        """Maps (B, H, W, C) of rising stride and the picture's padding mask (B, H, W) to one record of tokens."""
+        tokens, positions, masks, shapes = [], [], [], []
+        source = maps[-1].permute(0, 3, 1, 2)
+        for level, projection in enumerate(self.projections):
+            if level < len(maps):
+                level_map = projection(maps[level].permute(0, 3, 1, 2))
+            else:
+                level_map = source = projection(source)
+            mask = F.interpolate(padding_mask[:, None].float(), size=level_map.shape[-2:])[:, 0] > 0.5
+            encoding = image_positions(mask, level_map.shape[1]) + self.level_embed[level]
+            tokens.append(level_map.flatten(2).transpose(1, 2))
+            positions.append(encoding.flatten(1, 2).to(level_map.dtype))
+            masks.append(mask)
+            shapes.append((level_map.shape[2], level_map.shape[3]))
+        return ImageFeatures(
+            tokens=torch.cat(tokens, dim=1),
+            positions=torch.cat(positions, dim=1),
+            padding_mask=torch.cat([mask.flatten(1) for mask in masks], dim=1),
+            spatial_shapes=tuple(shapes),
+            valid_ratios=torch.stack([valid_ratio(mask) for mask in masks], dim=1),
+        )
+
+
+def valid_ratio(mask: Tensor) -> Tensor:
+    """(B, 2): the share of width and height of a padding mask (B, H, W) that is picture."""
+    height, width = mask.shape[1:]
+    return torch.stack([(~mask[:, 0, :]).sum(-1) / width, (~mask[:, :, 0]).sum(-1) / height], dim=-1)

@@ -1,0 +1,80 @@
+"""Small parts that several blocks share: sine position encodings, a perceptron, the clamped logit."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them, as DETR's box head."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, num_layers: int):
+        super().__init__()
+        dims = [in_dim] + [hidden_dim] * (num_layers - 1) + [out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(dims, dims[1:], strict=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = layer(x).relu()
+        return self.layers[-1](x)
+
+
+class FeedForward(nn.Module):
+    """The two linear layers of a transformer block with its residual; the norm is the caller's."""
+
+    def __init__(self, dim: int, hidden_dim: int):
+        super().__init__()
+        self.linear1 = nn.Linear(dim, hidden_dim)
+        self.linear2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear2(self.linear1(x).relu())
+
+
+def logit(x: Tensor, eps: float) -> Tensor:
+    """Inverse of the sigmoid for x in [0, 1], clamped so that the result stays within about +-log(1/eps)."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+def sine_encoding(x: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
+    """Sine and cosine of `x` at `dim / 2` frequencies, interleaved (arXiv 1706.03762, section 3.5).
+
+    Args:
+        x: any shape; one turn of the slowest frequency is 1.
+
+    Returns:
+        (*x.shape, dim) float32.
+    """
+    index = torch.arange(dim // 2, dtype=torch.float32, device=x.device)
+    angles = x.float()[..., None] * (2 * math.pi) / temperature ** (2 * index / dim)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+def image_positions(padding_mask: Tensor, dim: int) -> Tensor:
+    """Position encoding of one feature map (arXiv 2005.12872, appendix A.4), rows first, temperature 20 as published.
+
+    Args:
+        padding_mask: (B, H, W) bool, True on padding; positions run over 0..1 of the part that is not padding.
+
+    Returns:
+        (B, H, W, dim) float32.
+    """
+    valid = (~padding_mask).float()
+    rows, columns = valid.cumsum(1), valid.cumsum(2)
+    rows = rows / (rows[:, -1:, :] + 1e-6)
+    columns = columns / (columns[:, :, -1:] + 1e-6)
+    return torch.cat([sine_encoding(rows, dim // 2, 20.0), sine_encoding(columns, dim // 2, 20.0)], dim=-1)
+
+
+def box_positions(boxes: Tensor, dim: int) -> Tensor:
+    """Encoding of boxes as DAB-DETR's anchors (arXiv 2201.12329, section 4.2).
+
+    Args:
+        boxes: (..., 4), cxcywh in [0, 1].
+
+    Returns:
+        (..., 2 * dim): y, x, w, h with dim / 2 numbers each.
+    """
+    return sine_encoding(boxes[..., [1, 0, 2, 3]], dim // 2).flatten(-2)

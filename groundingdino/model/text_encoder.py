@@ -1,0 +1,43 @@
+"""Text side before fusion: BERT under the sub-sentence mask, projected to the model's width (paper section 3.4)."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel
+
+from groundingdino.config import TextConfig
+from groundingdino.prompt import TextTokens
+
+
+class TextFeatures(NamedTuple):
+    """A batch of encoded captions."""
+
+    features: Tensor  # (B, T, C)
+    tokens: TextTokens
+
+
+class TextEncoder(nn.Module):
+    """transformers' BERT without its pooler, and a linear layer."""
+
+    def __init__(self, config: TextConfig, dim: int):
+        super().__init__()
+        bert = BertConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            max_position_embeddings=config.max_position_embeddings,
+            attn_implementation="sdpa",
+        )
+        self.bert = BertModel(bert, add_pooling_layer=False)
+        self.projection = nn.Linear(config.hidden_size, dim)
+
+    def forward(self, tokens: TextTokens) -> TextFeatures:
+        """Words of one phrase see each other, phrases do not; positions restart in each phrase."""
+        hidden = self.bert(
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask[:, None],  # (B, 1, T, T): used as it is
+            position_ids=tokens.position_ids,
+        ).last_hidden_state
+        return TextFeatures(self.projection(hidden), tokens)
