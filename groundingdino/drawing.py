@@ -1,0 +1,116 @@
+"""Boxes and labels on a picture, drawn by supervision; one colour per phrase, the same on every run."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import cast
+from zlib import crc32
+
+import numpy as np
+import supervision as sv
+from PIL import Image
+
+# Okabe and Ito's colours, told apart by all common kinds of colour blindness ("Color Universal Design", 2008).
+# Their eighth, black, is left out: it disappears in dark pictures.
+PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+
+
+def phrase_colors(phrases: Sequence[str]) -> list[sv.Color]:
+    """One colour for each phrase of a prompt, in order.
+
+    A phrase asks for the colour its letters hash to and gets the next free one if an earlier phrase of the prompt has
+    it. So a phrase has the same colour on every run, phrases typed behind it do not change it, and as long as there
+    are no more phrases than colours no two share one.
+    """
+    colors, free = [], list(range(len(PALETTE)))
+    for phrase in phrases:
+        wanted = crc32(phrase.casefold().encode()) % len(PALETTE)
+        index = min(free, key=lambda candidate: (candidate - wanted) % len(PALETTE))
+        free.remove(index)
+        free = free or list(range(len(PALETTE)))
+        colors.append(sv.Color.from_hex(PALETTE[index]))
+    return colors
+
+
+def text_color(background: sv.Color) -> sv.Color:
+    """Black or white, whichever has the higher contrast to `background` (relative luminance, WCAG 2.2)."""
+    srgb = np.array(background.as_rgb()) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return sv.Color.BLACK if (luminance + 0.05) ** 2 > 0.05 * 1.05 else sv.Color.WHITE
+
+
+def labels_of(detections: sv.Detections) -> list[str]:
+    """The phrase of each object."""
+    return [str(label) for label in detections.data.get("class_name", ())]
+
+
+def scores_of(detections: sv.Detections) -> np.ndarray:
+    """The score of each object, (N,) float32 in [0, 1]."""
+    if detections.confidence is None:
+        raise ValueError("expected detections with a confidence each, got detections without; fill `confidence`")
+    return detections.confidence
+
+
+def select(detections: sv.Detections, index: np.ndarray) -> sv.Detections:
+    """The objects at `index`: a bool mask (N,) or positions."""
+    return cast(sv.Detections, detections[index])
+
+
+def vocabulary(detections: sv.Detections, phrases: Sequence[str] = ()) -> list[str]:
+    """The phrases of the prompt, and behind them labels that are none (words of a sentence), each once."""
+    return list(dict.fromkeys([*phrases, *labels_of(detections)]))
+
+
+def annotate(
+    image: Image.Image,
+    detections: sv.Detections,
+    phrases: Sequence[str] = (),
+    marked: Collection[int] = (),
+) -> Image.Image:
+    """Draws boxes with "phrase score" labels on a copy of the picture.
+
+    Args:
+        image: RGB picture.
+        detections: N objects, `xyxy` in pixels of the picture, `data["class_name"]` their phrases.
+        phrases: All phrases of the prompt, also those that were not found: colours are given in their order.
+        marked: Indices of objects to stand out; they are drawn last, on a white outline.
+
+    Returns:
+        An RGB picture of the same size. Lines and letters grow with the picture; labels stay inside it.
+    """
+    short_side = min(image.size)
+    thickness = max(2, round(short_side / 240))
+    names = vocabulary(detections, phrases)
+    # The best object is drawn over the others, and what is marked over everything.
+    order = np.array(sorted(range(len(detections)), key=lambda index: (index in marked, -index)), dtype=int)
+    found = replace(select(detections, order), xyxy=detections.xyxy[order].round())
+    on_top = np.isin(order, list(marked))
+    plain, outlined = select(found, ~on_top), select(found, on_top)
+    labels = labels_of(found)
+    lookup = np.array([names.index(label) for label in labels], dtype=int)
+    palette = sv.ColorPalette(phrase_colors(names) or [sv.Color.BLACK])
+
+    scene = sv.BoxAnnotator(palette, thickness).annotate(image.copy(), plain, lookup[~on_top])
+    scene = sv.BoxAnnotator(sv.Color.WHITE, 4 * thickness).annotate(scene, outlined)
+    scene = sv.BoxAnnotator(palette, 2 * thickness).annotate(scene, outlined, lookup[on_top])
+    writer = sv.RichLabelAnnotator(
+        palette,
+        text_color=sv.ColorPalette([text_color(color) for color in palette.colors]),
+        font_size=max(11, round(short_side / 42)),
+        text_padding=max(3, round(short_side / 200)),
+        border_radius=thickness,
+        smart_position=True,
+    )
+    texts = [f"{label} {score:.2f}" for label, score in zip(labels, scores_of(found), strict=True)]
+    return writer.annotate(scene, found, [_shorten(text, writer, image.width) for text in texts], lookup)
+
+
+def _shorten(text: str, writer: sv.RichLabelAnnotator, width: int) -> str:
+    """Cuts the middle out of a label that is wider than the picture, so that its score stays readable."""
+    room = width - 2 * writer.text_padding
+    if writer.font.getlength(text) <= room:
+        return text
+    phrase, score = text.rsplit(" ", 1)
+    while phrase and writer.font.getlength(f"{phrase}… {score}") > room:
+        phrase = phrase[:-1]
+    return f"{phrase.rstrip()}… {score}"

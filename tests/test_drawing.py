@@ -1,0 +1,103 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import supervision as sv
+from PIL import Image
+
+from groundingdino.drawing import PALETTE, annotate, phrase_colors, text_color, vocabulary
+
+
+def detections(*objects: tuple[str, float, tuple[float, float, float, float]]) -> sv.Detections:
+    names, scores, boxes = zip(*objects, strict=True)
+    return sv.Detections(
+        xyxy=np.array(boxes, np.float32),
+        confidence=np.array(scores, np.float32),
+        class_id=np.arange(len(objects)),
+        data={"class_name": np.array(names)},
+    )
+
+
+def hexes(*phrases: str) -> list[str]:
+    return [color.as_hex().upper() for color in phrase_colors(phrases)]
+
+
+def test_colors_are_the_same_in_another_process():
+    code = "from groundingdino.drawing import phrase_colors; print(phrase_colors(['cat', 'pizza'])[1].as_hex())"
+    environment = {"PYTHONHASHSEED": "7", "PYTHONWARNINGS": "ignore"}
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert other.stdout.strip().upper() == hexes("cat", "pizza")[1]
+
+
+def test_a_phrase_typed_behind_others_changes_none_of_them():
+    typed = ["cat", "dog", "pizza", "red apple", "soccer ball"]
+    for count in range(1, len(typed)):
+        assert hexes(*typed)[:count] == hexes(*typed[:count])
+
+
+def test_phrases_of_one_prompt_have_different_colors_while_there_are_enough():
+    words = [f"word {number}" for number in range(len(PALETTE))]
+    assert sorted(hexes(*words)) == sorted(PALETTE)
+    assert len(hexes(*words, "one more")) == len(PALETTE) + 1
+
+
+def test_a_phrase_alone_keeps_its_color_whatever_its_case():
+    assert hexes("Cat") == hexes("cat")
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"), [("#FFFFFF", "#000000"), ("#000000", "#FFFFFF"), ("#0072B2", "#FFFFFF")]
+)
+def test_letters_contrast_with_their_background(background: str, expected: str):
+    assert text_color(sv.Color.from_hex(background)).as_hex().upper() == expected
+
+
+def test_boxes_have_the_colors_of_their_phrases():
+    image = Image.new("RGB", (200, 160), "white")
+    found = detections(("dog", 0.9, (20, 60, 80, 140)), ("cat", 0.5, (110, 60, 180, 140)))
+    drawn = annotate(image, found, phrases=["cat", "bird", "dog"])
+    cat, _, dog = phrase_colors(["cat", "bird", "dog"])
+    assert drawn.size == image.size
+    assert drawn.getpixel((50, 140)) == dog.as_rgb()
+    assert drawn.getpixel((150, 140)) == cat.as_rgb()
+    assert drawn.getpixel((50, 100)) == (255, 255, 255)
+    assert image.getextrema() == ((255, 255),) * 3, "the given picture is left alone"
+
+
+def test_what_is_marked_stands_out_and_lies_on_top():
+    image = Image.new("RGB", (400, 300), "black")
+    found = detections(("dog", 0.9, (50, 100, 200, 250)), ("cat", 0.5, (50, 100, 200, 250)))
+    _, cat = phrase_colors(["dog", "cat"])
+    plain, marked = annotate(image, found), annotate(image, found, marked={1})
+    assert plain.getpixel((50, 220)) == phrase_colors(["dog"])[0].as_rgb()
+    assert marked.getpixel((50, 220)) == cat.as_rgb()
+    assert (255, 255, 255) in {marked.getpixel((x, 220)) for x in range(40, 60)}
+
+
+def ink(phrase: str, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Where a grey 600x400 picture has letters when `phrase` is found at `box`: (H, W) bool."""
+    drawn = np.asarray(annotate(Image.new("RGB", (600, 400), "gray"), detections((phrase, 0.42, box))))
+    (color,) = phrase_colors([phrase])
+    return (drawn != (128, 128, 128)).any(axis=-1) & (drawn != color.as_rgb()).any(axis=-1)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 40, 40), (560, 0, 599, 40), (560, 360, 599, 399), (0, 0, 599, 399)])
+def test_labels_stay_inside_the_picture(box: tuple[int, int, int, int]):
+    assert ink("cat", box).sum() == ink("cat", (280, 180, 320, 220)).sum() > 50
+
+
+def test_a_label_wider_than_the_picture_keeps_its_score():
+    columns = np.nonzero(ink("a phrase that goes on " * 10, (300, 180, 320, 220)).any(axis=0))[0]
+    assert 0 < columns.min() < 20
+    assert 570 < columns.max() < 599
+
+
+def test_nothing_found_is_the_picture():
+    image = Image.new("RGB", (64, 48), "teal")
+    assert annotate(image, sv.Detections.empty(), ["cat"]).tobytes() == image.tobytes()
+
+
+def test_words_of_a_sentence_follow_its_phrases():
+    found = detections(("red sofa", 0.9, (0, 0, 5, 5)), ("cat", 0.5, (0, 0, 5, 5)), ("cat", 0.4, (1, 1, 5, 5)))
+    assert vocabulary(found, ["a", "cat"]) == ["a", "cat", "red sofa"]
