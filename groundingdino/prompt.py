@@ -111,8 +111,7 @@ class Passage:
     positive_map: Tensor  # (len(phrases), T) bool, True on the phrase's word tokens, never on a delimiter
 
 
-@dataclass(frozen=True, eq=False)
-class TokenizedPrompt:
+class TokenizedPrompt(NamedTuple):
     """A prompt as the model reads it; `notes` are sentences for the user."""
 
     passages: tuple[Passage, ...]

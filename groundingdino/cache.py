@@ -1,0 +1,72 @@
+"""A least-recently-used cache that is bounded in bytes and computes each value once."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from threading import Lock
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class ByteCache(Generic[V]):
+    """Values by key, the least recently used dropped first; safe to share between threads.
+
+    Args:
+        max_bytes: What all values together may take. A single larger value is handed out but not kept.
+        size_of: Bytes of a value.
+    """
+
+    def __init__(self, max_bytes: int, size_of: Callable[[V], int]):
+        if max_bytes < 0:
+            raise ValueError(f"A cache needs a size of 0 bytes or more, but got {max_bytes}.")
+        self.max_bytes = max_bytes
+        self._size_of = size_of
+        self._lock = Lock()
+        self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()  # oldest use first
+        self._pending: dict[Hashable, Future[V]] = {}
+        self._bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held now."""
+        return self._bytes
+
+    def get_or_compute(self, key: Hashable, compute: Callable[[], V]) -> tuple[V, bool]:
+        """The value of a key, and whether it was there.
+
+        Threads that ask for the same key at the same time wait for the first one's result, and get its error if it
+        fails; a failure is not kept. `compute` runs outside the lock.
+        """
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key][0], True
+            pending = self._pending.get(key)
+            if pending is None:
+                mine = self._pending[key] = Future[V]()
+        if pending is not None:
+            return pending.result(), True
+
+        try:
+            value = compute()
+            size = self._size_of(value)
+        except BaseException as error:
+            with self._lock:
+                del self._pending[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._pending[key]
+            self._keep(key, value, size)
+        mine.set_result(value)
+        return value, False
+
+    def _keep(self, key: Hashable, value: V, size: int) -> None:
+        if size > self.max_bytes:
+            return
+        self._values[key] = (value, size)
+        self._bytes += size
+        while self._bytes > self.max_bytes:
+            _, (_, dropped) = self._values.popitem(last=False)
+            self._bytes -= dropped

@@ -1,0 +1,86 @@
+from threading import Barrier, Event, Thread
+
+import pytest
+
+from groundingdino.cache import ByteCache
+
+
+def _fill(cache: ByteCache[str], *keys: str) -> list[bool]:
+    """Ask for keys whose value is the key itself; whether each was there."""
+    return [cache.get_or_compute(key, lambda key=key: key)[1] for key in keys]
+
+
+def test_the_least_recently_used_value_goes_first():
+    cache = ByteCache[str](max_bytes=6, size_of=len)
+    assert _fill(cache, "aa", "bb", "cc", "aa") == [False, False, False, True]
+    assert _fill(cache, "dd") == [False]  # drops bb, because aa was used since
+    assert _fill(cache, "cc", "aa", "dd", "bb") == [True, True, True, False]
+
+
+def test_the_bytes_stay_within_the_bound():
+    cache = ByteCache[str](max_bytes=10, size_of=len)
+    for length in [3, 4, 5, 1, 10, 2, 9]:
+        _fill(cache, "x" * length)
+        assert cache.size_bytes <= 10
+    assert cache.size_bytes == 9
+
+
+def test_a_value_larger_than_the_cache_is_handed_out_and_drops_nothing():
+    cache = ByteCache[str](max_bytes=4, size_of=len)
+    _fill(cache, "aaa")
+    assert cache.get_or_compute("long", lambda: "too long") == ("too long", False)
+    assert _fill(cache, "aaa") == [True]
+    assert cache.size_bytes == 3
+
+
+def test_a_cache_of_no_bytes_keeps_nothing():
+    cache = ByteCache[str](max_bytes=0, size_of=len)
+    assert _fill(cache, "a", "a") == [False, False]
+
+
+def test_a_negative_bound_is_refused():
+    with pytest.raises(ValueError, match="0 bytes or more, but got -1"):
+        ByteCache[str](max_bytes=-1, size_of=len)
+
+
+def test_a_failure_is_raised_and_not_kept():
+    cache = ByteCache[str](max_bytes=4, size_of=len)
+    with pytest.raises(ZeroDivisionError):
+        cache.get_or_compute("a", lambda: str(1 / 0))
+    assert _fill(cache, "a") == [False]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_that_ask_at_the_same_time_compute_once(fails):
+    cache = ByteCache[str](max_bytes=9, size_of=len)
+    barrier, release = Barrier(4), Event()
+    calls, answers = [], []
+
+    def compute() -> str:
+        calls.append(1)
+        release.wait(5)
+        if fails:
+            raise ValueError("broken")
+        return "value"
+
+    def ask() -> None:
+        barrier.wait(5)
+        try:
+            answers.append(cache.get_or_compute("key", compute))
+        except ValueError as error:
+            answers.append(str(error))
+
+    threads = [Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    barrier.wait(5)
+    while not calls:
+        pass
+    release.set()
+    for thread in threads:
+        thread.join(5)
+    if fails:
+        assert set(answers) == {"broken"}
+    else:
+        assert calls == [1]
+        assert sorted(answers) == [("value", False), ("value", True), ("value", True)]
