@@ -182,7 +182,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        converter = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+        return converter.apply(image)
     if image.mode == "La":  # Pillow converts premultiplied grey only to plain grey with alpha
         image = image.convert("LA")
     if image.has_transparency_data:

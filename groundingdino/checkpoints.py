@@ -1,0 +1,250 @@
+"""Trained models by name, path or hub repository; weights are loaded strictly.
+
+Three kinds of files are read: the authors' (`.pth` or `.safetensors`, of a known size), folders in transformers'
+layout, and our own `.safetensors` with the configuration in its metadata, which is how the embedded model is stored and
+how training saves. A tokenizer never needs the network: BERT's vocabulary ships with the package.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import BertTokenizerFast
+
+from groundingdino import config_json, hub
+from groundingdino.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig, TextConfig
+from groundingdino.hub import Progress
+from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
+from groundingdino.model import GroundingDINO
+from groundingdino.model_cards import EMBEDDED_FILE, MODEL_ASSETS, MODELS, ModelCard, is_cached
+from groundingdino.weight_files import read_weights, write_weights
+
+__all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
+
+BERT_VOCABULARY = MODEL_ASSETS / "bert-base-uncased" / "vocab.txt"
+
+# The authors' files do not store their configuration; the width of the backbone tells.
+PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
+
+# The entry of our own files' metadata.
+METADATA_KEY = "groundingdino"
+# How many names an error about a checkpoint lists of each kind.
+NAMES_LISTED = 10
+
+
+class LoadedModel(NamedTuple):
+    """A model ready to detect."""
+
+    model: GroundingDINO  # in eval mode
+    tokenizer: BertTokenizerFast
+    card: ModelCard
+
+
+def load_pretrained(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    local_files_only: bool = False,
+    progress: Progress | None = None,
+) -> LoadedModel:
+    """Load a trained model.
+
+    Args:
+        name_or_path: a name of `MODELS`; a weight file in the authors' layout or our own; a folder in transformers'
+            layout; or a hub repository "owner/name" in transformers' layout.
+        local_files_only: never ask the network, as the environment variable `HF_HUB_OFFLINE` says too.
+        progress: called during a download with the bytes done, the bytes in all (or None) and a few words.
+
+    Raises:
+        ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
+            or its files are damaged, of another architecture or do not fit.
+    """
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in MODELS:
+        source = MODELS[name].source
+        path = EMBEDDED_FILE if source is None else hub.fetch(source, local_files_only, progress)
+        loaded = _load_file(path, MODELS[name])
+    elif path.is_dir():
+        loaded = _load_folder(path, name)
+    elif path.is_file():
+        loaded = _load_file(path, None)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in (".pth", ".pt", ".safetensors"):
+        loaded = _load_folder(hub.fetch_model_folder(name, local_files_only, progress), name)
+    else:
+        raise ValueError(
+            f"There is no model '{name}': expected {', '.join(MODELS)}, the path of a weight file or folder, or a "
+            "Hugging Face repository as owner/name."
+        )
+    loaded.model.to(device)
+    return loaded
+
+
+def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mapping[str, Tensor]) -> None:
+    """Load weights in any layout into a model, strictly: every tensor must be there, fit and be used.
+
+    Raises:
+        ValueError: the file cannot be read, or the names and shapes that do not fit, listed.
+    """
+    if isinstance(path_or_state_dict, Mapping):
+        _load_strictly(model, path_or_state_dict, "The state dict")
+    else:
+        state, _ = read_weights(Path(path_or_state_dict))
+        _load_strictly(model, state, f"'{path_or_state_dict}'")
+
+
+def save_checkpoint(
+    model: GroundingDINO,
+    path: str | Path,
+    title: str,
+    description: str,
+    box_threshold: float,
+    text_threshold: float,
+    half: bool = True,
+) -> None:
+    """Save a model so that `load_pretrained(path)` restores it; its `vocab.txt` belongs beside the file.
+
+    Args:
+        half: store parameters as float16, half the size; buffers (statistics of normalisation) keep their precision.
+
+    Raises:
+        ValueError: a parameter does not fit into float16.
+    """
+    state = model.state_dict()
+    if half:
+        for name, parameter in model.named_parameters():
+            if parameter.detach().abs().max() > torch.finfo(torch.float16).max:
+                raise ValueError(f"'{name}' has values that float16 cannot hold: save with half=False.")
+            state[name] = parameter.detach().half()
+    card = {
+        "config": config_json.to_json(model.config),
+        "title": title,
+        "description": description,
+        "box_threshold": box_threshold,
+        "text_threshold": text_threshold,
+    }
+    write_weights(state, {METADATA_KEY: json.dumps(card)}, Path(path))
+
+
+def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
+    """A single file: our own layout, or the authors' in a known size."""
+    state, metadata = read_weights(path)
+    if METADATA_KEY in metadata:
+        name = card.name if card else path.stem
+        return _build(_stored_card(metadata[METADATA_KEY], name, path), state, path, path.parent)
+    layout = find_layout(strip_prefix(state))
+    if layout is TRANSFORMERS:
+        raise ValueError(f"'{path}' is in transformers' layout: pass its folder, where config.json is.")
+    if layout is not AUTHORS:
+        raise ValueError(f"'{path}' does not say its configuration: save models with `save_checkpoint`.")
+    config = _recognise(state, path)
+    card = card or _nameless_card(config, path.stem, path.stat().st_size)
+    return _build(card, state, path, path.parent)
+
+
+def _load_folder(folder: Path, name: str) -> LoadedModel:
+    """A folder as transformers' `save_pretrained` writes it."""
+    config_file, weights = folder / "config.json", folder / "model.safetensors"
+    index = folder / "model.safetensors.index.json"
+    if not config_file.is_file() or not (weights.is_file() or index.is_file()):
+        raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
+    try:
+        config = config_json.from_transformers(json.loads(config_file.read_text()))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"'{config_file}' is not JSON ({error}): download it again.") from error
+    files = [weights] if weights.is_file() else [folder / shard for shard in hub.shard_names(index)]
+    state: dict[str, Tensor] = {}
+    for file in files:
+        state |= read_weights(file)[0]
+    size = sum(file.stat().st_size for file in files)
+    return _build(_nameless_card(config, name, size), state, folder, folder)
+
+
+def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
+    tokenizer = _load_tokenizer(folder, card.config.text)
+    model = GroundingDINO(card.config).eval()
+    _load_strictly(model, state, f"'{path}'")
+    return LoadedModel(model, tokenizer, card)
+
+
+def _load_strictly(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
+    ours = to_our_names(state)
+    expected = model.state_dict()
+    other_shape = [
+        f"{name} {tuple(ours[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & ours.keys()
+        if ours[name].shape != expected[name].shape
+    ]
+    problems = [
+        _list_names("missing", expected.keys() - ours.keys()),
+        _list_names("left over", ours.keys() - expected.keys()),
+        _list_names("of another shape", other_shape),
+    ]
+    if any(problems):
+        raise ValueError(f"{what} does not fit the model: {'; '.join(filter(None, problems))}.")
+    model.load_state_dict(ours)
+
+
+def _list_names(problem: str, names: Iterable[str]) -> str:
+    listed = sorted(names)
+    if not listed:
+        return ""
+    more = f", and {len(listed) - NAMES_LISTED} more" if len(listed) > NAMES_LISTED else ""
+    return f"{len(listed)} {problem} ({', '.join(listed[:NAMES_LISTED])}{more})"
+
+
+def _recognise(state: Mapping[str, Tensor], path: Path) -> GroundingDINOConfig:
+    """The configuration of weights in the authors' layout, which do not say it, by the width of their backbone."""
+    weight = strip_prefix(state).get("backbone.0.patch_embed.proj.weight")
+    width = None if weight is None else weight.shape[0]
+    if width not in PUBLISHED:
+        raise ValueError(
+            f"'{path}' has no backbone of a published size: expected a Swin of width 96 (T), 128 (B) or 192 (L), "
+            f"found {width}."
+        )
+    return PUBLISHED[width]
+
+
+def _stored_card(metadata: str, name: str, path: Path) -> ModelCard:
+    """The card that `save_checkpoint` wrote."""
+    try:
+        stored = json.loads(metadata)
+        config = config_json.from_json(stored.pop("config"))
+        return ModelCard(name=name, config=config, size_bytes=path.stat().st_size, **stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The metadata of '{path}' cannot be read: was it saved by another version? {error}"
+        ) from error
+
+
+def _nameless_card(config: GroundingDINOConfig, name: str, size_bytes: int) -> ModelCard:
+    """A card for weights that say nothing of themselves, with the thresholds of the published model of their size."""
+    is_tiny = config.backbone == SWIN_T.backbone
+    published = MODELS["swin-t" if is_tiny else "swin-b"]
+    return ModelCard(
+        name=name,
+        title=name,
+        config=config,
+        box_threshold=published.box_threshold,
+        text_threshold=published.text_threshold,
+        size_bytes=size_bytes,
+        description="Your own weights.",
+    )
+
+
+def _load_tokenizer(folder: Path, text: TextConfig) -> BertTokenizerFast:
+    """The tokenizer beside the weights, or BERT's own where none is and the vocabulary's size is BERT's."""
+    if (folder / "vocab.txt").is_file():
+        tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+    elif (folder / "tokenizer.json").is_file():
+        tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+    else:
+        tokenizer = BertTokenizerFast(vocab=str(BERT_VOCABULARY))
+    if len(tokenizer) > text.vocab_size:
+        raise ValueError(
+            f"The tokenizer in '{folder}' has {len(tokenizer)} tokens but the model only {text.vocab_size}: put the "
+            "model's own vocab.txt beside its weights."
+        )
+    return tokenizer
