@@ -1,0 +1,218 @@
+"""Encode a picture once, ground many prompts in it, re-threshold for nothing."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+import numpy as np
+import supervision as sv
+import torch
+from PIL import Image
+from torch import Tensor
+
+from groundingdino.boxes import to_pixels
+from groundingdino.cache import ByteCache
+from groundingdino.checkpoints import LoadedModel, load_pretrained
+from groundingdino.hub import Progress
+from groundingdino.image import collate, load_image, preprocess
+from groundingdino.model import ImageFeatures, TextFeatures
+from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
+from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
+
+
+@dataclass(frozen=True)
+class CacheBytes:
+    """What a detector may keep, in bytes. One picture at 800 x 1333 takes about 45 MB with the published models."""
+
+    images: int = 512 << 20
+    texts: int = 64 << 20
+    groundings: int = 64 << 20
+
+
+DEFAULT_CACHE_BYTES = CacheBytes()
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """The part of a picture's work that does not depend on the prompt; valid as long as it is held."""
+
+    features: ImageFeatures = field(repr=False)
+    size: tuple[int, int]  # (width, height) of the upright picture; boxes are in its pixels
+    key: str  # hash of the picture's content
+    cached: bool  # the model did not run for this call
+    milliseconds: float
+    owner: "Detector" = field(repr=False)  # another detector cannot read these features
+
+
+class Detector:
+    """Finds phrases in pictures. Safe to share between threads: there is no current picture, only caches by content."""
+
+    def __init__(self, loaded: LoadedModel, cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES):
+        self.model, self.tokenizer, self.card = loaded
+        self.device = next(self.model.parameters()).device
+        self._bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
+        self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes)
+        self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)
+        self._groundings: ByteCache[Grounding] = ByteCache(
+            cache_bytes.groundings, lambda grounding: grounding.boxes.nbytes + grounding.scores.nbytes
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "embedded",
+        device: str | torch.device | None = None,
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+        cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES,
+    ) -> Self:
+        """Load a model by name or path, see `checkpoints.load_pretrained`; by default on the GPU if there is one."""
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(load_pretrained(name_or_path, device, local_files_only, progress), cache_bytes)
+
+    def __call__(
+        self,
+        image: str | Path | bytes | Image.Image | np.ndarray,
+        prompt: str | Sequence[str],
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float | None = NMS_THRESHOLD,
+        max_detections: int = MAX_DETECTIONS,
+    ) -> sv.Detections:
+        """Find the prompt's phrases in the picture: `encode_image`, `ground` and `Grounding.detections` in one."""
+        grounding = self.ground(self.encode_image(image), prompt)
+        return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections)
+
+    def encode_image(self, image: str | Path | bytes | Image.Image | np.ndarray) -> EncodedImage:
+        """Compute, or find, what the model knows of a picture before any prompt.
+
+        Raises:
+            ValueError: It is no picture, or too large, or too narrow: see `image.load_image` and `image.preprocess`.
+        """
+        start = time.perf_counter()
+        image = load_image(image)
+        key = _content_hash(image)
+        features, cached = self._images.get_or_compute(key, lambda: self._encode_image(image))
+        return EncodedImage(features, image.size, key, cached, _milliseconds_since(start), owner=self)
+
+    def ground(
+        self, encoded: EncodedImage, prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None = None
+    ) -> Grounding:
+        """Score every query's box against every phrase of the prompt.
+
+        Args:
+            encoded: A picture that this detector encoded.
+            prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole. An
+                empty prompt finds nothing, and the model does not run.
+            spans: Makes the prompt a caption to ground parts of: for each phrase its character spans [start, end).
+
+        Raises:
+            ValueError: The picture is another detector's; a single phrase is longer than the model can read; a span is
+                outside the caption.
+        """
+        start = time.perf_counter()
+        if encoded.owner is not self:
+            raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
+        parsed = _as_prompt(prompt, spans)
+        grounding, cached = self._groundings.get_or_compute(
+            (encoded.key, parsed), lambda: self._ground(encoded, parsed)
+        )
+        if not cached:
+            return grounding
+        took = _milliseconds_since(start)
+        return replace(grounding, text_milliseconds=0.0, grounding_milliseconds=took, text_cached=True, cached=True)
+
+    def _encode_image(self, image: Image.Image) -> ImageFeatures:
+        config = self.model.config
+        pixels, padding_mask = collate([preprocess(image, config.short_side, config.long_side)])
+        with self._inference():
+            return self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device))
+
+    def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
+        def compute() -> TextFeatures:
+            with self._inference():
+                return self.model.encode_text(tokens.to(self.device))
+
+        return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
+
+    def _ground(self, encoded: EncodedImage, prompt: Prompt) -> Grounding:
+        start = time.perf_counter()
+        with self._tokenizer_lock:
+            passages, notes = tokenize(prompt, self.tokenizer, self.model.config.max_tokens)
+        texts = [self._encode_text(passage.tokens) for passage in passages]
+        text_milliseconds = _milliseconds_since(start)
+
+        start = time.perf_counter()
+        boxes, scores = [np.empty((0, 4), np.float32)], [np.empty((0, len(prompt.phrases)), np.float32)]
+        for passage, (text, _) in zip(passages, texts, strict=True):
+            with self._inference():
+                output = self.model.ground(encoded.features, text)
+            boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
+            scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
+        return Grounding(
+            prompt,
+            boxes=_read_only(boxes),
+            scores=_read_only(scores),
+            box_threshold=self.card.box_threshold,
+            text_threshold=self.card.text_threshold,
+            notes=notes,
+            text_milliseconds=text_milliseconds,
+            grounding_milliseconds=_milliseconds_since(start),
+            text_cached=all(cached for _, cached in texts),
+            cached=False,
+        )
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
+
+
+def _as_prompt(prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None) -> Prompt:
+    if spans is not None:
+        if not isinstance(prompt, str):
+            raise ValueError(
+                f"Spans count characters of one caption, but the prompt is {len(prompt)} phrases: give a str."
+            )
+        return Prompt.from_spans(prompt, spans)
+    return Prompt.parse(prompt) if isinstance(prompt, str) else Prompt.from_phrases(prompt)
+
+
+def _content_hash(image: Image.Image) -> str:
+    """Equal for equal pixels; 20 ms for 12 megapixels."""
+    content = hashlib.sha256(repr(image.size).encode())
+    content.update(image.tobytes())
+    return content.hexdigest()
+
+
+def _prompt_scores(token_scores: Tensor, passage: Passage, prompt: Prompt) -> np.ndarray:
+    """Token scores (Q, T) of one passage to (Q, P) of the prompt's phrases; 0 for those of other passages."""
+    score = span_scores if prompt.kind == "spans" else phrase_scores
+    scores = np.zeros((len(token_scores), len(prompt.phrases)), np.float32)
+    scores[:, passage.phrases.start : passage.phrases.stop] = score(token_scores, passage.positive_map)
+    return scores
+
+
+def _read_only(parts: list[np.ndarray]) -> np.ndarray:
+    array = np.concatenate(parts)
+    array.flags.writeable = False
+    return array
+
+
+def _tensor_bytes(value: object) -> int:
+    """Bytes of all tensors in (nested) tuples."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(map(_tensor_bytes, value)) if isinstance(value, tuple) else 0
+
+
+def _milliseconds_since(start: float) -> float:
+    return 1000 * (time.perf_counter() - start)

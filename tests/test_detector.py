@@ -1,0 +1,257 @@
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from groundingdino.checkpoints import MODELS, LoadedModel
+from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
+from groundingdino.detector import CacheBytes, Detector
+from groundingdino.image import collate, preprocess
+from groundingdino.model import GroundingDINO
+from groundingdino.prompt import tokenize_captions
+
+TINY = GroundingDINOConfig(
+    backbone=ResNetConfig(channels=(8, 16, 16, 32), stem_width=8),
+    text=TextConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, max_position_embeddings=64
+    ),
+    hidden_dim=32,
+    num_heads=4,
+    ffn_dim=32,
+    enhancer_layers=1,
+    decoder_layers=2,
+    num_queries=20,
+    num_levels=3,
+    max_tokens=32,
+    short_side=64,
+    long_side=96,
+)
+PASSES = {"box_threshold": 0.0, "nms_threshold": None}  # a random model's scores mean nothing: keep every box
+
+
+@pytest.fixture(scope="module")
+def loaded(tokenizer) -> LoadedModel:
+    torch.manual_seed(0)
+    return LoadedModel(GroundingDINO(TINY).eval(), tokenizer, MODELS["embedded"])
+
+
+@pytest.fixture
+def detector(loaded) -> Detector:
+    return Detector(loaded)
+
+
+@pytest.fixture
+def calls(loaded, monkeypatch) -> SimpleNamespace:
+    """Counts how often each part of the model runs."""
+    counts = SimpleNamespace(encode_image=0, encode_text=0, ground=0)
+
+    def count(name: str) -> None:
+        method = getattr(loaded.model, name)
+
+        def counted(*arguments):
+            setattr(counts, name, getattr(counts, name) + 1)
+            return method(*arguments)
+
+        monkeypatch.setattr(loaded.model, name, counted)
+
+    for name in vars(counts):
+        count(name)
+    return counts
+
+
+def picture(seed: int, size: tuple[int, int] = (90, 70)) -> Image.Image:
+    width, height = size
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_a_picture_is_encoded_once_for_many_prompts_and_thresholds(detector, calls):
+    first = detector.encode_image(picture(0))
+    again = detector.encode_image(picture(0))
+    assert (first.cached, again.cached) == (False, True)
+    assert first.key == again.key
+    for prompt in ("cat", "cat . dog", "dog"):
+        grounding = detector.ground(again, prompt)
+        for threshold in (0.0, 0.2, 0.5):
+            grounding.detections(threshold, threshold, threshold)
+    assert vars(calls) == {"encode_image": 1, "encode_text": 3, "ground": 3}
+
+
+@pytest.mark.parametrize("prompt", ["Cat. dog", "cat,dog;", " CAT\ndog . cat"])
+def test_a_prompt_of_the_same_meaning_never_runs_the_model_again(detector, calls, prompt):
+    first = detector.ground(detector.encode_image(picture(0)), "cat . dog")
+    assert (first.cached, first.text_cached) == (False, False)
+    again = detector.ground(detector.encode_image(picture(0)), prompt)
+    assert (again.cached, again.text_cached, again.text_milliseconds) == (True, True, 0)
+    assert again.phrases == ("cat", "dog")
+    assert again.scores is first.scores
+    assert vars(calls) == {"encode_image": 1, "encode_text": 1, "ground": 1}
+
+
+def test_text_is_encoded_once_for_many_pictures(detector, calls):
+    results = [detector.ground(detector.encode_image(picture(seed)), "cat") for seed in (0, 1)]
+    assert [result.text_cached for result in results] == [False, True]
+    assert not results[1].cached
+    assert vars(calls) == {"encode_image": 2, "encode_text": 1, "ground": 2}
+
+
+def test_the_key_is_the_content(detector):
+    key = detector.encode_image(picture(0)).key
+    assert detector.encode_image(picture(1)).key != key
+    assert detector.encode_image(picture(0).copy()).key == key
+    assert detector.encode_image(np.asarray(picture(0))).key == key
+    plain = (Image.new("RGB", size) for size in [(60, 40), (40, 60)])  # equal bytes, another shape
+    assert len({detector.encode_image(image).key for image in plain}) == 2
+
+
+def test_boxes_lie_inside_the_picture_given_and_best_comes_first(detector):
+    for size in [(90, 70), (33, 200), (640, 480)]:
+        found = detector(picture(0, size), "cat . remote control", **PASSES)
+        assert len(found) == TINY.num_queries
+        assert found.xyxy.dtype == np.float32
+        assert (found.xyxy >= 0).all()
+        assert (found.xyxy <= [*size, *size]).all()
+        assert (found.xyxy[:, :2] <= found.xyxy[:, 2:]).all()
+        assert (np.diff(found.confidence) <= 0).all()
+        assert set(found["class_name"]) <= {"cat", "remote control"}
+        assert found["class_name"].tolist() == [("cat", "remote control")[index] for index in found.class_id]
+
+
+def test_the_whole_agrees_with_the_model_run_by_hand(detector, loaded, tokenizer):
+    found = detector(picture(0), "cat . remote control", **PASSES)
+    with torch.inference_mode():
+        pixels, mask = collate([preprocess(picture(0), TINY.short_side, TINY.long_side)])
+        output = loaded.model(pixels, mask, tokenize_captions(["cat . remote control ."], tokenizer))
+    scores = output.logits[0].sigmoid()
+    words = torch.stack([scores[:, 1], scores[:, 3:5].amax(1)])  # [CLS] cat . remote control . [SEP]
+    best = words.amax(0).sort(descending=True)
+    np.testing.assert_allclose(found.confidence, best.values, rtol=1e-5)
+    assert found.class_id.tolist() == words.argmax(0)[best.indices].tolist()
+    x, y, width, height = output.boxes[0, best.indices[0]].tolist()
+    edges = [(x - width / 2) * 90, (y - height / 2) * 70, (x + width / 2) * 90, (y + height / 2) * 70]
+    np.testing.assert_allclose(found.xyxy[0], np.clip(edges, 0, [90, 70, 90, 70]), atol=1e-3)
+
+
+def test_an_empty_prompt_finds_nothing_without_running_the_model(detector, calls):
+    grounding = detector.ground(detector.encode_image(picture(0)), " . ")
+    assert (calls.encode_text, calls.ground) == (0, 0)
+    assert grounding.phrases == grounding.notes == ()
+    found = grounding.detections(**PASSES)
+    assert found.xyxy.shape == (0, 4)
+    assert found["class_name"].shape == (0,)
+
+
+def test_defaults_come_with_the_checkpoint(detector):
+    grounding = detector.ground(detector.encode_image(picture(0)), "cat")
+    card = MODELS["embedded"]
+    assert (grounding.box_threshold, grounding.text_threshold) == (card.box_threshold, card.text_threshold)
+
+
+def test_a_prompt_over_several_passes_is_the_sum_of_its_parts(detector, calls):
+    phrases = [f"cat {number}" for number in range(15)]  # 3 tokens each with the dot, 10 fit beside [CLS] and [SEP]
+    encoded = detector.encode_image(picture(0))
+    merged = detector.ground(encoded, phrases)
+    assert calls.ground == 2
+    first, second = detector.ground(encoded, phrases[:10]), detector.ground(encoded, phrases[10:])
+    assert merged.phrases == tuple(phrases)
+    np.testing.assert_array_equal(merged.boxes, np.concatenate([first.boxes, second.boxes]))
+    np.testing.assert_array_equal(merged.scores[:20, :10], first.scores)
+    np.testing.assert_array_equal(merged.scores[20:, 10:], second.scores)
+    assert not merged.scores[:20, 10:].any()
+    assert not merged.scores[20:, :10].any()
+
+    def objects(grounding):
+        found = grounding.detections(box_threshold=0.0)
+        return zip(found["class_name"], found.confidence, map(tuple, found.xyxy), strict=True)
+
+    assert set(objects(merged)) == {*objects(first), *objects(second)}
+
+
+def test_lists_and_spans_override_how_a_string_is_read(detector):
+    encoded = detector.encode_image(picture(0))
+    assert detector.ground(encoded, "bow and arrow").phrases == ("bow", "and", "arrow")
+    assert detector.ground(encoded, ["Bow and arrow"]).phrases == ("bow and arrow",)
+    spanned = detector.ground(encoded, "a cat and a dog", spans=[[(0, 1), (2, 5)], [(12, 15)]])
+    assert spanned.phrases == ("a cat", "dog")
+    with pytest.raises(ValueError, match="Spans count characters of one caption, but the prompt is 2 phrases"):
+        detector.ground(encoded, ["cat", "dog"], spans=[[(0, 3)]])
+
+
+def test_a_span_scores_as_published(detector):
+    encoded = detector.encode_image(picture(0))
+    words = detector.ground(encoded, "a cat and a dog").scores  # one token each
+    spans = detector.ground(encoded, "a cat and a dog", spans=[[(0, 1), (2, 5)], [(12, 15)]]).scores
+    np.testing.assert_allclose(spans[:, 0], words[:, :2].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(spans[:, 1], words[:, 4], rtol=1e-5)
+
+
+def test_notes_reach_the_caller_also_from_the_cache(detector):
+    encoded = detector.encode_image(picture(0))
+    for _ in range(2):
+        (note,) = detector.ground(encoded, "кошка").notes
+        assert "“кошка”" in note
+
+
+def test_a_phrase_too_long_is_refused(detector):
+    with pytest.raises(ValueError, match="one phrase can have 29 at most"):
+        detector.ground(detector.encode_image(picture(0)), "cat " * 30)
+
+
+def test_something_else_than_a_picture_is_refused(detector):
+    with pytest.raises(ValueError, match="not an image"):
+        detector.encode_image(b"no picture")
+
+
+def test_another_detectors_features_are_refused(detector, loaded):
+    with pytest.raises(ValueError, match="encoded by another detector"):
+        detector.ground(Detector(loaded).encode_image(picture(0)), "cat")
+
+
+def test_caches_stay_within_their_bytes(loaded, calls):
+    features = Detector(loaded).encode_image(picture(0)).features
+    per_picture = sum(tensor.nbytes for tensor in features if isinstance(tensor, torch.Tensor))
+    detector = Detector(loaded, CacheBytes(images=2 * per_picture, texts=0, groundings=0))
+    calls.encode_image = 0
+    cached = [detector.encode_image(picture(seed)).cached for seed in (0, 1, 0, 2, 0, 1)]
+    assert cached == [False, False, True, False, True, False]  # 2 drops 1, the least recently used
+    assert calls.encode_image == 4
+    encoded = detector.encode_image(picture(0))
+    assert [detector.ground(encoded, "cat").cached for _ in range(2)] == [False, False]
+    assert calls.encode_text == 2
+
+
+def test_features_dropped_from_the_cache_still_ground(loaded):
+    detector = Detector(loaded, CacheBytes(images=0))
+    encoded = detector.encode_image(picture(0))
+    detector.encode_image(picture(1))
+    expected = Detector(loaded)(picture(0), "cat", **PASSES)
+    np.testing.assert_array_equal(detector.ground(encoded, "cat").detections(**PASSES).xyxy, expected.xyxy)
+
+
+def test_results_cannot_be_changed_in_the_cache(detector):
+    grounding = detector.ground(detector.encode_image(picture(0)), "cat")
+    with pytest.raises(ValueError, match="read-only"):
+        grounding.scores[0] = 1
+    found = grounding.detections(**PASSES)
+    found.xyxy[:] = 0
+    assert grounding.detections(**PASSES).xyxy.any()
+
+
+def test_threads_get_what_they_would_get_alone(loaded, calls):
+    requests = [(seed, prompt) for seed in (0, 1) for prompt in ("cat", "cat . dog", "a cat on a red sofa")]
+    alone = {request: Detector(loaded)(picture(request[0]), request[1], **PASSES) for request in requests}
+    detector = Detector(loaded)
+    calls.encode_image = calls.encode_text = calls.ground = 0
+
+    def ask(request):
+        seed, prompt = request
+        return request, detector(picture(seed), prompt, **PASSES)
+
+    with ThreadPoolExecutor(8) as pool:
+        for request, found in pool.map(ask, requests * 5):
+            np.testing.assert_array_equal(found.xyxy, alone[request].xyxy)
+            np.testing.assert_array_equal(found.confidence, alone[request].confidence)
+            assert found["class_name"].tolist() == alone[request]["class_name"].tolist()
+    assert vars(calls) == {"encode_image": 2, "encode_text": 3, "ground": 6}
