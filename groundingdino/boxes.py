@@ -1,4 +1,4 @@
-"""Boxes between the model's form, cxcywh in [0, 1] of the picture, and everyone else's, xyxy in pixels.
+"""Boxes from the model's form, cxcywh in [0, 1] of the picture, to everyone else's, xyxy in pixels.
 
 IoU and its kin are torchvision's (`torchvision.ops.box_iou`, `generalized_box_iou`).
 """
@@ -13,9 +13,3 @@ def to_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     width, height = size
     xyxy = box_convert(boxes, "cxcywh", "xyxy") * torch.tensor([width, height, width, height], device=boxes.device)
     return clip_boxes_to_image(xyxy, (height, width))
-
-
-def from_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """(..., 4) xyxy pixels of a picture of that (width, height) to cxcywh in [0, 1]."""
-    width, height = size
-    return box_convert(boxes, "xyxy", "cxcywh") / torch.tensor([width, height, width, height], device=boxes.device)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from groundingdino.boxes import from_pixels, to_pixels
+from groundingdino.boxes import to_pixels
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,5 @@ def test_to_pixels_stays_inside_the_picture(box, pixels):
     torch.testing.assert_close(result, torch.tensor([pixels], dtype=torch.float32))
 
 
-def test_from_pixels_undoes_to_pixels():
-    boxes = torch.tensor([[[0.3, 0.4, 0.2, 0.6]], [[0.5, 0.5, 1.0, 1.0]]])
-    torch.testing.assert_close(from_pixels(to_pixels(boxes, (640, 480)), (640, 480)), boxes)
-
-
 def test_no_boxes_stay_no_boxes():
     assert to_pixels(torch.empty(0, 4), (3, 4)).shape == (0, 4)
-    assert from_pixels(torch.empty(0, 4), (3, 4)).shape == (0, 4)
