@@ -1,0 +1,14 @@
+"""Training: synthetic scenes, matcher, losses, trainer, evaluation. Inference never imports any of it.
+
+Only the scenes know what is drawn; everything after them sees pictures, phrases and boxes:
+
+    names.tsv, assets/artwork
+        names.py        what can be drawn and what people call it
+        artwork.py      the drawings, in several styles
+        sprites.py      one drawing: coloured, varied, turned
+        backgrounds.py  what is behind the objects
+        captions.py     a prompt for what is in a picture, and which phrase is true of which object
+        scenes.py       pictures with boxes, masks and prompts
+        vocabulary.py   the word list of the embedded model
+        examples.py     the example pictures of the page
+"""

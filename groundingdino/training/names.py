@@ -1,0 +1,141 @@
+"""What a scene can show and what people call it: the reviewed list `names.tsv`.
+
+The names follow the English short names and keywords of Unicode CLDR, cleaned into everyday words. Two drawings that
+deserve the same name (dog, dog face) are one class. `kinds` are broader words that are true of a class but may be true
+of others too (an eagle is a bird), so they are never used as if they were absent.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "gray")
+POSES = ("", "text", "upright")
+
+IRREGULAR_PLURALS = {
+    "deer": "deer",
+    "fish": "fish",
+    "foot": "feet",
+    "goose": "geese",
+    "knife": "knives",
+    "leaf": "leaves",
+    "loaf": "loaves",
+    "man": "men",
+    "mouse": "mice",
+    "person": "people",
+    "policeman": "policemen",
+    "fireman": "firemen",
+    "sheep": "sheep",
+    "shrimp": "shrimp",
+    "tooth": "teeth",
+    "woman": "women",
+    "wolf": "wolves",
+    "scarf": "scarves",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "mango": "mangoes",
+    "volcano": "volcanoes",
+    "mosquito": "mosquitoes",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One character of the artwork, as lower-case code points joined by "-", and its colour word where it has one."""
+
+    codepoints: str
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class of things that carry one everyday name.
+
+    Args:
+        group: things that are alike, as in CLDR's subgroups; the source of hard absent names.
+        name: the name used most.
+        synonyms: other names of exactly this class.
+        kinds: broader words that are true of it, and of other classes too.
+        tint: whether a colour word makes sense for it ("blue car", but not "blue pizza").
+        pose: "text" is never mirrored, "upright" is neither mirrored nor turned far, "" may be both.
+        drawings: its characters, at least one.
+    """
+
+    group: str
+    name: str
+    synonyms: tuple[str, ...]
+    kinds: tuple[str, ...]
+    tint: bool
+    pose: str
+    drawings: tuple[Drawing, ...]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Everything that may be said of it without a colour."""
+        return frozenset((self.name, *self.synonyms, *self.kinds))
+
+
+@lru_cache(maxsize=1)
+def load_names() -> tuple[Name, ...]:
+    """The reviewed list, in its own order: the index of a name is the class index of the scenes.
+
+    Raises:
+        ValueError: a line of `names.tsv` is not what it should be, or two classes share a name.
+    """
+    path = Path(__file__).with_name("names.tsv")
+    with path.open(encoding="utf-8", newline="") as file:
+        names = tuple(_parse(row) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    owners: dict[str, str] = {}
+    for name in names:
+        for word in (name.name, *name.synonyms):
+            if word in owners:
+                raise ValueError(f'Each name may belong to one class only, but "{word}" names two in {path.name}.')
+            owners[word] = name.name
+    return names
+
+
+def plural(name: str) -> str:
+    """English plural of a name; a name that ends in "s" is taken to be one already.
+
+    >>> plural("wine glass"), plural("cherry"), plural("mouse"), plural("ear of corn"), plural("jeans")
+    ('wine glasses', 'cherries', 'mice', 'ears of corn', 'jeans')
+    """
+    for preposition in (" of ", " with ", " in ", " and "):
+        if preposition in name:
+            head, rest = name.split(preposition, 1)
+            return plural(head) + preposition + rest
+    stem, _, last = name.rpartition(" ")
+    if last in IRREGULAR_PLURALS:
+        last = IRREGULAR_PLURALS[last]
+    elif last.endswith(("ch", "sh", "ss", "x")):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou-":
+        last = last[:-1] + "ies"
+    elif not last.endswith("s"):
+        last += "s"
+    return f"{stem} {last}" if stem else last
+
+
+def _parse(row: dict[str, str]) -> Name:
+    drawings = []
+    for text in row["drawings"].split():
+        codepoints, _, colour = text.partition(":")
+        if colour and colour not in COLOURS:
+            raise ValueError(f'The colour of "{row["name"]}" should be one of {COLOURS}, but is "{colour}".')
+        drawings.append(Drawing(codepoints, colour or None))
+    if not drawings or row["pose"] not in POSES or row["tint"] not in ("yes", "no"):
+        raise ValueError(f'names.tsv needs drawings, a pose of {POSES} and a tint of yes or no at "{row["name"]}".')
+    return Name(
+        group=row["group"],
+        name=row["name"],
+        synonyms=_split(row["synonyms"]),
+        kinds=_split(row["kinds"]),
+        tint=row["tint"] == "yes",
+        pose=row["pose"],
+        drawings=tuple(drawings),
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

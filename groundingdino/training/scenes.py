@@ -1,0 +1,341 @@
+"""Synthetic pictures with boxes, masks and prompts: drawings on procedural backgrounds.
+
+A scene depends on nothing but the maker's settings and its index, so that training needs no files and the held-out
+scenes are made anew, byte for byte, wherever they are needed:
+
+    maker = SceneMaker(Artwork(), seed=1)
+    for scene in maker.stream(start=0, step=1): ...     # without end
+    for scene in evaluation_scenes("noto"): ...         # 300 scenes nobody trains on
+"""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, Artwork
+from groundingdino.training.backgrounds import paint
+from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out
+from groundingdino.training.names import COLOURS, Name, load_names
+from groundingdino.training.sprites import Pose, fit, tint, vary, warp
+
+EVALUATIONS = ("noto", "colours", "style")
+EVALUATION_SCENES = 300
+EVALUATION_SEED = 20261123
+MIN_VISIBLE = 0.6  # of an object's own pixels
+SOLID = 128  # alpha from which a pixel belongs to the object
+BANK_SIDE = 512  # pixels
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture and everything that is known about it.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        boxes: (N, 4) float32, xyxy pixels of the visible part of each object.
+        labels: (N,) int64, class indices in `names.load_names`.
+        colours: the colour word that is true of each object, None where it is not known.
+        styles: the style of artwork of each object.
+        phrases: the prompt.
+        positives: per object the index of the only phrase that is true of it; None where the prompt does not name it.
+        owners: (H, W) uint8, the index of the object seen at each pixel plus one; 0 is background.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    colours: tuple[str | None, ...]
+    styles: tuple[str, ...]
+    phrases: tuple[Phrase, ...]
+    positives: tuple[int | None, ...]
+    owners: np.ndarray
+
+    @property
+    def prompt(self) -> list[str]:
+        """The phrases as text."""
+        return [phrase.text for phrase in self.phrases]
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """(N, H, W) bool: the visible pixels of each object."""
+        return self.owners == np.arange(1, len(self.labels) + 1, dtype=np.uint8)[:, None, None]
+
+
+@dataclass
+class _Canvas:
+    """A picture while objects are put into it. `areas` are the objects' pixels as if nothing covered them."""
+
+    pixels: np.ndarray
+    owners: np.ndarray
+    areas: list[int] = field(default_factory=list)
+
+
+class SceneMaker:
+    """Makes scenes from a seed and an index.
+
+    Args:
+        artwork: the drawings; objects take any of its styles.
+        seed: of everything.
+        short_side: (least, most) pixels of the short side of a picture; the other is up to twice as long.
+        varied: vary drawings and pictures as training wants it. Backgrounds then come from a bank of `bank` pictures.
+        held_out_colours: give objects the colours that are never trained with their names, instead of the others.
+        bank: how many backgrounds are painted ahead when `varied`.
+    """
+
+    def __init__(
+        self,
+        artwork: Artwork,
+        seed: int,
+        short_side: tuple[int, int] = (192, 352),
+        varied: bool = True,
+        held_out_colours: bool = False,
+        bank: int = 128,
+    ):
+        self.artwork = artwork
+        self.seed = seed
+        self.short_side = short_side
+        self.varied = varied
+        self.held_out_colours = held_out_colours
+        self.bank = bank
+        self.names = load_names()
+        self.captioner = Captioner(self.names, self._may_colour)
+
+    def stream(self, start: int = 0, step: int = 1) -> Iterator[Scene]:
+        """Scenes `start`, `start + step`, ... without end; workers take a start each and a common step."""
+        index = start
+        while True:
+            yield self.scene(index)
+            index += step
+
+    def scene(self, index: int, size: tuple[int, int] | None = None) -> Scene:
+        """Scene number `index`, of `size` (width, height) in pixels; None draws the size too."""
+        rng = np.random.default_rng([self.seed, index])
+        width, height = size or self._draw_size(rng)
+        background = self._from_bank(rng, width, height) if self.varied else paint(rng, width, height)
+        canvas = _Canvas(np.array(background), np.zeros((height, width), np.uint8))
+        things: list[Thing] = []
+        styles: list[str] = []
+        labels = self._draw_labels(rng)
+        for label in labels:
+            thing, style, sprite = self._draw_object(label, rng, min(width, height), len(labels))
+            if _place(canvas, sprite, rng):
+                things.append(thing)
+                styles.append(style)
+        caption = self.captioner.compose(things, rng)
+        return Scene(
+            image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
+            boxes=_boxes(canvas.owners, len(things)),
+            labels=np.array([thing.label for thing in things], np.int64),
+            colours=tuple(thing.colour for thing in things),
+            styles=tuple(styles),
+            phrases=caption.phrases,
+            positives=caption.positives,
+            owners=canvas.owners,
+        )
+
+    def _may_colour(self, colour: str, name: Name) -> bool:
+        return name.tint and is_held_out(colour, name) == self.held_out_colours
+
+    def _draw_size(self, rng: np.random.Generator) -> tuple[int, int]:
+        least, most = self.short_side
+        short = int(rng.integers(least, most + 1))
+        # Square, 4:3, 3:2 and 16:9 are what cameras and screens give; the rest is cropped by hand.
+        shape = (1.0, 4 / 3, 3 / 2, 16 / 9, float(rng.uniform(1, 2)))[rng.integers(5)]
+        long = round(short * shape)
+        return (long, short) if rng.random() < 0.6 else (short, long)
+
+    def _draw_labels(self, rng: np.random.Generator) -> list[int]:
+        """One to ten objects, some of a class twice or thrice."""
+        choice = range(len(self.names))
+        if self.held_out_colours:
+            choice = [label for label in choice if self._colours(label)]
+        labels: list[int] = []
+        count = int(rng.integers(1, 11)) if rng.random() < 0.6 else int(rng.integers(1, 6))
+        while len(labels) < count:
+            label = choice[rng.integers(len(choice))]
+            copies = int(rng.integers(2, 4)) if rng.random() < 0.08 else 1
+            labels += [label] * min(copies, count - len(labels))
+        rng.shuffle(labels)
+        return labels
+
+    def _colours(self, label: int) -> list[str]:
+        return [colour for colour in COLOURS if self._may_colour(colour, self.names[label])]
+
+    def _draw_object(
+        self, label: int, rng: np.random.Generator, short: int, crowd: int
+    ) -> tuple[Thing, str, Image.Image]:
+        """An object of a class, ready to be placed: what is true of it, its style, its pixels."""
+        name = self.names[label]
+        drawing = name.drawings[rng.integers(len(name.drawings))]
+        styles = [style for style in self.artwork.styles if self.artwork.has(style, drawing.codepoints)]
+        if MAIN_STYLE in styles and rng.random() < 0.3:
+            styles = [MAIN_STYLE]
+        style = styles[rng.integers(len(styles))]
+        pose = _draw_pose(name.pose, rng, short, crowd)
+        sprite = fit(self.artwork.sprite(style, drawing.codepoints), pose.size)
+        colour = drawing.colour
+        colours = self._colours(label)
+        if colours and (self.held_out_colours or rng.random() < 0.3):
+            colour = colours[rng.integers(len(colours))]
+            sprite = tint(sprite, colour, rng)
+        if self.varied:
+            sprite = vary(sprite, rng, keep_colour=colour is not None)
+        return Thing(label, colour), style, warp(sprite, pose)
+
+    @cached_property
+    def _bank(self) -> list[Image.Image]:
+        rng = np.random.default_rng([self.seed, 0, self.bank])
+        return [paint(rng, BANK_SIDE, BANK_SIDE) for _ in range(self.bank)]
+
+    def _from_bank(self, rng: np.random.Generator, width: int, height: int) -> Image.Image:
+        """A piece of a painted background, turned and in other colours."""
+        picture = self._bank[rng.integers(self.bank)]
+        scale = BANK_SIDE / max(width, height) * float(rng.uniform(0.5, 1))
+        left = float(rng.uniform(0, BANK_SIDE - width * scale))
+        top = float(rng.uniform(0, BANK_SIDE - height * scale))
+        box = (left, top, left + width * scale, top + height * scale)
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        if rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if rng.random() < 0.3:
+            picture = Image.merge("RGB", [picture.getchannel(int(c)) for c in rng.permutation(3)])
+        return picture
+
+
+def evaluation_maker(name: str) -> SceneMaker:
+    """The maker of held-out scenes, 256 to 800 pixels and up to 1600 on the long side.
+
+    Args:
+        name: "noto", the main one; "colours", names with colours they were never trained with; "style", drawings of a
+            style never trained on.
+    """
+    if name not in EVALUATIONS:
+        raise ValueError(f'The evaluation should be one of {", ".join(EVALUATIONS)}, but is "{name}".')
+    style = HELD_OUT_STYLE if name == "style" else MAIN_STYLE
+    return SceneMaker(
+        Artwork((style,), resolution=320),
+        seed=EVALUATION_SEED + EVALUATIONS.index(name),
+        short_side=(256, 800),
+        varied=False,
+        held_out_colours=name == "colours",
+    )
+
+
+def evaluation_scenes(name: str, count: int = EVALUATION_SCENES) -> Iterator[Scene]:
+    """The held-out scenes of one evaluation, see `evaluation_maker`."""
+    maker = evaluation_maker(name)
+    return (maker.scene(index) for index in range(count))
+
+
+def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int) -> Pose:
+    """Objects take 10% to 60% of the short side; the more there are, the smaller the largest."""
+    least = 0.1
+    most = 0.6 if crowd <= 3 else 0.5 if crowd <= 6 else 0.4
+    size = short * math.exp(rng.uniform(math.log(least), math.log(most)))
+    angle = float(rng.normal(0, 10))
+    if kind != "upright" and rng.random() < 0.12:
+        angle = float(rng.uniform(-180, 180))
+    return Pose(
+        size=size,
+        angle=angle,
+        mirror=kind == "" and rng.random() < 0.5,
+        stretch=math.exp(rng.uniform(-0.12, 0.12)),
+        shear=float(rng.uniform(-0.08, 0.08)),
+        corners=tuple((float(x), float(y)) for x, y in rng.uniform(-0.03, 0.03, (4, 2))),
+    )
+
+
+def _place(canvas: _Canvas, sprite: Image.Image, rng: np.random.Generator) -> bool:
+    """Put an object where it and all before it stay visible; False, and nothing drawn, where no such place is found."""
+    pixels = np.asarray(sprite)
+    solid = pixels[..., 3] >= SOLID
+    area = int(solid.sum())
+    height, width = canvas.owners.shape
+    if area < 16:
+        return False
+    shadow = rng.random() < 0.3
+    for _ in range(16):
+        x = int(rng.uniform(0, 1) * (width + 0.3 * sprite.width)) - int(0.65 * sprite.width)
+        y = int(rng.uniform(0, 1) * (height + 0.3 * sprite.height)) - int(0.65 * sprite.height)
+        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + sprite.width, width), min(y + sprite.height, height)
+        if x1 <= x0 or y1 <= y0:
+            continue
+        part = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+        mine = solid[part]
+        if mine.sum() < 0.75 * area:
+            continue
+        owners = canvas.owners[y0:y1, x0:x1]
+        covered = np.bincount(owners[mine], minlength=len(canvas.areas) + 1)[1:]
+        if covered.any() and not _stay_visible(canvas, covered):
+            continue
+        if shadow:
+            _shade(canvas.pixels, pixels[..., 3], x, y, rng)
+        _blend(canvas.pixels[y0:y1, x0:x1], pixels[part])
+        owners[mine] = len(canvas.areas) + 1
+        canvas.areas.append(area)
+        return True
+    return False
+
+
+def _stay_visible(canvas: _Canvas, covered: np.ndarray) -> bool:
+    """Whether every object keeps enough of its pixels when `covered` of each are lost."""
+    left = np.bincount(canvas.owners.ravel(), minlength=len(canvas.areas) + 1)[1:] - covered
+    return bool((left >= MIN_VISIBLE * np.array(canvas.areas))[covered > 0].all())
+
+
+def _blend(target: np.ndarray, source: np.ndarray) -> None:
+    """Draw RGBA `source` over RGB `target`, in place."""
+    alpha = source[..., 3:].astype(np.uint16)
+    target[:] = (source[..., :3] * alpha + target * (255 - alpha) + 127) // 255
+
+
+def _shade(pixels: np.ndarray, alpha: np.ndarray, x: int, y: int, rng: np.random.Generator) -> None:
+    """A soft shadow of an object at (x, y), in place."""
+    side = max(alpha.shape)
+    blur = side * float(rng.uniform(0.015, 0.05))
+    margin = math.ceil(2 * blur)
+    soft = Image.new("L", (alpha.shape[1] + 2 * margin, alpha.shape[0] + 2 * margin))
+    soft.paste(Image.fromarray(np.ascontiguousarray(alpha)), (margin, margin))
+    shadow = np.asarray(soft.filter(ImageFilter.GaussianBlur(blur)), np.uint16) * int(rng.integers(60, 150)) // 255
+    left = x - margin + int(side * rng.uniform(-0.06, 0.06))
+    top = y - margin + int(side * rng.uniform(0, 0.07))
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + shadow.shape[1], pixels.shape[1]), min(top + shadow.shape[0], pixels.shape[0])
+    if x1 > x0 and y1 > y0:
+        dark = shadow[y0 - top : y1 - top, x0 - left : x1 - left, None]
+        pixels[y0:y1, x0:x1] = pixels[y0:y1, x0:x1] * (255 - dark) // 255
+
+
+def _boxes(owners: np.ndarray, count: int) -> np.ndarray:
+    boxes = np.zeros((count, 4), np.float32)
+    for index in range(count):
+        mask = owners == index + 1
+        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+        boxes[index] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes
+
+
+def _vary_picture(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light, focus, noise and compression as real pictures have them."""
+    picture = Image.fromarray(pixels)
+    if rng.random() < 0.6:
+        gain, shift, gamma = rng.uniform(0.75, 1.25), rng.uniform(-20, 20), math.exp(rng.uniform(-0.3, 0.3))
+        levels = np.arange(256) / 255
+        tables = [levels**gamma * 255 * gain * cast + shift for cast in rng.uniform(0.93, 1.07, 3)]
+        picture = picture.point([int(value) for table in tables for value in np.clip(table, 0, 255)])
+    if rng.random() < 0.15:
+        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.0))))
+    if rng.random() < 0.15:
+        spread = int(rng.integers(2, 14))
+        noise = rng.integers(-spread, spread + 1, (picture.height, picture.width, 3), np.int16)
+        picture = Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+    if rng.random() < 0.15:
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=int(rng.integers(30, 90)))
+        picture = Image.open(file)
+    return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,204 @@
+"""One drawing on its way into a scene: coloured, varied, turned. Pictures are RGBA, uint8, not premultiplied."""
+
+import colorsys
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+# Ranges of (hue in degrees, saturation, value) that people call by the word without thinking.
+COLOUR_RANGES = {
+    "red": ((-8, 6), (0.8, 0.95), (0.75, 0.95)),
+    "orange": ((22, 32), (0.85, 1.0), (0.92, 1.0)),
+    "yellow": ((49, 57), (0.75, 0.95), (0.95, 1.0)),
+    "green": ((105, 145), (0.6, 0.9), (0.5, 0.75)),
+    "blue": ((207, 230), (0.7, 0.95), (0.7, 0.95)),
+    "purple": ((268, 284), (0.55, 0.8), (0.55, 0.8)),
+    "pink": ((325, 345), (0.4, 0.6), (0.95, 1.0)),
+    "brown": ((18, 28), (0.55, 0.75), (0.36, 0.5)),
+    "black": ((0, 360), (0.0, 0.12), (0.12, 0.2)),
+    "white": ((0, 360), (0.0, 0.03), (0.94, 1.0)),
+    "gray": ((0, 360), (0.0, 0.06), (0.48, 0.6)),
+}
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a drawing lies in the picture.
+
+    Args:
+        size: its longest side in pixels before it is turned.
+        angle: degrees, counter-clockwise.
+        mirror: left and right exchanged.
+        stretch: width over height, relative to the drawing.
+        shear: horizontal shift per unit of height.
+        corners: (4, 2) shifts of the corners as parts of the size, which give a slight perspective.
+    """
+
+    size: float
+    angle: float = 0.0
+    mirror: bool = False
+    stretch: float = 1.0
+    shear: float = 0.0
+    corners: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 4
+
+
+def fit(sprite: Image.Image, size: float) -> Image.Image:
+    """Scaled down so that the longest side is about `size` pixels, never up: warping does that."""
+    scale = size / max(sprite.size)
+    if scale >= 0.8:
+        return sprite
+    return sprite.resize(
+        (max(2, round(sprite.width * scale)), max(2, round(sprite.height * scale))), Image.Resampling.BOX
+    )
+
+
+def warp(sprite: Image.Image, pose: Pose) -> Image.Image:
+    """The drawing in its pose, in the smallest upright rectangle that holds it."""
+    scale = pose.size / max(sprite.size)
+    width = sprite.width * scale * math.sqrt(pose.stretch)
+    height = sprite.height * scale / math.sqrt(pose.stretch)
+    x = np.array([-0.5, 0.5, 0.5, -0.5]) * width
+    y = np.array([-0.5, -0.5, 0.5, 0.5]) * height
+    corners = np.array(pose.corners) * pose.size
+    x, y = x + pose.shear * y + corners[:, 0], y + corners[:, 1]
+    cos, sin = math.cos(math.radians(pose.angle)), math.sin(math.radians(pose.angle))
+    x, y = cos * x + sin * y, cos * y - sin * x
+    x, y = x - x.min(), y - y.min()
+    if pose.mirror:
+        x = x.max() - x
+    size = (max(1, math.ceil(x.max())), max(1, math.ceil(y.max())))
+    source_x = np.array([0, sprite.width, sprite.width, 0], float)
+    source_y = np.array([0, 0, sprite.height, sprite.height], float)
+    coefficients = _homography(x, y, source_x, source_y)
+    return sprite.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
+
+
+def _homography(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray) -> list[float]:
+    """Pillow's eight perspective coefficients, which map output points (x, y) to input points (u, v)."""
+    one, zero = np.ones(4), np.zeros(4)
+    rows_u = np.stack([x, y, one, zero, zero, zero, -u * x, -u * y], axis=1)
+    rows_v = np.stack([zero, zero, zero, x, y, one, -v * x, -v * y], axis=1)
+    return np.linalg.solve(np.concatenate([rows_u, rows_v]), np.concatenate([u, v])).tolist()
+
+
+def tint(sprite: Image.Image, colour: str, rng: np.random.Generator) -> Image.Image:
+    """The drawing in a named colour, light and shade kept.
+
+    Where one colour covers most of it (a car's paint), only that is replaced; everything is where none does.
+
+    Args:
+        colour: one of `COLOUR_RANGES`.
+    """
+    hue, saturation, value = (float(rng.uniform(*span)) for span in COLOUR_RANGES[colour])
+    target = np.array(colorsys.hsv_to_rgb(hue / 360 % 1, saturation, value), np.float32)
+    pixels = np.asarray(sprite)
+    rgb = pixels[..., :3].astype(np.float32) / 255
+    part = _main_colour(np.asarray(sprite.convert("RGB").convert("HSV")), pixels[..., 3])
+    luma = rgb @ LUMA
+    seen = luma[(part > 0.5) & (pixels[..., 3] > 127)]
+    middle = float(np.clip(np.percentile(seen, 60), 0.1, 0.9)) if seen.size else 0.5
+    shade = np.minimum(luma / middle, 1)[..., None]
+    light = np.clip((luma - middle) / (1 - middle), 0, 1)[..., None]
+    gloss = 0.35 if colour in ("black", "brown", "gray") else 0.6
+    painted = target * shade + (1 - target) * light * gloss
+    rgb += part[..., None] * (painted - rgb)
+    return _with_rgb(pixels, rgb)
+
+
+def _main_colour(hsv: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: how much each pixel belongs to the colour that covers most of the drawing."""
+    hue, strength = hsv[..., 0].astype(np.int32), hsv[..., 1]
+    vivid = (strength > 70) & (hsv[..., 2] > 60) & (alpha > 127)
+    counts = np.bincount(hue[vivid] // 8, minlength=32)
+    near = counts + np.roll(counts, 1) + np.roll(counts, -1)
+    if near.max() < 0.4 * max(1, int((alpha > 127).sum())):
+        return np.ones(hue.shape, np.float32)
+    centre = int(near.argmax()) * 8 + 4
+    distance = np.abs((hue - centre + 128) % 256 - 128)
+    close = np.clip((42 - distance) / 14, 0, 1).astype(np.float32)
+    return close * np.clip((strength.astype(np.float32) - 25) / 40, 0, 1)
+
+
+def vary(sprite: Image.Image, rng: np.random.Generator, keep_colour: bool) -> Image.Image:
+    """A drawing as another hand might have drawn it: colours, lines, texture. For training only.
+
+    Args:
+        keep_colour: its colour is named in the prompt, or might be, so the hue stays.
+    """
+    pixels = np.asarray(sprite)
+    rgb = pixels[..., :3].astype(np.float32)
+    rgb = _relight(rgb, rng) if keep_colour else _recolour(rgb, rng)
+    if rng.random() < 0.08:  # flat colours
+        step = 255 / rng.integers(2, 5)
+        rgb = np.round(rgb / step) * step
+    if rng.random() < 0.12:  # texture
+        fine = rng.integers(0, 256, (pixels.shape[0] // 2 + 1, pixels.shape[1] // 2 + 1), np.uint8)
+        grain = np.asarray(Image.fromarray(fine).resize(sprite.size, Image.Resampling.BICUBIC), np.float32)
+        rgb += (grain - 128)[..., None] * np.float32(rng.uniform(0.1, 0.4))
+    if rng.random() < 0.2:  # drawn lines
+        rgb = _ink(rgb, rng)
+    result = _with_rgb(pixels, rgb / 255)
+    if rng.random() < 0.2:
+        result = _outline(result, rng)
+    if rng.random() < 0.25:  # soft edges
+        alpha = result.getchannel("A").filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.0))))
+        result.putalpha(alpha)
+    return result
+
+
+def _relight(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (rgb - 128) * np.float32(rng.uniform(0.85, 1.1)) + np.float32(128 + rng.uniform(-12, 12))
+
+
+def _recolour(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    grey = (rgb @ LUMA)[..., None]
+    chance = rng.random()
+    if chance < 0.08:  # black and white, or one colour
+        rgb = grey * np.array([1, 1, 1] if rng.random() < 0.5 else rng.uniform(0.6, 1.2, 3), np.float32)
+    elif chance < 0.5:
+        rgb = grey + (rgb - grey) * np.float32(rng.uniform(0.4, 1.4))
+        rgb = rgb @ _hue_rotation(float(rng.normal(0, 18)))
+    elif chance < 0.6:
+        rgb = rgb @ _hue_rotation(float(rng.uniform(-180, 180)))
+    if rng.random() < 0.5:
+        rgb = (rgb - 128) * np.float32(rng.uniform(0.7, 1.2)) + 128 + rng.uniform(-25, 25, 3).astype(np.float32)
+    return rgb
+
+
+def _hue_rotation(degrees: float) -> np.ndarray:
+    """(3, 3) matrix, to be multiplied from the right: turns colours around the grey axis."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    third, root = (1 - cos) / 3, math.sqrt(1 / 3) * sin
+    a, b, c = cos + third, third - root, third + root
+    return np.array([[a, c, b], [b, a, c], [c, b, a]], np.float32)
+
+
+def _ink(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Darker where the colours change, as if lines had been drawn."""
+    luma = rgb @ LUMA
+    edge = np.zeros_like(luma)
+    edge[:, 1:] += np.abs(luma[:, 1:] - luma[:, :-1])
+    edge[1:] += np.abs(luma[1:] - luma[:-1])
+    return rgb * (1 - np.clip(edge * np.float32(rng.uniform(0.005, 0.03)), 0, 0.9))[..., None]
+
+
+def _outline(sprite: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A contour of one colour around the drawing, mostly dark or white."""
+    radius = int(rng.integers(1, 1 + max(1, max(sprite.size) // 40)))
+    size = (sprite.width + 2 * radius, sprite.height + 2 * radius)
+    wide = Image.new("RGBA", size)
+    wide.paste(sprite, (radius, radius))
+    level = 255 if rng.random() < 0.3 else int(rng.integers(0, 60))
+    line = Image.new("RGBA", size, (level, level, level, 255))
+    line.putalpha(wide.getchannel("A").filter(ImageFilter.MaxFilter(2 * radius + 1)))
+    return Image.alpha_composite(line, wide)
+
+
+def _with_rgb(pixels: np.ndarray, rgb: np.ndarray) -> Image.Image:
+    """`rgb` in [0, 1] with the alpha of `pixels`."""
+    result = pixels.copy()
+    result[..., :3] = np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
+    return Image.fromarray(result)
