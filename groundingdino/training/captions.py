@@ -13,6 +13,8 @@ import numpy as np
 from groundingdino.training.names import COLOURS, Name, plural
 
 MAX_PHRASES = 12
+ARTICLES = ("a", "an", "the")
+SPELLINGS = {"gray": "grey"}  # other spellings of colour words, half of the time
 HELD_OUT_PERCENT = 15
 
 
@@ -167,7 +169,10 @@ class Captioner:
             word = name.synonyms[rng.integers(len(name.synonyms))]
         elif name.kinds and colour is None and chance > 0.96:
             word = name.kinds[rng.integers(len(name.kinds))]
-        text = word if colour is None else f"{colour} {word}"
+        text = word
+        if colour is not None:
+            spelling = SPELLINGS[colour] if colour in SPELLINGS and rng.random() < 0.5 else colour
+            text = f"{spelling} {word}"
         chance = rng.random()
         if chance < (0.25 if count > 1 else 0.04) and self._has_plural(word):
             text = plural(text)

@@ -1,0 +1,60 @@
+"""The word list of the embedded model: BERT's special tokens, characters, and whole words of the scenes' prompts.
+
+    python -m groundingdino.training.vocabulary          # writes assets/models/detector/vocab.txt
+
+Every word a training prompt can hold is one token. Other words fall into endings and letters, so that no text in ASCII
+becomes [UNK].
+"""
+
+import argparse
+import re
+import string
+from pathlib import Path
+
+from groundingdino.training.captions import ARTICLES, SPELLINGS
+from groundingdino.training.names import COLOURS, load_names, plural
+
+SIZE = 2048  # the vocabulary of `config.EMBEDDED`
+PATH = Path(__file__).parents[2] / "assets" / "models" / "detector" / "vocab.txt"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ENDINGS = ("##s", "##es", "##ed", "##er", "##ing", "##ly", "##y")
+
+
+def build() -> list[str]:
+    """The tokens in the order of their ids.
+
+    Raises:
+        ValueError: the words do not fit in `SIZE` tokens.
+    """
+    names = load_names()
+    phrases = [word for name in names for word in sorted(name.words)]
+    texts = [*COLOURS, *SPELLINGS.values(), *ARTICLES, *phrases, *map(plural, phrases)]
+    words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", _plain(text))})
+    letters = [*string.ascii_lowercase, *string.digits]
+    characters = [*string.punctuation, *letters, *("##" + letter for letter in letters)]
+    tokens = list(dict.fromkeys([*SPECIAL_TOKENS, *characters, *ENDINGS, *words]))
+    if len(tokens) > SIZE:
+        raise ValueError(f"The vocabulary should have at most {SIZE} tokens, but the names need {len(tokens)}.")
+    return tokens
+
+
+def _plain(text: str) -> str:
+    """Lower case without accents, as BERT's uncased tokenizer reads it."""
+    return text.lower().replace("ñ", "n")
+
+
+def main() -> None:
+    """Command line, see the top of the file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m groundingdino.training.vocabulary", description="Write the word list of the embedded model."
+    )
+    parser.add_argument("--output", type=Path, default=PATH, help="default: %(default)s")
+    path = parser.parse_args().output
+    tokens = build()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    print(f"{path}: {len(tokens)} tokens")
+
+
+if __name__ == "__main__":
+    main()
