@@ -24,6 +24,9 @@ FIXED_IN_TRANSFORMERS = {
     "two_stage_bbox_embed_share": False,
 }
 
+# Sizes that transformers keeps for encoder and decoder apart and we do not, with its defaults.
+SHARED_IN_TRANSFORMERS = {"attention_heads": 8, "ffn_dim": 2048, "n_points": 4}
+
 
 def to_json(config: GroundingDINOConfig) -> dict[str, Any]:
     """Plain dictionaries and lists; the backbone says which one it is under "type"."""
@@ -71,8 +74,8 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
     for name, value in FIXED_IN_TRANSFORMERS.items():
         if values.get(name, value) != value:
             raise ValueError(f"config.json sets {name} to {values[name]!r}: only {value!r} is supported.")
-    for name in ("attention_heads", "ffn_dim", "n_points"):
-        encoder, decoder = values.get(f"encoder_{name}"), values.get(f"decoder_{name}")
+    for name, default in SHARED_IN_TRANSFORMERS.items():
+        encoder, decoder = (values.get(f"{side}_{name}", default) for side in ("encoder", "decoder"))
         if encoder != decoder:
             raise ValueError(
                 f"config.json sets encoder_{name} to {encoder} and decoder_{name} to {decoder}: they must be the same."

@@ -29,7 +29,7 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers, httpx
 # (bytes done, bytes in all or None where unknown, what is being done); raise in it to stop, what has come is kept.
 Progress = Callable[[int, int | None, str], None]
 
-CHUNK = 1 << 20  # bytes between two calls of the progress callback
+REPORT_EVERY = 1 << 20  # bytes between two calls of the progress callback
 ATTEMPTS = 5  # in a row that bring nothing; any byte that arrives starts the count again
 PAUSE = 1.0  # seconds between attempts
 
@@ -205,11 +205,15 @@ def _stream(url: str, partial: Path, start: int, report: Callable[[int], object]
         hf_raise_for_status(response)
         continues = response.status_code == 206  # a server that ignores the range sends all of it again, with 200
         done = start if continues else 0
+        reported = done
         with partial.open("ab" if continues else "wb") as output:
-            for chunk in response.iter_bytes(CHUNK):
+            for chunk in response.iter_bytes():
                 output.write(chunk)
                 done += len(chunk)
-                report(done)
+                if done - reported >= REPORT_EVERY:
+                    report(done)
+                    reported = done
+        report(done)
 
 
 def _verify(partial: Path, size: int | None, checksum: str, file: HubFile) -> None:

@@ -58,12 +58,10 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
         # Files of PyTorch before 1.6 are no zip archives and cannot be mapped.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise ValueError(
-                f"'{path}' holds Python objects other than tensors; reading them could run code, so it was not opened: "
-                "use the published file, or save the state dict alone."
-            ) from error
-        raise ValueError(f"'{path}' is not a PyTorch weight file: download it again.") from error
+        raise ValueError(
+            f"'{path}' is no PyTorch weight file, or holds Python objects whose reading could run code, and was not "
+            "opened: use the published file, or save the state dict alone."
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(f"'{path}' is truncated or no PyTorch weight file: download it again.") from error
     return _state_dict(content, path)

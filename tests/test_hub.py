@@ -1,0 +1,280 @@
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from huggingface_hub import constants
+
+from groundingdino import hub
+from groundingdino.checkpoints import is_cached, load_pretrained
+from groundingdino.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder
+
+COMMIT = "c0ffee" + "0" * 34
+CONTENT = bytes(range(256)) * 40_000  # 10 MB
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@dataclass
+class FakeHub:
+    """Answers as the Hugging Face hub does, on this machine, and misbehaves on request."""
+
+    files: dict[str, bytes] = field(default_factory=dict)  # "owner/name/file" -> content
+    cut_after: list[int] = field(default_factory=list)  # bytes after which the next answers break off
+    served: dict[str, bytes] = field(default_factory=dict)  # content sent in place of what was announced
+    ignores_ranges: bool = False
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, range
+    url: str = ""
+
+    def bytes_sent(self) -> list[str]:
+        return [start or "bytes=0-" for method, _, start in self.requests if method == "GET"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    hub: FakeHub
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(with_content=False)
+
+    def do_GET(self):
+        self.answer(with_content=True)
+
+    def answer(self, with_content: bool):
+        if "/resolve/" not in self.path:  # huggingface_hub asks for a thing or two of its own
+            return self.refuse("EntryNotFound")
+        owner, name, _, revision, filename = self.path.lstrip("/").split("/", 4)
+        key = f"{owner}/{name}/{filename}"
+        self.hub.requests.append((self.command, key, self.headers.get("Range")))
+        if not any(file.startswith(f"{owner}/{name}/") for file in self.hub.files):
+            return self.refuse("RepoNotFound")
+        if revision not in ("main", COMMIT):
+            return self.refuse("RevisionNotFound")
+        if key not in self.hub.files:
+            return self.refuse("EntryNotFound")
+        content = self.hub.files[key]
+        start = 0
+        if with_content:
+            content = self.hub.served.get(key, content)
+            if (asked := self.headers.get("Range")) and not self.hub.ignores_ranges:
+                start = int(asked.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", f'"{hashlib.sha256(self.hub.files[key]).hexdigest()}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        if with_content:
+            part = content[start:]
+            self.wfile.write(part[: self.hub.cut_after.pop(0)] if self.hub.cut_after else part)
+        return None
+
+    def refuse(self, code: str):
+        self.send_response(404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    fake = FakeHub({"owner/name/weights.pth": CONTENT})
+    service = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"hub": fake}))
+    threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
+    fake.url = f"http://127.0.0.1:{service.server_port}"
+    # huggingface_hub reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported.
+    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "PAUSE", 0)
+    yield fake
+    service.shutdown()
+    service.server_close()
+
+
+@pytest.fixture
+def unplugged(server, monkeypatch):
+    """No server answers."""
+    server.files.clear()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
+
+
+WEIGHTS = HubFile("owner/name", "weights.pth")
+
+
+def test_a_file_is_downloaded_once_with_progress(server):
+    reports = []
+    assert cached(WEIGHTS) is None
+    path = fetch(WEIGHTS, progress=lambda *report: reports.append(report))
+    assert path.name == "weights.pth"
+    assert path.read_bytes() == CONTENT
+    done = [report[0] for report in reports]
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, len(CONTENT))
+    assert len(done) > 8
+    assert {report[1:] for report in reports} == {(len(CONTENT), "downloading weights.pth")}
+
+    requests = len(server.requests)
+    assert cached(WEIGHTS) == path
+    assert fetch(WEIGHTS) == path
+    assert len(server.requests) == requests
+
+
+def test_a_broken_connection_is_continued(server):
+    server.cut_after = [3_000_000, 2_000_000]
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+    assert server.bytes_sent() == ["bytes=0-", "bytes=3000000-", "bytes=5000000-"]
+
+
+def test_a_download_that_was_given_up_is_continued_later(server):
+    server.cut_after = [4_000_000, *[0] * hub.ATTEMPTS]
+    with pytest.raises(
+        ValueError, match=r"'weights\.pth' of 'owner/name' could not be downloaded .* kept\."
+    ) as refusal:
+        fetch(WEIGHTS)
+    assert "\n" not in str(refusal.value)
+    server.cut_after.clear()
+    server.requests.clear()
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+    assert server.bytes_sent() == ["bytes=4000000-"]
+
+
+def test_stopping_in_the_progress_callback_keeps_what_has_come(server):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, *_):
+        if done > 5_000_000:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fetch(WEIGHTS, progress=stop)
+    assert cached(WEIGHTS) is None
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+    (again,) = server.bytes_sent()[1:]
+    assert 4_000_000 < int(again.removeprefix("bytes=").rstrip("-")) <= 6_000_000
+
+
+def test_a_server_without_ranges_starts_again(server):
+    server.ignores_ranges = True
+    server.cut_after = [3_000_000]
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("damage", [CONTENT[:-1] + b"?", CONTENT + b"more"], ids=["checksum", "size"])
+def test_what_arrives_damaged_is_removed(damage, server):
+    server.served["owner/name/weights.pth"] = damage
+    with pytest.raises(ValueError, match=r"'weights\.pth' of 'owner/name' arrived damaged .* try again"):
+        fetch(WEIGHTS)
+    assert cached(WEIGHTS) is None
+    server.served.clear()
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+
+
+def test_a_pinned_file_must_be_the_published_one(server):
+    right = HubFile("owner/name", "weights.pth", COMMIT, len(CONTENT), SHA256)
+    other_size = HubFile("owner/name", "weights.pth", COMMIT, len(CONTENT) - 1, SHA256)
+    other_sum = HubFile("owner/name", "weights.pth", COMMIT, len(CONTENT), "0" * 64)
+    with pytest.raises(ValueError, match=r"has 10240000 bytes at .* instead of 10239999"):
+        fetch(other_size)
+    assert not server.bytes_sent()
+    with pytest.raises(ValueError, match=r"arrived damaged \(its checksum is wrong\)"):
+        fetch(other_sum)
+    assert fetch(right).read_bytes() == CONTENT
+
+
+@pytest.mark.usefixtures("server")
+def test_a_pinned_file_is_found_under_another_revision():
+    path = fetch(WEIGHTS)
+    assert cached(HubFile("owner/name", "weights.pth", "f" * 40, len(CONTENT), SHA256)) == path
+    assert cached(HubFile("owner/name", "weights.pth", "f" * 40, len(CONTENT) + 1, SHA256)) is None
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_without_permission_nothing_is_asked(how, server, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "environment")
+    with pytest.raises(ValueError, match=r"downloads are switched off.*`hf download owner/name weights\.pth`"):
+        fetch(WEIGHTS, local_files_only=how == "argument")
+    assert not server.requests
+
+
+def test_a_cached_file_needs_neither_permission_nor_network(server, monkeypatch):
+    path = fetch(WEIGHTS)
+    requests = len(server.requests)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch(WEIGHTS, local_files_only=True) == path
+    assert len(server.requests) == requests
+
+
+@pytest.mark.parametrize(
+    ("file", "error", "sentence"),
+    [
+        (HubFile("owner/name", "other.pth"), NotInRepository, r"'owner/name' has no file 'other\.pth'"),
+        (HubFile("owner/nobody", "weights.pth"), ValueError, "no repository 'owner/nobody'"),
+        (HubFile("owner/name", "weights.pth", "v9"), ValueError, r"'owner/name' \(revision v9\)"),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_what_the_hub_does_not_have(file, error, sentence):
+    with pytest.raises(error, match=sentence) as refusal:
+        fetch(file)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("unplugged")
+def test_without_a_connection_the_sentence_says_so():
+    with pytest.raises(ValueError, match=r"could not be downloaded .*: check the connection") as refusal:
+        fetch(WEIGHTS)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("server")
+def test_where_the_cache_cannot_be_written(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"could not be saved in '.*file'"):
+        fetch(WEIGHTS)
+
+
+def model_files(repository: str, *, sharded: bool, vocabulary: bool) -> dict[str, bytes]:
+    names = {"config.json": b"{}"}
+    if sharded:
+        names["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": "1.bin", "b": "2.bin"}}).encode()
+        names |= {"1.bin": b"one", "2.bin": b"two"}
+    else:
+        names["model.safetensors"] = b"weights"
+    names["vocab.txt" if vocabulary else "tokenizer.json"] = b"words"
+    return {f"{repository}/{name}": content for name, content in names.items()}
+
+
+@pytest.mark.parametrize("vocabulary", [True, False])
+@pytest.mark.parametrize("sharded", [True, False])
+def test_a_model_folder_is_fetched_whole_and_once(sharded, vocabulary, server):
+    server.files = model_files("owner/model", sharded=sharded, vocabulary=vocabulary)
+    assert cached_model_folder("owner/model") is None
+    assert not is_cached("owner/model")
+    folder = fetch_model_folder("owner/model")
+    assert {f"owner/model/{file.name}": file.read_bytes() for file in folder.iterdir()} == server.files
+    assert is_cached("owner/model")
+    requests = len(server.requests)
+    assert fetch_model_folder("owner/model", local_files_only=True) == folder
+    assert len(server.requests) == requests
+
+
+def test_a_model_folder_that_broke_off_is_not_taken_for_whole(server):
+    server.files = model_files("owner/model", sharded=True, vocabulary=True)
+    del server.files["owner/model/2.bin"]
+    with pytest.raises(NotInRepository, match=r"no file '2\.bin'"):
+        fetch_model_folder("owner/model")
+    assert cached_model_folder("owner/model") is None
+
+
+@pytest.mark.usefixtures("server")
+def test_a_model_that_is_nowhere():
+    with pytest.raises(ValueError, match="no repository 'owner/nobody'"):
+        load_pretrained("owner/nobody")
+    with pytest.raises(ValueError, match=r"'config\.json' of .* 'owner/nobody' is not on this machine"):
+        load_pretrained("owner/nobody", local_files_only=True)
