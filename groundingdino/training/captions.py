@@ -61,8 +61,9 @@ def is_held_out(colour: str, name: Name) -> bool:
 
     A drawing that has the colour by itself (the red apple) is known to everybody and never held out.
     """
-    if any(drawing.colour == colour for drawing in name.drawings):
+    if colour in name.own_colours:
         return False
+    # A checksum, because Python's own hash differs from run to run.
     return crc32(f"{colour} {name.name}".encode()) % 100 < HELD_OUT_PERCENT
 
 
@@ -72,11 +73,13 @@ class Captioner:
     Args:
         names: the classes, `load_names()`.
         may_colour: whether a colour word may be put before a class (colour, name).
+        colour_rate: how often the colour of a thing is named where it is known.
     """
 
-    def __init__(self, names: Sequence[Name], may_colour: Callable[[str, Name], bool]):
+    def __init__(self, names: Sequence[Name], may_colour: Callable[[str, Name], bool], colour_rate: float):
         self.names = names
         self.may_colour = may_colour
+        self.colour_rate = colour_rate
         self._groups: dict[str, list[int]] = {}
         for label, name in enumerate(names):
             self._groups.setdefault(name.group, []).append(label)
@@ -89,7 +92,7 @@ class Captioner:
         if rng.random() < 0.06:
             named = []  # only absent names
         elif rng.random() < 0.25:
-            named = present[: int(rng.integers(1, len(present) + 1))]
+            named = present[: int(rng.integers(len(present))) + 1] if present else []
         chosen: list[tuple[Phrase, list[bool]]] = []
         for label in named:
             for phrase in self._present_phrases(label, things, rng):
@@ -125,7 +128,7 @@ class Captioner:
         """The name of a class that is there, or its colours with the name where the colours are known."""
         colours = {thing.colour for thing in things if thing.label == label}
         count = sum(thing.label == label for thing in things)
-        if None not in colours and rng.random() < 0.7:
+        if None not in colours and rng.random() < self.colour_rate:
             phrases = [self._phrase(label, rng, colour) for colour in sorted(filter(None, colours))]
             if rng.random() < 0.4:
                 other = self._other_colour(label, colours, rng)
@@ -150,11 +153,11 @@ class Captioner:
             if wanted == 0:
                 return
             label = int(rng.integers(len(self.names)))
-            if rng.random() < 0.5:
+            if present and rng.random() < 0.5:
                 near = self._groups[self.names[present[rng.integers(len(present))]].group]
                 label = near[rng.integers(len(near))]
             colour = None
-            if self.names[label].tint and rng.random() < 0.12:
+            if rng.random() < 0.12:
                 colour = self._other_colour(label, set(), rng)
             phrase = self._phrase(label, rng, colour)
             if not any(self.truth(phrase, thing) for thing in things):

@@ -75,6 +75,11 @@ class Name:
         """Everything that may be said of it without a colour."""
         return frozenset((self.name, *self.synonyms, *self.kinds))
 
+    @cached_property
+    def own_colours(self) -> frozenset[str]:
+        """The colours that some of its drawings have by themselves."""
+        return frozenset(drawing.colour for drawing in self.drawings if drawing.colour)
+
 
 @lru_cache(maxsize=1)
 def load_names() -> tuple[Name, ...]:

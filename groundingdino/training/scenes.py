@@ -103,7 +103,7 @@ class SceneMaker:
         self.held_out_colours = held_out_colours
         self.bank = bank
         self.names = load_names()
-        self.captioner = Captioner(self.names, self._may_colour)
+        self.captioner = Captioner(self.names, self._may_colour, colour_rate=1.0 if held_out_colours else 0.7)
 
     def stream(self, start: int = 0, step: int = 1) -> Iterator[Scene]:
         """Scenes `start`, `start + step`, ... without end; workers take a start each and a common step."""
@@ -138,8 +138,11 @@ class SceneMaker:
             owners=canvas.owners,
         )
 
-    def _may_colour(self, colour: str, name: Name) -> bool:
+    def _may_tint(self, colour: str, name: Name) -> bool:
         return name.tint and is_held_out(colour, name) == self.held_out_colours
+
+    def _may_colour(self, colour: str, name: Name) -> bool:
+        return colour in name.own_colours or self._may_tint(colour, name)
 
     def _draw_size(self, rng: np.random.Generator) -> tuple[int, int]:
         least, most = self.short_side
@@ -151,9 +154,7 @@ class SceneMaker:
 
     def _draw_labels(self, rng: np.random.Generator) -> list[int]:
         """One to ten objects, some of a class twice or thrice."""
-        choice = range(len(self.names))
-        if self.held_out_colours:
-            choice = [label for label in choice if self._colours(label)]
+        choice = [label for label in range(len(self.names)) if self._tints(label) or not self.held_out_colours]
         labels: list[int] = []
         count = int(rng.integers(1, 11)) if rng.random() < 0.6 else int(rng.integers(1, 6))
         while len(labels) < count:
@@ -163,8 +164,8 @@ class SceneMaker:
         rng.shuffle(labels)
         return labels
 
-    def _colours(self, label: int) -> list[str]:
-        return [colour for colour in COLOURS if self._may_colour(colour, self.names[label])]
+    def _tints(self, label: int) -> list[str]:
+        return [colour for colour in COLOURS if self._may_tint(colour, self.names[label])]
 
     def _draw_object(
         self, label: int, rng: np.random.Generator, short: int, crowd: int
@@ -179,9 +180,9 @@ class SceneMaker:
         pose = _draw_pose(name.pose, rng, short, crowd)
         sprite = fit(self.artwork.sprite(style, drawing.codepoints), pose.size)
         colour = drawing.colour
-        colours = self._colours(label)
-        if colours and (self.held_out_colours or rng.random() < 0.3):
-            colour = colours[rng.integers(len(colours))]
+        tints = self._tints(label)
+        if tints and (self.held_out_colours or rng.random() < 0.4):
+            colour = tints[rng.integers(len(tints))]
             sprite = tint(sprite, colour, rng)
         if self.varied:
             sprite = vary(sprite, rng, keep_colour=colour is not None)
