@@ -7,6 +7,7 @@ Only the scenes know what is drawn; everything after them sees pictures, phrases
         artwork.py      the drawings, in several styles
         sprites.py      one drawing: coloured, varied, turned
         backgrounds.py  what is behind the objects
+        canvas.py       a picture that knows what is seen where
         captions.py     a prompt for what is in a picture, and which phrase is true of which object
         scenes.py       pictures with boxes, masks and prompts
         vocabulary.py   the word list of the embedded model

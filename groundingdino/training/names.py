@@ -14,30 +14,41 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 POSES = ("", "text", "upright")
 
 IRREGULAR_PLURALS = {
+    "bus": "buses",
+    "cactus": "cacti",
     "deer": "deer",
+    "die": "dice",
     "fish": "fish",
     "foot": "feet",
-    "goose": "geese",
+    "hippopotamus": "hippopotamuses",
     "knife": "knives",
     "leaf": "leaves",
     "loaf": "loaves",
-    "man": "men",
+    "mango": "mangoes",
+    "minibus": "minibuses",
+    "mosquito": "mosquitoes",
     "mouse": "mice",
+    "octopus": "octopuses",
     "person": "people",
-    "policeman": "policemen",
-    "fireman": "firemen",
+    "potato": "potatoes",
+    "rhinoceros": "rhinoceroses",
+    "scarf": "scarves",
+    "sheaf": "sheaves",
     "sheep": "sheep",
     "shrimp": "shrimp",
-    "tooth": "teeth",
-    "woman": "women",
-    "wolf": "wolves",
-    "scarf": "scarves",
-    "potato": "potatoes",
     "tomato": "tomatoes",
-    "mango": "mangoes",
+    "tooth": "teeth",
     "volcano": "volcanoes",
-    "mosquito": "mosquitoes",
+    "wolf": "wolves",
 }
+# Last words of names that nobody puts in the plural.
+NO_PLURAL = frozenset(
+    """bacon badminton beer bowling bread broccoli butter candy cattle champagne chocolate clothes clothing cloudy coffee
+    confetti construction corn coral curry cutlery dancing dice dna down dynamite earth fire firewood food fruit garlic
+    hockey honey ice increasing jewelry juice lettuce liberty lightning luggage mahjong meat milk money music pasta
+    paprika pong poo poop popcorn ramen rice running salt saturn shampoo soap soup spaghetti sushi tea tempura tennis
+    thread toast underwear up voltage wheat whiskey whisky wine wood yarn""".split()
+)
 
 
 @dataclass(frozen=True)
@@ -101,25 +112,35 @@ def load_names() -> tuple[Name, ...]:
 
 
 def plural(name: str) -> str:
-    """English plural of a name; a name that ends in "s" is taken to be one already.
+    """English plural of a name; the name itself where it is one already, or has none.
 
-    >>> plural("wine glass"), plural("cherry"), plural("mouse"), plural("ear of corn"), plural("jeans")
-    ('wine glasses', 'cherries', 'mice', 'ears of corn', 'jeans')
+    >>> plural("wine glass"), plural("cherry"), plural("computer mouse"), plural("snowman"), plural("ear of corn")
+    ('wine glasses', 'cherries', 'computer mice', 'snowmen', 'ears of corn')
+    >>> plural("jeans"), plural("milk")
+    ('jeans', 'milk')
     """
-    for preposition in (" of ", " with ", " in ", " and "):
+    if " and " in name:
+        return name
+    for preposition in (" of ", " with ", " in ", " behind "):
         if preposition in name:
             head, rest = name.split(preposition, 1)
             return plural(head) + preposition + rest
     stem, _, last = name.rpartition(" ")
-    if last in IRREGULAR_PLURALS:
-        last = IRREGULAR_PLURALS[last]
-    elif last.endswith(("ch", "sh", "ss", "x")):
-        last += "es"
-    elif last.endswith("y") and last[-2] not in "aeiou-":
-        last = last[:-1] + "ies"
-    elif not last.endswith("s"):
-        last += "s"
-    return f"{stem} {last}" if stem else last
+    return f"{stem} {_plural_word(last)}" if stem else _plural_word(last)
+
+
+def _plural_word(word: str) -> str:
+    if word in NO_PLURAL:
+        return word
+    if word in IRREGULAR_PLURALS:
+        return IRREGULAR_PLURALS[word]
+    if word.endswith("man"):
+        return word[:-3] + "men"
+    if word.endswith(("ch", "sh", "ss", "x")):
+        return word + "es"
+    if word.endswith("y") and word[-2] not in "aeiou-":
+        return word[:-1] + "ies"
+    return word if word.endswith("s") else word + "s"
 
 
 def _parse(row: dict[str, str]) -> Name:

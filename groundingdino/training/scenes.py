@@ -11,7 +11,7 @@ scenes are made anew, byte for byte, wherever they are needed:
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, Artwork
 from groundingdino.training.backgrounds import paint
+from groundingdino.training.canvas import Canvas, Shadow
 from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out
 from groundingdino.training.names import COLOURS, Name, load_names
 from groundingdino.training.sprites import Pose, fit, tint, vary, warp
@@ -26,8 +27,6 @@ from groundingdino.training.sprites import Pose, fit, tint, vary, warp
 EVALUATIONS = ("noto", "colours", "style")
 EVALUATION_SCENES = 300
 EVALUATION_SEED = 20261123
-MIN_VISIBLE = 0.6  # of an object's own pixels
-SOLID = 128  # alpha from which a pixel belongs to the object
 BANK_SIDE = 512  # pixels
 
 
@@ -64,15 +63,6 @@ class Scene:
     def masks(self) -> np.ndarray:
         """(N, H, W) bool: the visible pixels of each object."""
         return self.owners == np.arange(1, len(self.labels) + 1, dtype=np.uint8)[:, None, None]
-
-
-@dataclass
-class _Canvas:
-    """A picture while objects are put into it. `areas` are the objects' pixels as if nothing covered them."""
-
-    pixels: np.ndarray
-    owners: np.ndarray
-    areas: list[int] = field(default_factory=list)
 
 
 class SceneMaker:
@@ -117,7 +107,7 @@ class SceneMaker:
         rng = np.random.default_rng([self.seed, index])
         width, height = size or self._draw_size(rng)
         background = self._from_bank(rng, width, height) if self.varied else paint(rng, width, height)
-        canvas = _Canvas(np.array(background), np.zeros((height, width), np.uint8))
+        canvas = Canvas(background)
         things: list[Thing] = []
         styles: list[str] = []
         labels = self._draw_labels(rng)
@@ -129,7 +119,7 @@ class SceneMaker:
         caption = self.captioner.compose(things, rng)
         return Scene(
             image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
-            boxes=_boxes(canvas.owners, len(things)),
+            boxes=canvas.boxes(),
             labels=np.array([thing.label for thing in things], np.int64),
             colours=tuple(thing.colour for thing in things),
             styles=tuple(styles),
@@ -251,74 +241,26 @@ def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int) -> P
     )
 
 
-def _place(canvas: _Canvas, sprite: Image.Image, rng: np.random.Generator) -> bool:
+def _place(canvas: Canvas, sprite: Image.Image, rng: np.random.Generator) -> bool:
     """Put an object where it and all before it stay visible; False, and nothing drawn, where no such place is found."""
-    pixels = np.asarray(sprite)
-    solid = pixels[..., 3] >= SOLID
-    area = int(solid.sum())
+    shadow = _draw_shadow(rng) if rng.random() < 0.3 else None
     height, width = canvas.owners.shape
-    if area < 16:
-        return False
-    shadow = rng.random() < 0.3
     for _ in range(16):
-        x = int(rng.uniform(0, 1) * (width + 0.3 * sprite.width)) - int(0.65 * sprite.width)
-        y = int(rng.uniform(0, 1) * (height + 0.3 * sprite.height)) - int(0.65 * sprite.height)
-        x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + sprite.width, width), min(y + sprite.height, height)
-        if x1 <= x0 or y1 <= y0:
-            continue
-        part = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
-        mine = solid[part]
-        if mine.sum() < 0.75 * area:
-            continue
-        owners = canvas.owners[y0:y1, x0:x1]
-        covered = np.bincount(owners[mine], minlength=len(canvas.areas) + 1)[1:]
-        if covered.any() and not _stay_visible(canvas, covered):
-            continue
-        if shadow:
-            _shade(canvas.pixels, pixels[..., 3], x, y, rng)
-        _blend(canvas.pixels[y0:y1, x0:x1], pixels[part])
-        owners[mine] = len(canvas.areas) + 1
-        canvas.areas.append(area)
-        return True
+        x = int(rng.random() * (width + 0.3 * sprite.width)) - int(0.65 * sprite.width)
+        y = int(rng.random() * (height + 0.3 * sprite.height)) - int(0.65 * sprite.height)
+        if canvas.has_room(sprite, x, y):
+            canvas.put(sprite, x, y, shadow)
+            return True
     return False
 
 
-def _stay_visible(canvas: _Canvas, covered: np.ndarray) -> bool:
-    """Whether every object keeps enough of its pixels when `covered` of each are lost."""
-    left = np.bincount(canvas.owners.ravel(), minlength=len(canvas.areas) + 1)[1:] - covered
-    return bool((left >= MIN_VISIBLE * np.array(canvas.areas))[covered > 0].all())
-
-
-def _blend(target: np.ndarray, source: np.ndarray) -> None:
-    """Draw RGBA `source` over RGB `target`, in place."""
-    alpha = source[..., 3:].astype(np.uint16)
-    target[:] = (source[..., :3] * alpha + target * (255 - alpha) + 127) // 255
-
-
-def _shade(pixels: np.ndarray, alpha: np.ndarray, x: int, y: int, rng: np.random.Generator) -> None:
-    """A soft shadow of an object at (x, y), in place."""
-    side = max(alpha.shape)
-    blur = side * float(rng.uniform(0.015, 0.05))
-    margin = math.ceil(2 * blur)
-    soft = Image.new("L", (alpha.shape[1] + 2 * margin, alpha.shape[0] + 2 * margin))
-    soft.paste(Image.fromarray(np.ascontiguousarray(alpha)), (margin, margin))
-    shadow = np.asarray(soft.filter(ImageFilter.GaussianBlur(blur)), np.uint16) * int(rng.integers(60, 150)) // 255
-    left = x - margin + int(side * rng.uniform(-0.06, 0.06))
-    top = y - margin + int(side * rng.uniform(0, 0.07))
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + shadow.shape[1], pixels.shape[1]), min(top + shadow.shape[0], pixels.shape[0])
-    if x1 > x0 and y1 > y0:
-        dark = shadow[y0 - top : y1 - top, x0 - left : x1 - left, None]
-        pixels[y0:y1, x0:x1] = pixels[y0:y1, x0:x1] * (255 - dark) // 255
-
-
-def _boxes(owners: np.ndarray, count: int) -> np.ndarray:
-    boxes = np.zeros((count, 4), np.float32)
-    for index in range(count):
-        mask = owners == index + 1
-        columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-        boxes[index] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    return boxes
+def _draw_shadow(rng: np.random.Generator) -> Shadow:
+    return Shadow(
+        blur=float(rng.uniform(0.015, 0.05)),
+        right=float(rng.uniform(-0.06, 0.06)),
+        down=float(rng.uniform(0, 0.07)),
+        strength=float(rng.uniform(0.25, 0.6)),
+    )
 
 
 def _vary_picture(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
