@@ -66,6 +66,7 @@ def annotate(
     detections: sv.Detections,
     phrases: Sequence[str] = (),
     marked: Collection[int] = (),
+    unit: float | None = None,
 ) -> Image.Image:
     """Draws boxes with "phrase score" labels on a copy of the picture.
 
@@ -74,12 +75,14 @@ def annotate(
         detections: N objects, `xyxy` in pixels of the picture, `data["class_name"]` their phrases.
         phrases: All phrases of the prompt, also those that were not found: colours are given in their order.
         marked: Indices of objects to stand out; they are drawn last, on a white outline.
+        unit: Pixels that stand for one: letters are 13 units high, lines 2.5 wide. By default a 600th of the short
+            side, so that lines and letters grow with the picture.
 
     Returns:
-        An RGB picture of the same size. Lines and letters grow with the picture; labels stay inside it.
+        An RGB picture of the same size; labels stay inside it.
     """
-    short_side = min(image.size)
-    thickness = max(2, round(short_side / 240))
+    unit = max(0.8, min(image.size) / 600) if unit is None else unit
+    thickness = max(1, round(2.5 * unit))
     names = vocabulary(detections, phrases)
     # The best object is drawn over the others, and what is marked over everything.
     order = np.array(sorted(range(len(detections)), key=lambda index: (index in marked, -index)), dtype=int)
@@ -96,8 +99,8 @@ def annotate(
     writer = sv.RichLabelAnnotator(
         palette,
         text_color=sv.ColorPalette([text_color(color) for color in palette.colors]),
-        font_size=max(11, round(short_side / 42)),
-        text_padding=max(3, round(short_side / 200)),
+        font_size=max(1, round(13 * unit)),
+        text_padding=max(1, round(3.5 * unit)),
         border_radius=thickness,
         smart_position=True,
     )

@@ -75,6 +75,18 @@ def test_what_is_marked_stands_out_and_lies_on_top():
     assert (255, 255, 255) in {marked.getpixel((x, 220)) for x in range(40, 60)}
 
 
+def test_lines_and_letters_follow_the_unit():
+    def share_of_ink(size: tuple[int, int], unit: float | None) -> float:
+        width, height = size
+        found = detections(("cat", 0.5, (0.2 * width, 0.2 * height, 0.8 * width, 0.8 * height)))
+        drawn = np.asarray(annotate(Image.new("RGB", size, "gray"), found, unit=unit))
+        return (drawn != (128, 128, 128)).any(axis=-1).mean()
+
+    small, large = share_of_ink((600, 600), None), share_of_ink((1200, 1200), None)
+    assert small == pytest.approx(large, rel=0.15), "by default they grow with the picture"
+    assert share_of_ink((1200, 1200), 1.0) < 0.7 * large
+
+
 def ink(phrase: str, box: tuple[int, int, int, int]) -> np.ndarray:
     """Where a grey 600x400 picture has letters when `phrase` is found at `box`: (H, W) bool."""
     drawn = np.asarray(annotate(Image.new("RGB", (600, 400), "gray"), detections((phrase, 0.42, box))))
