@@ -42,13 +42,15 @@ IRREGULAR_PLURALS = {
     "wolf": "wolves",
 }
 # Last words of names that nobody puts in the plural.
-NO_PLURAL = frozenset(
-    """bacon badminton beer bowling bread broccoli butter candy cattle champagne chocolate clothes clothing cloudy coffee
-    confetti construction corn coral curry cutlery dancing dice dna down dynamite earth fire firewood food fruit garlic
-    hockey honey ice increasing jewelry juice lettuce liberty lightning luggage mahjong meat milk money music pasta
-    paprika pong poo poop popcorn ramen rice running salt saturn shampoo soap soup spaghetti sushi tea tempura tennis
-    thread toast underwear up voltage wheat whiskey whisky wine wood yarn""".split()
-)
+NO_PLURAL = frozenset((
+    "bacon", "badminton", "beer", "bowling", "bread", "broccoli", "butter", "candy", "cattle", "champagne",
+    "chocolate", "clothes", "clothing", "cloudy", "coffee", "confetti", "construction", "corn", "coral", "curry",
+    "cutlery", "dancing", "dice", "dna", "down", "dynamite", "earth", "fire", "firewood", "food", "fruit", "garlic",
+    "hockey", "honey", "ice", "increasing", "jewelry", "juice", "lettuce", "liberty", "lightning", "luggage",
+    "mahjong", "meat", "milk", "money", "music", "pasta", "paprika", "pong", "poo", "poop", "popcorn", "ramen",
+    "rice", "running", "salt", "saturn", "shampoo", "soap", "soup", "spaghetti", "sushi", "tea", "tempura", "tennis",
+    "thread", "toast", "underwear", "up", "voltage", "wheat", "whiskey", "whisky", "wine", "wood", "yarn",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,13 @@ class Scene:
         """The phrases as text."""
         return [phrase.text for phrase in self.phrases]
 
+    def category(self, phrase: int) -> str:
+        """The first name of the class a phrase speaks of, with its colour: one word for all synonyms and plurals."""
+        spoken = self.phrases[phrase]
+        name = load_names()[spoken.label]
+        word = spoken.word if spoken.word in name.kinds else name.name
+        return word if spoken.colour is None else f"{spoken.colour} {word}"
+
     @cached_property
     def masks(self) -> np.ndarray:
         """(N, H, W) bool: the visible pixels of each object."""

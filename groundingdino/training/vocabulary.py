@@ -2,6 +2,7 @@
 
     python -m groundingdino.training.vocabulary          # writes assets/models/detector/vocab.txt
 
+A list that is there already is only added to, so that weights trained with it stay valid; without it, one is made anew.
 Every word a training prompt can hold is one token. Other words fall into endings and letters, so that no text in ASCII
 becomes [UNK].
 """
@@ -9,6 +10,7 @@ becomes [UNK].
 import argparse
 import re
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from groundingdino.training.captions import ARTICLES, SPELLINGS
@@ -20,19 +22,21 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ENDINGS = ("##s", "##es", "##ed", "##er", "##ing", "##ly", "##y")
 
 
-def build() -> list[str]:
+def build(known: Sequence[str] = ()) -> list[str]:
     """The tokens in the order of their ids.
+
+    Args:
+        known: the tokens of a model that exists. They keep their ids; words it lacks come after them.
 
     Raises:
         ValueError: the words do not fit in `SIZE` tokens.
     """
-    names = load_names()
-    phrases = [word for name in names for word in sorted(name.words)]
+    phrases = [word for name in load_names() for word in sorted(name.words)]
     texts = [*COLOURS, *SPELLINGS.values(), *ARTICLES, *phrases, *map(plural, phrases)]
     words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", _plain(text))})
     letters = [*string.ascii_lowercase, *string.digits]
     characters = [*string.punctuation, *letters, *("##" + letter for letter in letters)]
-    tokens = list(dict.fromkeys([*SPECIAL_TOKENS, *characters, *ENDINGS, *words]))
+    tokens = list(dict.fromkeys([*known, *SPECIAL_TOKENS, *characters, *ENDINGS, *words]))
     if len(tokens) > SIZE:
         raise ValueError(f"The vocabulary should have at most {SIZE} tokens, but the names need {len(tokens)}.")
     return tokens
@@ -50,7 +54,7 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=PATH, help="default: %(default)s")
     path = parser.parse_args().output
-    tokens = build()
+    tokens = build(path.read_text(encoding="utf-8").split() if path.is_file() else ())
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     print(f"{path}: {len(tokens)} tokens")
