@@ -60,8 +60,9 @@ def load_pretrained(
 
     Raises:
         ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
-            or its files are damaged, of another architecture or do not fit.
+            or its files are damaged, of another architecture or do not fit; or there is no such device.
     """
+    _check_device(device)
     name, path = str(name_or_path), Path(name_or_path)
     if name in MODELS:
         source = MODELS[name].source
@@ -126,6 +127,14 @@ def save_checkpoint(
         "text_threshold": text_threshold,
     }
     write_weights(state, {METADATA_KEY: json.dumps(card)}, Path(path))
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a PyTorch without this device
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"The device '{device}' cannot be used here: {reason}.") from error
 
 
 def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:

@@ -227,6 +227,19 @@ def test_an_unknown_name_is_answered_with_what_there_is(name):
         load_pretrained(name)
 
 
+@pytest.mark.parametrize("device", ["toaster", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_first(device):
+    with pytest.raises(ValueError, match=f"The device '{device}' cannot be used here: ") as refusal:
+        load_pretrained("no such model", device)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_model_is_put_on_the_device(mini_model, tmp_path):
+    save_checkpoint(mini_model, tmp_path / "mini.safetensors", **CARD)
+    loaded = load_pretrained(tmp_path / "mini.safetensors", device=torch.device("meta"))
+    assert {tensor.device.type for tensor in loaded.model.parameters()} == {"meta"}
+
+
 # ---- transformers' layout
 
 

@@ -8,8 +8,10 @@ import pytest
 from huggingface_hub import constants
 
 from groundingdino import hub
-from groundingdino.checkpoints import is_cached, load_pretrained
+from groundingdino.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder
+from groundingdino.model import GroundingDINO
+from groundingdino.model_cards import MODELS, ModelCard, is_cached
 
 COMMIT = "c0ffee" + "0" * 34
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
@@ -270,6 +272,41 @@ def test_a_model_folder_that_broke_off_is_not_taken_for_whole(server):
     with pytest.raises(NotInRepository, match=r"no file '2\.bin'"):
         fetch_model_folder("owner/model")
     assert cached_model_folder("owner/model") is None
+
+
+def test_a_named_model_is_downloaded_on_request(server, mini_config, monkeypatch, tmp_path):
+    save_checkpoint(GroundingDINO(mini_config), tmp_path / "m.safetensors", "Mini", "For tests.", 0.3, 0.2)
+    content = (tmp_path / "m.safetensors").read_bytes()
+    server.files["owner/name/m.safetensors"] = content
+    source = HubFile("owner/name", "m.safetensors", COMMIT, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(MODELS, "mini", ModelCard("mini", "Mini", mini_config, 0.3, 0.2, len(content), "", source))
+    assert not is_cached("mini")
+    with pytest.raises(ValueError, match="downloads are switched off"):
+        load_pretrained("mini", local_files_only=True)
+    reports = []
+    loaded = load_pretrained("mini", progress=lambda *report: reports.append(report))
+    assert reports[-1] == (len(content), len(content), "downloading m.safetensors")
+    assert (loaded.card.name, loaded.card.box_threshold) == ("mini", 0.3)
+    assert is_cached("mini")
+    load_pretrained("mini", local_files_only=True)
+
+
+def test_a_repository_in_transformers_layout_is_downloaded(server, tmp_path):
+    from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
+
+    swin = SwinConfig(embed_dim=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], out_indices=[2, 3, 4])
+    bert = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "num_queries": 5}
+    config = GroundingDinoConfig(backbone_config=swin, text_config=bert, **sizes)
+    GroundingDinoForObjectDetection(config).save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        server.files[f"owner/tiny/{name}"] = (tmp_path / name).read_bytes()
+    server.files["owner/tiny/vocab.txt"] = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n.\ncat\n"
+    loaded = load_pretrained("owner/tiny")
+    assert loaded.card.name == "owner/tiny"
+    assert loaded.card.size_bytes == len(server.files["owner/tiny/model.safetensors"])
+    assert loaded.tokenizer("cat .").input_ids == [2, 6, 5, 3]
+    load_pretrained("owner/tiny", local_files_only=True)
 
 
 @pytest.mark.usefixtures("server")

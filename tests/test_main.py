@@ -1,0 +1,224 @@
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from groundingdino import __main__ as command_line
+from groundingdino.__main__ import main
+from groundingdino.checkpoints import save_checkpoint
+from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
+from groundingdino.hub import cached
+from groundingdino.model import GroundingDINO
+from groundingdino.model_cards import EMBEDDED_FILE, MODELS
+
+TINY = GroundingDINOConfig(
+    backbone=ResNetConfig(channels=(8, 16, 16, 16), depths=(1, 1, 1, 1), stem_width=8),
+    text=TextConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
+    hidden_dim=32,
+    num_heads=2,
+    ffn_dim=32,
+    enhancer_layers=1,
+    decoder_layers=1,
+    num_queries=5,
+    num_levels=3,
+    short_side=64,
+    long_side=128,
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """A model that was never trained: it finds five things in any picture, with some score."""
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    torch.manual_seed(0)
+    model = GroundingDINO(TINY)
+    model.query_selection.box_head.layers[-1].bias.data[2:] += 3  # boxes so large that they overlap
+    save_checkpoint(model, path, title="Tiny", description="", box_threshold=0, text_threshold=0.25)
+    return str(path)
+
+
+@pytest.fixture
+def picture(tmp_path) -> str:
+    path = tmp_path / "picture.png"
+    Image.linear_gradient("L").resize((120, 80)).convert("RGB").save(path)
+    return str(path)
+
+
+def test_detect_prints_a_table(model, picture, capsys):
+    assert main(["detect", picture, "cat . red apple", "--model", model, "--nms-threshold", "off"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["score", "x0", "y0", "x1", "y1", "phrase"]
+    assert len(rows) == 5
+    scores = [float(row.split()[0]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert {row.split(maxsplit=5)[5] for row in rows} <= {"cat", "red apple"}
+
+
+def test_json_is_the_contract(model, picture, capsys, tmp_path):
+    detect = ["detect", picture, "cat . dog", "--model", model, "--json"]
+    assert main([*detect, "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record) == {"width", "height", "model", "objects"}
+    assert (record["width"], record["height"], record["model"]) == (120, 80, "tiny")
+    assert record["objects"]
+    for found in record["objects"]:
+        assert set(found) == {"phrase", "score", "box"}
+        assert found["phrase"] in ("cat", "dog")
+        x0, y0, x1, y1 = found["box"]
+        assert 0 <= x0 < x1 <= 120
+        assert 0 <= y0 < y1 <= 80
+
+    assert main([*detect, str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text()) == record
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_output_is_the_picture_with_boxes(suffix, model, picture, tmp_path):
+    output = tmp_path / f"out.{suffix}"
+    assert main(["detect", picture, "cat", "--model", model, "--output", str(output)]) == 0
+    with Image.open(output) as drawn, Image.open(picture) as plain:
+        assert drawn.size == plain.size
+        assert len(drawn.convert("RGB").getcolors(2**16)) > len(plain.getcolors(2**16))
+
+
+def test_nothing_found_is_a_result(model, picture, capsys, tmp_path):
+    detect = ["detect", picture, "cat", "--model", model, "--box-threshold", "1"]
+    assert main([*detect, "--json", "-", "--output", str(tmp_path / "out.png")]) == 0
+    assert json.loads(capsys.readouterr().out)["objects"] == []
+    assert Image.open(tmp_path / "out.png").tobytes() == Image.open(picture).tobytes()
+    assert main(detect) == 0
+    assert "Nothing found" in capsys.readouterr().out
+
+
+def found(capsys) -> list:
+    return json.loads(capsys.readouterr().out)["objects"]
+
+
+def test_each_threshold_changes_what_is_found(model, picture, capsys):
+    detect = ["detect", picture, "cat", "--model", model, "--json", "-", "--nms-threshold"]
+    main([*detect, "off"])
+    everything = found(capsys)
+    assert len(everything) == 5
+    main([*detect, "0"])
+    assert len(found(capsys)) < 5
+    middle = everything[2]["score"]
+    main([*detect, "off", "--box-threshold", str(middle)])
+    assert len(found(capsys)) < 5
+    sentence = ["detect", picture, "a small cat sleeps on the mat", "--model", model, "--json", "-"]
+    main([*sentence, "--text-threshold", "0"])
+    long_labels = [one["phrase"] for one in found(capsys)]
+    main([*sentence, "--text-threshold", "1"])
+    short_labels = [one["phrase"] for one in found(capsys)]
+    assert len(" ".join(long_labels)) > len(" ".join(short_labels))
+
+
+def test_the_picture_may_come_from_standard_input(model, picture, capsys, monkeypatch):
+    with open(picture, "rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read())))
+    assert main(["detect", "-", "cat", "--model", model, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["width"] == 120
+
+
+def test_notes_go_to_standard_error(model, picture, capsys):
+    assert main(["detect", picture, "猫 . dog", "--model", model, "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert "猫" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"image": "missing.png"}, "There is no picture at 'missing.png'"),
+        ({"image": __file__}, "is not an image"),
+        ({"prompt": " . "}, "The prompt names nothing"),
+        ({"prompt": "word " * 400 + "."}, "token"),
+        ({"--model": "swin-x"}, "There is no model 'swin-x'"),
+        ({"--model": "missing.pth"}, "There is no model 'missing.pth'"),
+        ({"--device": "toaster"}, "The device 'toaster' cannot be used"),
+        ({"--output": "missing/out.png"}, "'missing/out.png' cannot be written"),
+        ({"--output": "out.txt"}, "'out.txt' does not name a kind of picture"),
+        ({"--output": "out"}, "'out' does not name a kind of picture"),
+        ({"--json": "missing/out.json"}, "'missing/out.json' cannot be written"),
+        ({"--json": "/dev/full"}, "'/dev/full' cannot be written: No space left on device"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(changes, sentence, model, picture, capsys):
+    given = {"image": picture, "prompt": "cat", "--model": model} | changes
+    options = [part for name, value in given.items() if name.startswith("--") for part in (name, value)]
+    assert main(["detect", given["image"], given["prompt"], *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("groundingdino: ")
+    assert sentence in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "required: command"),
+        (["detect", "picture.png"], "required: PROMPT"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["detect", "p", "cat", "--box-threshold", "3"], "--box-threshold: expected a number from 0 to 1, not '3'"),
+        (["detect", "p", "cat", "--text-threshold", "-0.1"], "--text-threshold"),
+        (["detect", "p", "cat", "--box-threshold", "nan"], "from 0 to 1, not 'nan'"),
+        (["detect", "p", "cat", "--nms-threshold", "none"], "from 0 to 1, not 'none'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line
+
+
+def test_local_files_only_is_passed_on(picture, capsys):
+    if cached(MODELS["swin-t"].source):
+        pytest.skip("swin-t is in this machine's cache")
+    assert main(["detect", picture, "cat", "--model", "swin-t", "--local-files-only"]) == 2
+    assert "downloads are switched off" in capsys.readouterr().err
+
+
+def test_an_interrupted_download_says_that_it_continues(model, picture, capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "detect", interrupt)
+    assert main(["detect", picture, "cat", "--model", model]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_progress_is_one_line_on_a_terminal(capsys, monkeypatch):
+    command_line.show_progress(5_000_000, 10_000_000, "downloading weights.pth")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for done, total in ((5_000_000, 10_000_000), (10_000_000, 10_000_000), (7_000_000, None)):
+        command_line.show_progress(done, total, "downloading weights.pth")
+    assert capsys.readouterr().err == (
+        "\rdownloading weights.pth: 5 of 10 MB\rdownloading weights.pth: 10 of 10 MB\n\rdownloading weights.pth: 7 MB"
+    )
+
+
+def test_models_lists_every_model(capsys):
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines[1:]}
+    assert set(MODELS) <= set(rows)
+    assert "694 MB" in rows["swin-t"]
+    assert "0.30 0.25" in rows["swin-b"]
+    assert ("yes" in rows["embedded"]) == EMBEDDED_FILE.is_file()
+
+
+def test_as_a_program(model, picture):
+    program = [sys.executable, "-W", "ignore", "-m", "groundingdino"]
+    command = ["detect", picture, "cat", "--model", model, "--json", "-", "--device", "cpu"]
+    process = subprocess.run([*program, *command], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert json.loads(process.stdout)["objects"]
