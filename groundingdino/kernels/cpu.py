@@ -2,13 +2,14 @@
 
 grid_sample visits a sample's four corners once per channel, a picture's width apart; here the channels of a head lie
 side by side, so that a corner is one or two vector loads, and weighting and summing happen where the sample is read.
-Rows are split among as many threads as PyTorch uses; numba's own thread pools are not used, since they abort the process
-when two threads of a server enter them at once.
+Rows are split among as many threads as PyTorch uses; numba's own thread pools are not used, since they abort the
+process when two threads of a server enter them at once.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ def _run(kernel: Callable[..., None], arrays: list[np.ndarray], rows: int) -> No
     if pieces <= 1:
         kernel(*arrays, 0, rows)
         return
-    for job in [_pool.submit(kernel, *arrays, a, b) for a, b in zip(bounds, bounds[1:], strict=False)]:
+    for job in [_pool.submit(kernel, *arrays, a, b) for a, b in pairwise(bounds)]:
         job.result()
 
 

@@ -43,7 +43,7 @@ class SwinBlock(nn.Module):
 
 
 def shifted_region_mask(height: int, width: int, window_size: int, device: torch.device) -> Tensor:
-    """(windows, area, area) mask, 0 where two places of a shifted window were neighbours before the shift, else -100."""
+    """(windows, area, area): 0 where two places of a shifted window were neighbours before the shift, else -100."""
     rows, columns = (
         torch.zeros(size + -size % window_size, device=device, dtype=torch.long) for size in (height, width)
     )
@@ -55,21 +55,34 @@ def shifted_region_mask(height: int, width: int, window_size: int, device: torch
     return torch.where(regions[:, None, :] == regions[:, :, None], 0.0, -100.0)
 
 
+class SwinStage(nn.ModuleList):
+    """Blocks on one resolution, every second one shifted."""
+
+    def __init__(self, dim: int, depth: int, num_heads: int, window_size: int):
+        super().__init__(
+            SwinBlock(dim, num_heads, window_size, shift=index % 2 * (window_size // 2)) for index in range(depth)
+        )
+        self.window_size = window_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
+        region_mask = shifted_region_mask(x.shape[1], x.shape[2], self.window_size, x.device).to(x.dtype)
+        for block in self:
+            x = block(x, region_mask)
+        return x
+
+
 class Swin(nn.Module):
     """Swin Transformer (arXiv 2103.14030); maps of its last three stages, each with a norm of its own."""
 
     def __init__(self, config: SwinConfig):
         super().__init__()
-        self.window_size = config.window_size
         dims = [config.embed_dim * 2**stage for stage in range(len(config.depths))]
         self.channels = tuple(dims[1:])
         self.patch_embed = nn.Conv2d(3, dims[0], kernel_size=4, stride=4)
         self.patch_norm = nn.LayerNorm(dims[0])
         self.stages = nn.ModuleList(
-            nn.ModuleList(
-                SwinBlock(dim, heads, config.window_size, shift=index % 2 * (config.window_size // 2))
-                for index in range(depth)
-            )
+            SwinStage(dim, depth, heads, config.window_size)
             for dim, depth, heads in zip(dims, config.depths, config.num_heads, strict=True)
         )
         self.downsamples = nn.ModuleList(PatchMerging(dim) for dim in dims[:-1])
@@ -80,12 +93,10 @@ class Swin(nn.Module):
         pixels = F.pad(pixels, (0, -pixels.shape[3] % 4, 0, -pixels.shape[2] % 4))
         x = self.patch_norm(self.patch_embed(pixels).permute(0, 2, 3, 1))
         maps = []
-        for index, blocks in enumerate(self.stages):
+        for index, stage in enumerate(self.stages):
             if index > 0:
                 x = self.downsamples[index - 1](x)
-            region_mask = shifted_region_mask(x.shape[1], x.shape[2], self.window_size, x.device).to(x.dtype)
-            for block in blocks:
-                x = block(x, region_mask)
+            x = stage(x)
             if index > 0:
                 maps.append(self.norms[index - 1](x))
         return maps

@@ -10,6 +10,7 @@ from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.fusion import Fusion
 from groundingdino.model.layers import FeedForward, sine_encoding
 from groundingdino.model.text_encoder import TextFeatures
+from groundingdino.prompt import TextTokens
 
 
 class ImageFeatures(NamedTuple):
@@ -53,9 +54,7 @@ class ImageLayer(nn.Module):
 
     def forward(self, tokens: Tensor, reference: Tensor, image: ImageFeatures) -> Tensor:
         """(B, S, C) to the same; `reference` (B, S, L, 2) is each token's own place."""
-        attended = self.self_attn(
-            tokens + image.positions, reference, tokens, image.padding_mask, image.spatial_shapes
-        )
+        attended = self.self_attn(tokens + image.positions, reference, tokens, image.padding_mask, image.spatial_shapes)
         return self.norm2(self.ffn(self.norm1(tokens + attended)))
 
 
@@ -69,6 +68,20 @@ class EnhancerLayer(nn.Module):
         self.text = TextLayer(dim, config.fusion_heads, config.fusion_dim)
         self.image = ImageLayer(config)
 
+    def forward(
+        self,
+        image_tokens: Tensor,
+        text_tokens: Tensor,
+        text_positions: Tensor,
+        reference: Tensor,
+        image: ImageFeatures,
+        tokens: TextTokens,
+    ) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, S, C) and text tokens (B, T, C) to the same."""
+        image_tokens, text_tokens = self.fusion(image_tokens, text_tokens, image.padding_mask, tokens.token_mask)
+        text_tokens = self.text(text_tokens, text_positions, tokens.attention_mask)
+        return self.image(image_tokens, reference, image), text_tokens
+
 
 class Enhancer(nn.Module):
     """A stack of enhancer layers."""
@@ -80,13 +93,10 @@ class Enhancer(nn.Module):
     def forward(self, image: ImageFeatures, text: TextFeatures) -> tuple[ImageFeatures, TextFeatures]:
         """The same records with enhanced tokens and features."""
         reference = token_centres(image)
-        token_mask, attention_mask = text.tokens.token_mask, text.tokens.attention_mask
         image_tokens, text_tokens = image.tokens, text.features
         text_positions = sine_encoding(text.tokens.position_ids, text_tokens.shape[-1]).to(text_tokens.dtype)
         for layer in self.layers:
-            image_tokens, text_tokens = layer.fusion(image_tokens, text_tokens, image.padding_mask, token_mask)
-            text_tokens = layer.text(text_tokens, text_positions, attention_mask)
-            image_tokens = layer.image(image_tokens, reference, image)
+            image_tokens, text_tokens = layer(image_tokens, text_tokens, text_positions, reference, image, text.tokens)
         return image._replace(tokens=image_tokens), text._replace(features=text_tokens)
 
 

@@ -1,4 +1,4 @@
-"""Image-to-text and text-to-image attention of the feature enhancer (paper section 3.2; after GLIP, arXiv 2112.03857)."""
+"""Image-to-text and text-to-image attention of the feature enhancer (section 3.2; after GLIP, arXiv 2112.03857)."""
 
 import torch
 from torch import Tensor, nn

@@ -45,7 +45,7 @@ class GroundingDINO(nn.Module):
         return self.text_encoder(tokens)
 
     def ground(self, image: ImageFeatures, text: TextFeatures) -> Output:
-        """Boxes and token scores of the text's phrases in the picture: `num_queries` of them, (B, Q, T) and (B, Q, 4)."""
+        """Token scores (B, Q, T) and boxes (B, Q, 4) of the `num_queries` places that answer the text best."""
         image, text = self.enhancer(image, text)
         queries = self.query_selection.select(self.query_selection.propose(image, text))
         states = self.decoder(queries, image, text)
@@ -57,17 +57,14 @@ class Neck(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], dim: int, num_levels: int):
         super().__init__()
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(count, dim, kernel_size=1), nn.GroupNorm(32, dim)) for count in channels
-        )
+        convolutions = [nn.Conv2d(count, dim, kernel_size=1) for count in channels]
         for level in range(num_levels - len(channels)):
             count = dim if level else channels[-1]
-            convolution = nn.Conv2d(count, dim, kernel_size=3, stride=2, padding=1)
-            self.projections.append(nn.Sequential(convolution, nn.GroupNorm(32, dim)))
-        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
-        for convolution, _ in self.projections:
+            convolutions.append(nn.Conv2d(count, dim, kernel_size=3, stride=2, padding=1))
+        for convolution in convolutions:
             nn.init.xavier_uniform_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
+        self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, dim)) for conv in convolutions)
+        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
 
     def forward(self, maps: list[Tensor], padding_mask: Tensor) -> ImageFeatures:
         """Maps (B, H, W, C) of rising stride and the picture's padding mask (B, H, W) to one record of tokens."""

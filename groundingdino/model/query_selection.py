@@ -1,4 +1,4 @@
-"""Language-guided query selection: the image tokens that answer the text best become the queries (paper section 3.3)."""
+"""Language-guided query selection: the image tokens that answer the text best become queries (section 3.3)."""
 
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from groundingdino.model.layers import MLP
 class Proposals(NamedTuple):
     """What every image token says of itself, before any is selected."""
 
+    features: Tensor  # (B, S, C), what is compared with the text
     logits: Tensor  # (B, S, T), -inf on text padding
     boxes: Tensor  # (B, S, 4), logits of cxcywh in the picture
 
@@ -45,8 +46,8 @@ class QuerySelection(nn.Module):
     def propose(self, image: ImageFeatures, text: TextFeatures) -> Proposals:
         """A score for each text token and a box from every image token."""
         anchors, usable = anchor_boxes(image)
-        tokens = self.norm(self.output(image.tokens.masked_fill(~usable, 0)))
-        return Proposals(token_logits(tokens, text), self.box_head(tokens).float() + anchors)
+        features = self.norm(self.output(image.tokens.masked_fill(~usable, 0)))
+        return Proposals(features, token_logits(features, text), self.box_head(features).float() + anchors)
 
     def select(self, proposals: Proposals) -> Queries:
         """The queries of the best proposals; a picture with fewer tokens than queries gives as many as it has."""

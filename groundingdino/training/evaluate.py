@@ -1,0 +1,144 @@
+"""How well a detector finds and names what a prompt names, on labelled pictures; COCO's metrics by pycocotools.
+
+    python -m groundingdino.training.evaluate embedded
+
+prints the figures of the README for the held-out scenes.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from tqdm import tqdm
+
+from groundingdino.detector import Detector
+from groundingdino.training.scenes import EVALUATION_SCENES, EVALUATIONS, evaluation_scenes
+from groundingdino.training.targets import Example
+
+LEAST_SCORE = 0.02  # precision at full recall needs boxes far below any useful threshold
+
+
+def phrase_text(example: Example, phrase: int) -> str:
+    """A category of its own for each phrase."""
+    return example.prompt[phrase]
+
+
+def evaluate(
+    detector: Detector, examples: Iterable[Example], category: Callable[[Any, int], str] = phrase_text
+) -> dict[str, float]:
+    """Ground each picture's own prompt and compare.
+
+    Args:
+        examples: Labelled pictures.
+        category: What a phrase of an example counts as, so that synonyms can share one average precision.
+
+    Returns:
+        `AP`, `AP50`, `AP75` in [0, 1], over all categories that occur, with the detector's usual NMS; `named_right`, of
+        the objects found at the default threshold the share with the right phrase; `found`, the share found and named
+        right; `false_boxes`, boxes per picture at the default threshold whose phrase is true of nothing in it.
+    """
+    images: list[dict] = []
+    annotations: list[dict] = []
+    results: list[dict] = []
+    categories: dict[str, int] = {}
+    found = right = objects = false_boxes = 0
+    for index, example in enumerate(examples):
+        height, width = example.image.shape[:2]
+        images.append({"id": index, "width": width, "height": height})
+        names = [category(example, phrase) for phrase in range(len(example.prompt))]
+        for name in names:
+            categories.setdefault(name, len(categories) + 1)
+        pairs = zip(example.boxes, example.positives, strict=True)
+        named = [(box, phrase) for box, phrase in pairs if phrase is not None]
+        present = {phrase for _, phrase in named}
+        for box, phrase in named:
+            annotations.append(_annotation(len(annotations) + 1, index, categories[names[phrase]], box))
+
+        grounding = detector.ground(detector.encode_image(example.image), example.prompt)
+        everything = grounding.detections(box_threshold=LEAST_SCORE)
+        assert everything.class_id is not None
+        assert everything.confidence is not None
+        for box, phrase, score in zip(everything.xyxy, everything.class_id, everything.confidence, strict=True):
+            result = _annotation(0, index, categories[names[phrase]], box)
+            results.append({**result, "score": float(score)})
+
+        shown = grounding.detections()
+        assert shown.class_id is not None
+        false_boxes += sum(int(phrase) not in present for phrase in shown.class_id)
+        objects += len(named)
+        for box, phrase in named:
+            overlap = _iou(box, shown.xyxy)
+            if len(overlap) and overlap.max() >= 0.5:
+                found += 1
+                right += int(shown.class_id[overlap.argmax()]) == phrase
+    dataset = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    precision = _coco_precision(dataset, results)
+    return {
+        **precision,
+        "named_right": right / max(found, 1),
+        "found": right / max(objects, 1),
+        "false_boxes": false_boxes / max(len(images), 1),
+    }
+
+
+def _coco_precision(dataset: dict, results: list[dict]) -> dict[str, float]:
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress
+        truth = COCO()
+        truth.dataset = dataset
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return dict(zip(("AP", "AP50", "AP75"), map(float, evaluation.stats[:3]), strict=True))
+
+
+def _annotation(number: int, image: int, category: int, box: np.ndarray) -> dict:
+    x0, y0, x1, y1 = map(float, box)
+    rectangle = [x0, y0, x1 - x0, y1 - y0]
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": rectangle,
+        "area": rectangle[2] * rectangle[3],
+        "iscrowd": 0,
+    }
+
+
+def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """IoU of one box (4,) with boxes (N, 4), xyxy."""
+    size = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(min=0)
+    shared = size.prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    return shared / (areas + (box[2:] - box[:2]).prod() - shared)
+
+
+def main() -> None:
+    """Print the figures of a model on the held-out scenes as JSON lines."""
+    parser = argparse.ArgumentParser(description="Evaluate a detector on the held-out scenes.")
+    parser.add_argument("model", nargs="?", default="embedded", help="name or path of a model")
+    parser.add_argument(
+        "--scenes", nargs="+", choices=EVALUATIONS, default=EVALUATIONS, help="which of the evaluations"
+    )
+    parser.add_argument("--count", type=int, default=EVALUATION_SCENES, help="how many pictures of each")
+    arguments = parser.parse_args()
+    detector = Detector.from_pretrained(arguments.model)
+    for name in arguments.scenes:
+        scenes = tqdm(evaluation_scenes(name, arguments.count), total=arguments.count, desc=name, leave=False)
+        figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase))
+        print(json.dumps({"scenes": name, **{key: round(value, 4) for key, value in figures.items()}}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""What a training picture must answer to, and batches of such pictures."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.ops import box_convert
+from transformers import BertTokenizerFast
+
+from groundingdino.image import collate, preprocess
+from groundingdino.prompt import TextTokens, collate_phrases
+
+
+class Example(Protocol):
+    """A labelled picture: what the trainer needs to know of a data set."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) float32, xyxy in pixels."""
+
+    @property
+    def prompt(self) -> Sequence[str]:
+        """Phrases: names of what is in the picture and of what is not."""
+
+    @property
+    def positives(self) -> Sequence[int | None]:
+        """For each box the index of the phrase that is true of it; None makes it no target."""
+
+
+class Target(NamedTuple):
+    """The boxes of one picture that its prompt names."""
+
+    boxes: Tensor  # (N, 4) float32, cxcywh in [0, 1] of the picture
+    tokens: Tensor  # (N, T) bool, True on the text tokens that are true of the box
+    phrases: Tensor  # (N,) int64, the prompt's phrase that is true of the box
+
+
+class Batch(NamedTuple):
+    """Pictures, prompts and targets, ready for the model."""
+
+    pixels: Tensor  # (B, 3, H, W)
+    padding_mask: Tensor  # (B, H, W) bool, True on padding
+    tokens: TextTokens
+    targets: list[Target]
+    prompts: list[tuple[str, ...]]  # the phrases of each picture
+    phrase_tokens: list[Tensor]  # (P, T) bool of each picture, True on the word tokens of a phrase
+
+
+def make_batch(
+    examples: Sequence[Example], tokenizer: BertTokenizerFast, short_side: int, long_side: int, max_tokens: int
+) -> Batch:
+    """Scale labelled pictures as for inference and collate them with their prompts."""
+    pictures = [preprocess(Image.fromarray(example.image), short_side, long_side) for example in examples]
+    pixels, padding_mask = collate(pictures)
+    tokens, positive_maps = collate_phrases([example.prompt for example in examples], tokenizer, max_tokens)
+    targets = [make_target(example, positive) for example, positive in zip(examples, positive_maps, strict=True)]
+    return Batch(
+        pixels, padding_mask, tokens, targets, [tuple(example.prompt) for example in examples], positive_maps
+    )
+
+
+def make_target(example: Example, positive_map: Tensor) -> Target:
+    """A picture's target; `positive_map` (P, T) bool holds the tokens of each of its phrases."""
+    named = [index for index, phrase in enumerate(example.positives) if phrase is not None]
+    height, width = example.image.shape[:2]
+    boxes = torch.from_numpy(np.asarray(example.boxes, np.float32).reshape(-1, 4))[named]
+    boxes = box_convert(boxes / torch.tensor([width, height, width, height]), "xyxy", "cxcywh")
+    phrases = torch.tensor([phrase for phrase in example.positives if phrase is not None], dtype=torch.long)
+    return Target(boxes, positive_map[phrases], phrases)

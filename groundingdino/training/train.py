@@ -1,0 +1,277 @@
+"""Train a detector: a plan of stages, a loop that can be stopped and resumed, a log one can plot.
+
+    python -m groundingdino.training.train --output runs/detector
+
+trains the embedded detector from nothing on synthetic scenes; started again with the same folder, it goes on.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+from transformers import BertTokenizerFast
+
+from groundingdino.checkpoints import save_checkpoint
+from groundingdino.config import EMBEDDED
+from groundingdino.model import GroundingDINO
+from groundingdino.training.artwork import Artwork
+from groundingdino.training.forward import predict_all, predict_proposals
+from groundingdino.training.initialise import initialise
+from groundingdino.training.losses import detection_losses
+from groundingdino.training.scenes import SceneMaker
+from groundingdino.training.targets import Batch, Example, make_batch
+from groundingdino.training.vocabulary import PATH as VOCABULARY
+
+Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) -> a labelled picture, always the same
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training on pictures of some sizes."""
+
+    pictures: int
+    batch_size: int
+    short_sides: tuple[int, ...]  # pixels; each batch takes one of them
+    whole: bool  # False: backbone, text and proposals only
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train on for how long, and how fast."""
+
+    stages: tuple[Stage, ...]
+    learning_rate: float = 1.2e-3
+    backbone_rate: float = 0.6  # of the learning rate
+    offsets_rate: float = 0.2  # of the learning rate: sampling offsets run away at the full one
+    weight_decay: float = 0.01
+    warm_up: int = 400  # steps
+    clip: float = 10.0  # norm of all gradients together
+    average: float = 0.999  # decay of the averaged weights, which are what is kept
+    noisy_groups: int = 2
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.pictures // stage.batch_size for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage of a step, and the index of the step's first picture."""
+        first = 0
+        for stage in self.stages:
+            steps = stage.pictures // stage.batch_size
+            if step < steps:
+                return stage, first + step * stage.batch_size
+            step -= steps
+            first += stage.pictures
+        raise IndexError("the plan has fewer steps")
+
+
+EMBEDDED_PLAN = Plan(
+    stages=(
+        Stage(pictures=24_000, batch_size=16, short_sides=(192, 224), whole=False),
+        Stage(pictures=48_000, batch_size=16, short_sides=(192, 224, 256), whole=True),
+        Stage(pictures=10_000, batch_size=16, short_sides=(256, 288, 320), whole=True),
+    )
+)
+
+# Width to height; batches are made of one shape so that nothing is padded.
+ASPECTS = (0.5, 0.625, 0.75, 1.0, 1.0, 4 / 3, 4 / 3, 1.5, 16 / 9)
+
+
+class Batches(Dataset[Batch]):
+    """The batch of each step, made of nothing but the step's number: a resumed run sees what it would have seen."""
+
+    def __init__(
+        self, source: Source, tokenizer: BertTokenizerFast, plan: Plan, long_side: int, max_tokens: int, first: int
+    ):
+        self.source, self.tokenizer, self.plan = source, tokenizer, plan
+        self.long_side, self.max_tokens, self.first = long_side, max_tokens, first
+
+    def __len__(self) -> int:
+        return self.plan.steps - self.first
+
+    def __getitem__(self, index: int) -> Batch:
+        step = self.first + index
+        stage, picture = self.plan.stage_at(step)
+        choice = np.random.default_rng([self.plan.seed, step])
+        short_side = int(choice.choice(stage.short_sides))
+        aspect = float(choice.choice(ASPECTS))
+        long_side = min(round(short_side * max(aspect, 1 / aspect) / 32) * 32, self.long_side)
+        width, height = (long_side, short_side) if aspect >= 1 else (short_side, long_side)
+        examples = [self.source(picture + k, (width, height)) for k in range(stage.batch_size)]
+        return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens)
+
+
+def train(
+    model: GroundingDINO,
+    tokenizer: BertTokenizerFast,
+    source: Source,
+    plan: Plan,
+    folder: Path,
+    workers: int = 1,
+    checkpoint_every: int = 250,
+) -> GroundingDINO:
+    """Follow the plan from the start or from `folder`'s checkpoint.
+
+    Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, pictures, pictures_per_second, rate, losses) to
+    the folder.
+
+    Returns:
+        The model with averaged weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.average), use_buffers=True)
+    optimizer = make_optimizer(model, plan)
+    step = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+        }
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)  # a stop while writing leaves the one before
+
+    config = model.config
+    batches = Batches(source, tokenizer, plan, config.long_side, config.max_tokens, step)
+    loader = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    log = Log(folder / "log.jsonl")
+    model.train()
+    for batch in tqdm(loader, initial=step, total=plan.steps, unit="step", smoothing=0.05):
+        factor = rate_factor(step, plan)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        stage, _ = plan.stage_at(step)
+        losses = training_step(model, batch, optimizer, plan, stage.whole)
+        average.update_parameters(model)
+        step += 1
+        log.add(step, len(batch.targets), factor * plan.learning_rate, losses)
+        if step % checkpoint_every == 0:
+            save()
+    save()
+    assert isinstance(average.module, GroundingDINO)
+    return average.module
+
+
+def training_step(
+    model: GroundingDINO, batch: Batch, optimizer: torch.optim.Optimizer, plan: Plan, whole: bool
+) -> dict[str, float]:
+    """One update of the weights; returns the losses."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        if whole:
+            predictions, noisy = predict_all(model, batch, plan.noisy_groups)
+        else:
+            predictions, noisy = predict_proposals(model, batch), None
+    losses = detection_losses(predictions, batch, noisy)
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(losses.values())).sum().backward()
+    nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+    optimizer.step()
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
+    """AdamW with a rate of its own for the backbone and the sampling offsets, and decay on matrices only."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        factor = plan.backbone_rate if name.startswith("backbone.") else 1.0
+        if "sampling_offsets" in name:
+            factor = plan.offsets_rate
+        decay = plan.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "lr": plan.learning_rate * factor, "weight_decay": decay}
+            for (factor, decay), parameters in groups.items()
+        ],
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def rate_factor(step: int, plan: Plan) -> float:
+    """Warm-up, then a cosine to 1% of the learning rate."""
+    warm_up = min(1.0, (step + 1) / plan.warm_up)
+    return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * step / plan.steps)) / 2)
+
+
+class Log:
+    """Means of what happened, a JSON line every few steps."""
+
+    EVERY = 25
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.pictures, self.since = 0, time.perf_counter()
+
+    def add(self, step: int, pictures: int, rate: float, losses: dict[str, float]) -> None:
+        """Take a step's losses in; every 25th writes the line."""
+        self.rows.append(losses)
+        self.pictures += pictures
+        if step % self.EVERY:
+            return
+        seconds = time.perf_counter() - self.since
+        means = {name: round(float(np.mean([row[name] for row in self.rows])), 4) for name in losses}
+        line = {"step": step, "pictures_per_second": round(self.pictures / seconds, 2), "rate": rate, **means}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.rows, self.pictures, self.since = [], 0, time.perf_counter()
+
+
+def main() -> None:
+    """Train the embedded detector on synthetic scenes and write its model file."""
+    parser = argparse.ArgumentParser(description="Train the embedded detector from nothing.")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/detector"), help="folder of checkpoint, log and model"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of PyTorch; pictures are made in a process of their own"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(EMBEDDED_PLAN.seed)
+    model = GroundingDINO(EMBEDDED)
+    initialise(model)
+    scenes = SceneMaker(Artwork(), seed=EMBEDDED_PLAN.seed)
+    tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
+    average = train(model, tokenizer, scenes.scene, EMBEDDED_PLAN, arguments.output)
+    save_embedded(average, arguments.output / "model.safetensors")
+
+
+def save_embedded(model: GroundingDINO, path: Path) -> None:
+    """Save a trained model as the embedded one is shipped."""
+    save_checkpoint(
+        model,
+        path,
+        title="Embedded (emoji scenes)",
+        description="A small model trained on synthetic emoji scenes: it knows 630 everyday things as emoji artwork.",
+        box_threshold=0.35,
+        text_threshold=0.25,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The whole model against the authors' outputs, and what must hold of any model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from groundingdino.checkpoints import load_checkpoint
+from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T
+from groundingdino.image import collate
+from groundingdino.model import GroundingDINO
+from groundingdino.prompt import TextTokens, tokenize_captions
+
+TIE = 1e-5  # scores of the reference weights that differ by less may be ranked either way
+
+
+class Reference:
+    """One folder of the reference data: its inputs, its expected outputs, a model with its weights."""
+
+    def __init__(self, folder, config, state_dict):
+        meta = json.loads((folder / "meta.json").read_text())
+        self.tensors = load_file(folder / "io.safetensors")
+        self.model = GroundingDINO(config).eval()
+        load_checkpoint(self.model, state_dict(folder.name, meta["seed"]))
+        rng = np.random.default_rng(meta["seed"])
+        pictures = [rng.standard_normal((3, *size), dtype=np.float32) for size in meta["image_sizes"]]
+        self.pixels, self.padding_mask = collate([torch.from_numpy(picture) for picture in pictures])
+        self.tokens = TextTokens(
+            self.tensors["input.input_ids"].long(),
+            self.tensors["input.attention_mask"].bool(),
+            self["text_self_attention_mask"].bool(),
+            self["position_ids"].long(),
+        )
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[f"expected.{name}"]
+
+
+@pytest.fixture
+def published_text_masks(monkeypatch):
+    """The authors' text layers lay a batch's masks out as (heads, pictures) where (pictures, heads) are read, so that
+    head h of picture b is given the mask of picture (b * heads + h) % B. The expected outputs of a batch carry this;
+    ours does it right, and is made to do it wrong here only."""
+    monkeypatch.setattr(Tensor, "repeat_interleave", lambda mask, heads, **_: mask.repeat(heads, 1, 1))
+
+
+@pytest.mark.usefixtures("published_text_masks")
+@torch.no_grad()
+def test_every_step_of_the_authors_small_model(reference, mini_config, seeded_state_dict):
+    mini = Reference(reference / "mini", mini_config, seeded_state_dict)
+    for level, feature_map in enumerate(mini.model.backbone(mini.pixels)):
+        torch.testing.assert_close(feature_map.permute(0, 3, 1, 2), mini[f"backbone_{level}"], rtol=0, atol=1e-4)
+    image = mini.model.encode_image(mini.pixels, mini.padding_mask)
+    text = mini.model.encode_text(mini.tokens)
+    torch.testing.assert_close(text.features, mini["encoded_text"], rtol=0, atol=1e-4)
+    image, text = mini.model.enhancer(image, text)
+    torch.testing.assert_close(image.tokens, mini["memory"], rtol=0, atol=1e-4)
+    torch.testing.assert_close(text.features, mini["memory_text"], rtol=0, atol=1e-4)
+    queries = mini.model.query_selection.select(mini.model.query_selection.propose(image, text))
+    torch.testing.assert_close(
+        queries.boxes.sigmoid().sum(1), mini["top_query_boxes"].sum(1), rtol=0, atol=1e-3
+    )  # as a set: the last ones tie
+    assert matched_share(mini) == 1
+
+
+@pytest.mark.parametrize(("name", "config"), [("swint_ogc", SWIN_T), ("swinb_cogcoor", SWIN_B)])
+@torch.no_grad()
+def test_the_authors_published_sizes(reference, seeded_state_dict, name, config):
+    published = Reference(reference / name, config, seeded_state_dict)
+    image = published.model.encode_image(published.pixels, published.padding_mask)
+    text = published.model.encode_text(published.tokens)
+    torch.testing.assert_close(text.features, published["encoded_text"], rtol=0, atol=1e-4)
+    image, text = published.model.enhancer(image, text)
+    torch.testing.assert_close(text.features, published["memory_text"], rtol=0, atol=1e-4)
+    # Queries of tied scores swap their contents with the least rounding, and then are other queries.
+    best = published.model.query_selection.propose(image, text).logits[0].amax(-1).sort(descending=True).values[:901]
+    tied = (best[:-1] - best[1:] < TIE).sum().item()
+    assert tied < 30
+    assert matched_share(published) >= 1 - 2 * tied / 900
+    assert matched_share(published) > 0.95
+
+
+def matched_share(case: Reference) -> float:
+    """The share of queries whose logits and boxes are within 1e-3 of the expected query they match best."""
+    output = case.model(case.pixels, case.padding_mask, case.tokens)
+    shares = []
+    for picture, real in enumerate(case.tokens.token_mask):
+        logits, expected_logits = output.logits[picture][:, real], case["pred_logits"][picture][:, : len(real)][:, real]
+        boxes, expected_boxes = output.boxes[picture], case["pred_boxes"][picture]
+        cost = torch.cdist(boxes, expected_boxes, p=1) + 0.01 * torch.cdist(logits, expected_logits, p=1)
+        ours, theirs = linear_sum_assignment(cost)
+        box_error = (boxes[ours] - expected_boxes[theirs]).abs().amax(-1)
+        logit_error = (logits[ours] - expected_logits[theirs]).abs().amax(-1)
+        shares.append(((box_error < 1e-3) & (logit_error < 1e-3)).float().mean().item())
+    return min(shares)
+
+
+@pytest.fixture(scope="module")
+def mini_model(mini_config) -> GroundingDINO:
+    """Random weights that make every branch matter: fresh gains, offsets and heads would hide most of the model."""
+    torch.manual_seed(0)
+    model = GroundingDINO(mini_config).eval()
+    randomise(model)
+    return model
+
+
+def randomise(model: GroundingDINO) -> None:
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+        else:
+            torch.nn.init.uniform_(parameter, 0.2, 0.8)
+
+
+@torch.no_grad()
+def test_a_batch_equals_its_pictures_one_by_one(mini_model, tokenizer):
+    captions = ["a red cat . dog on the left . traffic light .", "person ."]
+    pixels, padding_mask = torch.randn(2, 3, 96, 130), torch.zeros(2, 96, 130, dtype=torch.bool)
+    together = mini_model(pixels, padding_mask, tokenize_captions(captions, tokenizer))
+    for index, caption in enumerate(captions):
+        tokens = tokenize_captions([caption], tokenizer)
+        alone = mini_model(pixels[index : index + 1], padding_mask[:1], tokens)
+        count = tokens.input_ids.shape[1]
+        torch.testing.assert_close(together.boxes[index], alone.boxes[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(together.logits[index, :, :count], alone.logits[0], rtol=0, atol=1e-3)
+        assert (together.logits[index, :, count:] == -torch.inf).all()
+
+
+@torch.no_grad()
+def test_phrases_do_not_see_each_other_before_the_picture(mini_model, tokenizer):
+    alone, beside = (
+        mini_model.encode_text(tokenize_captions([caption], tokenizer)).features[0]
+        for caption in ("cat .", "cat . remote control .")
+    )
+    torch.testing.assert_close(alone[1:3], beside[1:3])  # "cat" and its dot
+
+
+@pytest.mark.parametrize("name", ["mini", "embedded"])
+def test_every_parameter_gets_a_gradient(mini_config, tokenizer, name):
+    config = mini_config if name == "mini" else EMBEDDED
+    torch.manual_seed(0)
+    model = GroundingDINO(config)
+    randomise(model)
+    tokens = tokenize_captions(["cat . dog ."], tokenizer)
+    tokens = tokens._replace(input_ids=tokens.input_ids % config.text.vocab_size)
+    pixels, padding_mask = torch.randn(2, 3, 128, 96), torch.zeros(2, 128, 96, dtype=torch.bool)
+    image, text = (
+        model.encode_image(pixels, padding_mask),
+        model.encode_text(TextTokens(*(t.repeat_interleave(2, 0) for t in tokens))),
+    )
+    image, text = model.enhancer(image, text)
+    proposals = model.query_selection.propose(image, text)
+    usable = proposals.boxes.isfinite().all(-1)
+    loss = proposals.logits.square().mean() + proposals.boxes[usable].sigmoid().square().mean()
+    for state in model.decoder(model.query_selection.select(proposals), image, text):
+        output = model.decoder.predict(state, text)
+        loss = loss + output.logits.square().mean() + output.boxes.square().mean()
+    loss.backward()
+    # Position and type embeddings that no token of the prompt uses get none.
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert missing == []
+
+
+@torch.no_grad()
+def test_bf16_autocast_has_no_nan(mini_model, tokenizer):
+    pixels, padding_mask = torch.randn(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.bool)
+    padding_mask[1, :, 70:] = True
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = mini_model(pixels, padding_mask, tokenize_captions(["cat . dog .", "person ."], tokenizer))
+    assert output.boxes.isfinite().all()
+    assert not output.logits.isnan().any()
+    assert (output.boxes >= 0).all()
+    assert (output.boxes <= 1).all()
+
+
+@torch.no_grad()
+def test_a_picture_of_few_tokens_gives_as_many_queries(mini_model, tokenizer):
+    pixels, padding_mask = torch.randn(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.bool)
+    output = mini_model(pixels, padding_mask, tokenize_captions(["cat ."], tokenizer))
+    assert output.boxes.shape == (1, 22, 4)  # 4 x 4 + 2 x 2 + 1 + 1 tokens, fewer than 60 queries
