@@ -165,7 +165,7 @@ def _download(file: HubFile, progress: Progress | None) -> Path:
     for path in (blob, lock):
         path.parent.mkdir(parents=True, exist_ok=True)
     with WeakFileLock(lock):
-        if not blob.exists():
+        if not blob.exists() or blob.stat().st_size != size:  # another program may have left half of it
             partial = blob.with_name(f"{blob.name}.incomplete")
             _transfer(
                 url, partial, size, lambda done: progress and progress(done, size, f"downloading {file.filename}")

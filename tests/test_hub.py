@@ -195,6 +195,15 @@ def test_a_pinned_file_is_found_under_another_revision():
     assert cached(HubFile("owner/name", "weights.pth", "f" * 40, len(CONTENT) + 1, SHA256)) is None
 
 
+def test_half_a_pinned_file_in_the_cache_is_replaced(server):
+    pinned = HubFile("owner/name", "weights.pth", COMMIT, len(CONTENT), SHA256)
+    path = fetch(pinned)
+    path.resolve().write_bytes(CONTENT[:1000])
+    assert cached(pinned) is None
+    assert fetch(pinned).read_bytes() == CONTENT
+    assert server.bytes_sent() == ["bytes=0-", "bytes=0-"]
+
+
 @pytest.mark.parametrize("how", ["argument", "environment"])
 def test_without_permission_nothing_is_asked(how, server, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "environment")
@@ -296,7 +305,7 @@ def test_a_repository_in_transformers_layout_is_downloaded(server, tmp_path):
 
     swin = SwinConfig(embed_dim=24, depths=[1, 1, 1, 1], num_heads=[1, 2, 4, 8], out_indices=[2, 3, 4])
     bert = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    sizes = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "num_queries": 5}
+    sizes = {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "num_queries": 5}
     config = GroundingDinoConfig(backbone_config=swin, text_config=bert, **sizes)
     GroundingDinoForObjectDetection(config).save_pretrained(tmp_path)
     for name in ("config.json", "model.safetensors"):
