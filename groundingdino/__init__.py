@@ -20,11 +20,32 @@ Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].
 """
 
-from groundingdino.checkpoints import load_checkpoint
-from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
-from groundingdino.detector import Detector, EncodedImage
-from groundingdino.model import GroundingDINO
-from groundingdino.phrases import Grounding
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groundingdino import checkpoints
+    from groundingdino.checkpoints import load_checkpoint
+    from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
+    from groundingdino.detector import Detector, EncodedImage
+    from groundingdino.model import GroundingDINO
+    from groundingdino.phrases import Grounding
+
+# Where each public name lives. They are imported when first used: torch and transformers take seconds, which
+# `python -m groundingdino --help` and a message about bad input should not.
+_HOMES = {
+    "EMBEDDED": "config",
+    "SWIN_B": "config",
+    "SWIN_L": "config",
+    "SWIN_T": "config",
+    "Detector": "detector",
+    "EncodedImage": "detector",
+    "Grounding": "phrases",
+    "GroundingDINO": "model",
+    "GroundingDINOConfig": "config",
+    "checkpoints": "checkpoints",
+    "load_checkpoint": "checkpoints",
+}
 
 __all__ = [
     "EMBEDDED",
@@ -36,5 +57,18 @@ __all__ = [
     "Grounding",
     "GroundingDINO",
     "GroundingDINOConfig",
+    "checkpoints",
     "load_checkpoint",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'groundingdino' has no attribute '{name}'")
+    home = import_module(f"groundingdino.{_HOMES[name]}")
+    return home if name == _HOMES[name] else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
