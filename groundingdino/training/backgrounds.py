@@ -183,8 +183,8 @@ def _bokeh(rng: np.random.Generator, width: int, height: int) -> Image.Image:
 def _paper(rng: np.random.Generator, width: int, height: int) -> Image.Image:
     base = np.array(_near(rng, (238, 234, 226), 16), np.int32)
     fibre = np.asarray(noise(rng, width, height, 30, 3), np.int32)[..., None] - 128
-    picture = base + fibre * int(rng.integers(3, 16)) // 128
-    picture = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    shades = base + fibre * int(rng.integers(3, 16)) // 128
+    picture = Image.fromarray(np.clip(shades, 0, 255).astype(np.uint8))
     if rng.random() < 0.4:  # ruled
         draw = ImageDraw.Draw(picture)
         step, colour = max(6, min(width, height) // int(rng.integers(8, 24))), _near(rng, (150, 175, 215), 40)

@@ -33,8 +33,8 @@ class Canvas:
     """
 
     def __init__(self, background: Image.Image):
-        self.pixels = np.array(background)
-        self.owners = np.zeros(self.pixels.shape[:2], np.uint8)
+        self.pixels: np.ndarray = np.array(background)
+        self.owners: np.ndarray = np.zeros(self.pixels.shape[:2], np.uint8)
         self._areas: list[int] = []  # pixels of each object as if nothing covered it
 
     def has_room(self, sprite: Image.Image, x: int, y: int) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from groundingdino.training.names import COLOURS, Name, plural
 
 MAX_PHRASES = 12
+MAX_PHRASES_OF_CROWD = 32
 ARTICLES = ("a", "an", "the")
 SPELLINGS = {"gray": "grey"}  # other spellings of colour words, half of the time
 HELD_OUT_PERCENT = 15
@@ -84,20 +85,21 @@ class Captioner:
         for label, name in enumerate(names):
             self._groups.setdefault(name.group, []).append(label)
 
-    def compose(self, things: Sequence[Thing], rng: np.random.Generator) -> Caption:
-        """A prompt for a picture: most of what is there, and some names that are not, in any order."""
+    def compose(self, things: Sequence[Thing], rng: np.random.Generator, complete: bool = False) -> Caption:
+        """A prompt for a picture: most of what is there, or all, and some names that are not, in any order."""
         present = list(dict.fromkeys(thing.label for thing in things))
         rng.shuffle(present)
         named = present
-        if rng.random() < 0.06:
+        if not complete and rng.random() < 0.06:
             named = []  # only absent names
-        elif rng.random() < 0.25:
+        elif not complete and rng.random() < 0.25:
             named = present[: int(rng.integers(len(present))) + 1] if present else []
+        most = MAX_PHRASES_OF_CROWD if complete else MAX_PHRASES
         chosen: list[tuple[Phrase, list[bool]]] = []
         for label in named:
             for phrase in self._present_phrases(label, things, rng):
-                self._add(chosen, phrase, things)
-        self._add_absent(chosen, present, things, rng)
+                self._add(chosen, phrase, things, most)
+        self._add_absent(chosen, present, things, most, rng)
         order = rng.permutation(len(chosen))
         phrases = tuple(chosen[index][0] for index in order)
         truths = [chosen[index][1] for index in order]
@@ -114,12 +116,12 @@ class Captioner:
             return True
         return None if thing.colour is None else thing.colour == phrase.colour
 
-    def _add(self, chosen: list[tuple[Phrase, list[bool]]], phrase: Phrase, things: Sequence[Thing]) -> bool:
+    def _add(self, chosen: list[tuple[Phrase, list[bool]]], phrase: Phrase, things: Sequence[Thing], most: int) -> bool:
         """Take a phrase into the prompt unless it would make the prompt ambiguous."""
         truths = [self.truth(phrase, thing) for thing in things]
         taken = any(old.word == phrase.word and old.colour == phrase.colour for old, _ in chosen)
         overlap = any(new and old for _, others in chosen for new, old in zip(truths, others, strict=True))
-        if len(chosen) >= MAX_PHRASES or taken or overlap or None in truths:
+        if len(chosen) >= most or taken or overlap or None in truths:
             return False
         chosen.append((phrase, [bool(truth) for truth in truths]))
         return True
@@ -145,6 +147,7 @@ class Captioner:
         chosen: list[tuple[Phrase, list[bool]]],
         present: Sequence[int],
         things: Sequence[Thing],
+        most: int,
         rng: np.random.Generator,
     ) -> None:
         """One to six names of what is not there, half of them close to what is."""
@@ -154,14 +157,14 @@ class Captioner:
                 return
             label = int(rng.integers(len(self.names)))
             if present and rng.random() < 0.5:
-                near = self._groups[self.names[present[rng.integers(len(present))]].group]
-                label = near[rng.integers(len(near))]
+                near = self._groups[self.names[present[int(rng.integers(len(present)))]].group]
+                label = near[int(rng.integers(len(near)))]
             colour = None
             if rng.random() < 0.12:
                 colour = self._other_colour(label, set(), rng)
             phrase = self._phrase(label, rng, colour)
             if not any(self.truth(phrase, thing) for thing in things):
-                wanted -= int(self._add(chosen, phrase, things))
+                wanted -= int(self._add(chosen, phrase, things, most))
 
     def _phrase(self, label: int, rng: np.random.Generator, colour: str | None, count: int = 1) -> Phrase:
         """A name of the class as somebody may type it: mostly the first one, bare and in the singular."""

@@ -109,21 +109,25 @@ class SceneMaker:
             yield self.scene(index)
             index += step
 
-    def scene(self, index: int, size: tuple[int, int] | None = None) -> Scene:
-        """Scene number `index`, of `size` (width, height) in pixels; None draws the size too."""
+    def scene(self, index: int, size: tuple[int, int] | None = None, crowded: bool = False) -> Scene:
+        """Scene number `index`, of `size` (width, height) in pixels; None draws the size too.
+
+        A crowded scene shows sixteen to twenty-four small things and names all: more names for the same work, which is
+        what a fresh model needs first.
+        """
         rng = np.random.default_rng([self.seed, index])
         width, height = size or self._draw_size(rng)
         background = self._from_bank(rng, width, height) if self.varied else paint(rng, width, height)
         canvas = Canvas(background)
         things: list[Thing] = []
         styles: list[str] = []
-        labels = self._draw_labels(rng)
+        labels = self._draw_labels(rng, crowded)
         for label in labels:
             thing, style, sprite = self._draw_object(label, rng, min(width, height), len(labels))
             if _place(canvas, sprite, rng):
                 things.append(thing)
                 styles.append(style)
-        caption = self.captioner.compose(things, rng)
+        caption = self.captioner.compose(things, rng, complete=crowded)
         return Scene(
             image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
             boxes=canvas.boxes(),
@@ -149,9 +153,11 @@ class SceneMaker:
         long = round(short * shape)
         return (long, short) if rng.random() < 0.6 else (short, long)
 
-    def _draw_labels(self, rng: np.random.Generator) -> list[int]:
-        """One to ten objects, some of a class twice or thrice."""
+    def _draw_labels(self, rng: np.random.Generator, crowded: bool) -> list[int]:
+        """One to ten objects, some of a class twice or thrice; in a crowd more, each of a class of its own."""
         choice = [label for label in range(len(self.names)) if self._tints(label) or not self.held_out_colours]
+        if crowded:
+            return rng.choice(choice, int(rng.integers(16, 25)), replace=False).tolist()
         labels: list[int] = []
         count = int(rng.integers(1, 11)) if rng.random() < 0.6 else int(rng.integers(1, 6))
         while len(labels) < count:
@@ -233,7 +239,7 @@ def evaluation_scenes(name: str, count: int = EVALUATION_SCENES) -> Iterator[Sce
 def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int) -> Pose:
     """Objects take 10% to 60% of the short side; the more there are, the smaller the largest."""
     least = 0.1
-    most = 0.6 if crowd <= 3 else 0.5 if crowd <= 6 else 0.4
+    most = 0.6 if crowd <= 3 else 0.5 if crowd <= 6 else 0.4 if crowd <= 10 else 0.3
     size = short * math.exp(rng.uniform(math.log(least), math.log(most)))
     angle = float(rng.normal(0, 10))
     if kind != "upright" and rng.random() < 0.12:

@@ -69,7 +69,7 @@ def warp(sprite: Image.Image, pose: Pose) -> Image.Image:
     x, y = x - x.min(), y - y.min()
     if pose.mirror:
         x = x.max() - x
-    size = (max(1, math.ceil(x.max())), max(1, math.ceil(y.max())))
+    size = (max(1, math.ceil(x.max() - 1e-6)), max(1, math.ceil(y.max() - 1e-6)))
     source_x = np.array([0, sprite.width, sprite.width, 0], float)
     source_y = np.array([0, 0, sprite.height, sprite.height], float)
     coefficients = _homography(x, y, source_x, source_y)
@@ -132,7 +132,7 @@ def vary(sprite: Image.Image, rng: np.random.Generator, keep_colour: bool) -> Im
     rgb = pixels[..., :3].astype(np.float32)
     rgb = _relight(rgb, rng) if keep_colour else _recolour(rgb, rng)
     if rng.random() < 0.08:  # flat colours
-        step = 255 / rng.integers(2, 5)
+        step = np.float32(255 / rng.integers(2, 5))
         rgb = np.round(rgb / step) * step
     if rng.random() < 0.12:  # texture
         fine = rng.integers(0, 256, (pixels.shape[0] // 2 + 1, pixels.shape[1] // 2 + 1), np.uint8)

@@ -9,8 +9,9 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training on pictures of some sizes."""
+    """A stretch of training on pictures of one source and some sizes."""
 
     pictures: int
     batch_size: int
@@ -54,7 +55,7 @@ class Plan:
     backbone_rate: float = 0.6  # of the learning rate
     offsets_rate: float = 0.2  # of the learning rate: sampling offsets run away at the full one
     weight_decay: float = 0.01
-    warm_up: int = 400  # steps
+    warm_up: int = 200  # steps
     clip: float = 10.0  # norm of all gradients together
     average: float = 0.999  # decay of the averaged weights, which are what is kept
     noisy_groups: int = 2
@@ -65,13 +66,13 @@ class Plan:
         """Optimiser steps of all stages."""
         return sum(stage.pictures // stage.batch_size for stage in self.stages)
 
-    def stage_at(self, step: int) -> tuple[Stage, int]:
-        """The stage of a step, and the index of the step's first picture."""
+    def stage_at(self, step: int) -> tuple[int, int]:
+        """The index of a step's stage, and that of the step's first picture."""
         first = 0
-        for stage in self.stages:
+        for index, stage in enumerate(self.stages):
             steps = stage.pictures // stage.batch_size
             if step < steps:
-                return stage, first + step * stage.batch_size
+                return index, first + step * stage.batch_size
             step -= steps
             first += stage.pictures
         raise IndexError("the plan has fewer steps")
@@ -79,7 +80,7 @@ class Plan:
 
 EMBEDDED_PLAN = Plan(
     stages=(
-        Stage(pictures=24_000, batch_size=16, short_sides=(192, 224), whole=False),
+        Stage(pictures=16_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
         Stage(pictures=48_000, batch_size=16, short_sides=(192, 224, 256), whole=True),
         Stage(pictures=10_000, batch_size=16, short_sides=(256, 288, 320), whole=True),
     )
@@ -93,9 +94,15 @@ class Batches(Dataset[Batch]):
     """The batch of each step, made of nothing but the step's number: a resumed run sees what it would have seen."""
 
     def __init__(
-        self, source: Source, tokenizer: BertTokenizerFast, plan: Plan, long_side: int, max_tokens: int, first: int
+        self,
+        sources: Sequence[Source],
+        tokenizer: BertTokenizerFast,
+        plan: Plan,
+        long_side: int,
+        max_tokens: int,
+        first: int,
     ):
-        self.source, self.tokenizer, self.plan = source, tokenizer, plan
+        self.sources, self.tokenizer, self.plan = sources, tokenizer, plan
         self.long_side, self.max_tokens, self.first = long_side, max_tokens, first
 
     def __len__(self) -> int:
@@ -103,26 +110,27 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         step = self.first + index
-        stage, picture = self.plan.stage_at(step)
+        index, picture = self.plan.stage_at(step)
+        stage, source = self.plan.stages[index], self.sources[index]
         choice = np.random.default_rng([self.plan.seed, step])
         short_side = int(choice.choice(stage.short_sides))
         aspect = float(choice.choice(ASPECTS))
         long_side = min(round(short_side * max(aspect, 1 / aspect) / 32) * 32, self.long_side)
         width, height = (long_side, short_side) if aspect >= 1 else (short_side, long_side)
-        examples = [self.source(picture + k, (width, height)) for k in range(stage.batch_size)]
+        examples = [source(picture + k, (width, height)) for k in range(stage.batch_size)]
         return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens)
 
 
 def train(
     model: GroundingDINO,
     tokenizer: BertTokenizerFast,
-    source: Source,
+    sources: Sequence[Source],
     plan: Plan,
     folder: Path,
-    workers: int = 1,
+    workers: int = 2,
     checkpoint_every: int = 250,
 ) -> GroundingDINO:
-    """Follow the plan from the start or from `folder`'s checkpoint.
+    """Follow the plan, with a source of pictures for each stage, from the start or from `folder`'s checkpoint.
 
     Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, pictures, pictures_per_second, rate, losses) to
     the folder.
@@ -153,7 +161,7 @@ def train(
         checkpoint.with_suffix(".tmp").replace(checkpoint)  # a stop while writing leaves the one before
 
     config = model.config
-    batches = Batches(source, tokenizer, plan, config.long_side, config.max_tokens, step)
+    batches = Batches(sources, tokenizer, plan, config.long_side, config.max_tokens, step)
     loader = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
     rates = [group["lr"] for group in optimizer.param_groups]
     log = Log(folder / "log.jsonl")
@@ -163,7 +171,7 @@ def train(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         stage, _ = plan.stage_at(step)
-        losses = training_step(model, batch, optimizer, plan, stage.whole)
+        losses = training_step(model, batch, optimizer, plan, plan.stages[stage].whole)
         average.update_parameters(model)
         step += 1
         log.add(step, len(batch.targets), factor * plan.learning_rate, losses)
@@ -255,9 +263,12 @@ def main() -> None:
     torch.manual_seed(EMBEDDED_PLAN.seed)
     model = GroundingDINO(EMBEDDED)
     initialise(model)
-    scenes = SceneMaker(Artwork(), seed=EMBEDDED_PLAN.seed)
+    artwork = Artwork()
+    artwork.render()
+    scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
+    crowds = partial(scenes.scene, crowded=True)
     tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
-    average = train(model, tokenizer, scenes.scene, EMBEDDED_PLAN, arguments.output)
+    average = train(model, tokenizer, (crowds, scenes.scene, scenes.scene), EMBEDDED_PLAN, arguments.output)
     save_embedded(average, arguments.output / "model.safetensors")
 
 
