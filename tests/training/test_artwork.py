@@ -17,6 +17,11 @@ def test_the_main_and_the_held_out_style_draw_everything():
     assert all(artwork.has(style, codepoints) for style in artwork.styles for codepoints in drawings)
 
 
+def test_old_drawings_of_something_else_are_left_out():
+    artwork = Artwork(("noto", "noto-v1", "emojione"))
+    assert [artwork.has(style, "1f997") for style in artwork.styles] == [True, False, False]
+
+
 def test_the_held_out_style_is_not_trained_on():
     assert HELD_OUT_STYLE not in TRAINING_STYLES
     assert len(TRAINING_STYLES) == len(STYLES) - 1
