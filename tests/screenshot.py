@@ -1,0 +1,42 @@
+"""Makes the README's picture of the page: `python tests/screenshot.py assets/screenshot.webp`.
+
+It starts the page as a user does, opens the first example, types its first two phrases key by key and saves what the
+browser shows.
+"""
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from visitor import BROWSERS, FLAGS, ROOT, Visitor, find_browser, running_page
+
+
+def main() -> int:
+    """Writes the picture; 2 after one line on stderr if there is no browser."""
+    parser = argparse.ArgumentParser(description="Save a picture of the page with boxes on it.")
+    parser.add_argument("output", type=Path, help="a .webp or .png file")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    options = parser.parse_args()
+    path = find_browser()
+    if path is None:
+        print(f"screenshot.py: no browser: none of {', '.join(BROWSERS)} is installed.", file=sys.stderr)
+        return 2
+    phrases = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())[0]["prompt"].split(" . ")[:2]
+    with TemporaryDirectory() as folder, running_page(Path(folder) / "log") as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        visitor = Visitor(browser, f"{url}?__theme={options.theme}", device_scale_factor=2)
+        visitor.type(" . ".join(phrases))
+        expect(visitor.chips).to_have_text([f"{phrase}1" for phrase in phrases])
+        picture = visitor.page.screenshot()
+        browser.close()
+    Image.open(io.BytesIO(picture)).convert("RGB").save(options.output, quality=85)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

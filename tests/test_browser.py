@@ -1,0 +1,333 @@
+"""The page in a real browser, driven by Playwright.
+
+Without a browser the tests are skipped; in CI (environment variable `CI`) that is a failure.
+"""
+
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from oracle import CARD, Oracle
+from PIL import Image
+from playwright.sync_api import Browser, expect, sync_playwright
+from visitor import BROWSERS, FLAGS, Visitor, find_browser, running_page
+
+import app
+from groundingdino.detector import Detector
+from groundingdino.image import load_image
+from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.studio import Studio
+
+SIZE, OTHER_SIZE = (320, 240), (200, 300)
+CAT, OTHER_CAT = ("cat", 0.9, (10, 20, 110, 120)), ("cat", 0.6, (200, 20, 300, 120))
+PIZZA, DOG = ("pizza", 0.28, (100, 150, 180, 230)), ("dog", 0.8, (20, 130, 90, 230))
+CAR = ("car", 0.7, (20, 30, 180, 150))
+ANSWERS = {
+    SIZE: {"cat": [CAT[1:], OTHER_CAT[1:]], "pizza": [PIZZA[1:]], "dog": [DOG[1:]]},
+    OTHER_SIZE: {"car": [CAR[1:]]},
+}
+LARGE = replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)
+
+
+def skip(reason: str) -> None:
+    """Skips the test; in CI, where nothing may be missing, fails it."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Server:
+    """The page with a detector that knows the answers."""
+
+    def __init__(self, examples: Path):
+        self.detector = Oracle(ANSWERS)
+        self.downloaded: list[str] = []
+        studio = Studio(load=self.load, cards={"embedded": CARD, "large": LARGE}, has_files=self.has_files)
+        self.demo = app.build(studio, examples=examples)
+        options = {"theme": app.THEME, "css_paths": app.ASSETS / "page" / "page.css"}
+        _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **options)
+
+    def has_files(self, name: str) -> bool:
+        return name == "embedded" or name in self.downloaded
+
+    def load(self, name: str, progress: Callable[..., None] | None = None, **_: Any) -> Any:
+        if progress:
+            progress(1_000_000, LARGE.size_bytes, "weights of Large")
+            time.sleep(1)
+            self.downloaded.append(name)
+        return self.detector if name == "embedded" else Oracle(ANSWERS, LARGE)
+
+
+@pytest.fixture(scope="module")
+def log() -> Iterator[io.StringIO]:
+    """What the server writes to its log while the tests run."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    logging.getLogger().addHandler(handler)
+    with redirect_stderr(written):
+        yield written
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("examples")
+    Image.linear_gradient("L").resize(SIZE).convert("RGB").save(folder / "first.png")
+    Image.radial_gradient("L").resize(OTHER_SIZE).convert("RGB").save(folder / "second.png")
+    examples = [{"file": "first.png", "prompt": "cat . pizza"}, {"file": "second.png", "prompt": "car"}]
+    (folder / "examples.json").write_text(json.dumps(examples))
+    running = Server(folder)
+    yield running
+    running.demo.close()
+
+
+@pytest.fixture
+def visitor(browser: Browser, log: io.StringIO, server: Server) -> Iterator[Visitor]:
+    server.detector.seconds = 0
+    someone = Visitor(browser, server.url)
+    yield someone
+    assert someone.complaints == [], "the browser's console stays clean"
+    assert "Traceback" not in log.getvalue(), log.getvalue()
+    someone.page.close()
+
+
+def test_the_prompt_is_focused_and_boxes_follow_the_typing(visitor: Visitor):
+    expect(visitor.prompt).to_be_focused()
+    visitor.page.keyboard.type("ca", delay=40)
+    expect(visitor.message).to_contain_text("Nothing found")
+    visitor.page.keyboard.type("t . dog", delay=40)
+    visitor.expect_table(CAT, DOG, OTHER_CAT)
+    expect(visitor.message).to_have_text("3 objects")
+    expect(visitor.boxes).to_have_count(3)
+    expect(visitor.chips).to_have_text(["cat2", "dog1"])
+
+
+def test_what_is_shown_at_rest_belongs_to_the_last_text(visitor: Visitor, server: Server):
+    server.detector.seconds = 0.5  # each answer takes as long as a dozen keys
+    visitor.type("dog . c")
+    visitor.prompt.fill("")
+    visitor.prompt.press_sequentially("pizza . cat", delay=40)
+    visitor.expect_table(CAT, OTHER_CAT)
+    expect(visitor.chips).to_have_text(["pizza0", "cat2"])
+    visitor.page.wait_for_timeout(1500)
+    visitor.expect_table(CAT, OTHER_CAT)
+
+
+def test_enter_changes_nothing_and_adds_no_line(visitor: Visitor):
+    visitor.type("dog")
+    visitor.expect_table(DOG)
+    visitor.prompt.press("Enter")
+    expect(visitor.prompt).to_have_value("dog")
+    visitor.expect_table(DOG)
+
+
+def test_a_moved_threshold_redraws_without_the_model(visitor: Visitor, server: Server):
+    visitor.type("cat . pizza")
+    visitor.expect_table(CAT, OTHER_CAT)
+    runs, before = (server.detector.encoded, server.detector.grounded), visitor.canvas()
+    visitor.set_threshold(0.2)
+    visitor.expect_table(CAT, OTHER_CAT, PIZZA)
+    expect(visitor.find("#result .detail")).to_contain_text("0 ms of model")
+    assert visitor.canvas() != before
+    visitor.set_threshold(0.95)
+    expect(visitor.message).to_contain_text("the best candidate scores 0.90: lower the box threshold")
+    assert (server.detector.encoded, server.detector.grounded) == runs
+
+
+def test_a_tick_hides_an_object_from_picture_and_downloads(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.rows.nth(0).locator("input").click()
+    expect(visitor.message).to_have_text("2 objects, 1 hidden")
+    expect(visitor.boxes).to_have_count(1)
+    visitor.expect_table(CAT, OTHER_CAT)
+    with visitor.page.expect_download() as download:
+        visitor.find("#downloads").get_by_text("JSON").click()
+    assert download.value.suggested_filename == "first.json"
+    record = json.loads(Path(download.value.path()).read_text())
+    assert [found["box"] for found in record["objects"]] == [[200, 20, 300, 120]]
+    visitor.rows.nth(0).locator("input").click()
+    expect(visitor.message).to_have_text("2 objects")
+
+
+@pytest.mark.parametrize(("label", "name"), [("Picture", "-boxes.png"), ("COCO", "-coco.zip"), ("YOLO", "-yolo.zip")])
+def test_the_other_downloads_are_saved_at_once(visitor: Visitor, label: str, name: str):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    with visitor.page.expect_download() as download:
+        visitor.find("#downloads").get_by_text(label).click()
+    assert download.value.suggested_filename == f"first{name}"
+    assert Path(download.value.path()).stat().st_size > 300
+
+
+def test_a_row_or_a_box_marks_an_object(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    before = visitor.canvas()
+    visitor.rows.nth(1).click()
+    expect(visitor.rows.nth(1)).to_have_attribute("aria-selected", "true")
+    assert visitor.canvas() != before
+    visitor.page.get_by_role("button", name="cat 0.90").first.click()
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "true")
+    expect(visitor.rows.nth(1)).to_have_attribute("aria-selected", "false")
+    visitor.rows.nth(0).click()
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "false")
+    assert visitor.canvas() == before
+
+
+def test_a_phrase_is_switched_off_and_on_in_the_legend(visitor: Visitor):
+    visitor.type("cat . dog")
+    visitor.expect_table(CAT, DOG, OTHER_CAT)
+    cat = visitor.chips.nth(0)
+    cat.click()
+    visitor.expect_table(DOG)
+    expect(cat).to_have_attribute("aria-pressed", "false")
+    expect(cat).to_be_focused()
+    visitor.page.keyboard.press("Enter")
+    visitor.expect_table(CAT, DOG, OTHER_CAT)
+
+
+def test_an_example_brings_its_prompt_and_forgets_the_old_result(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.find("#gallery button").nth(1).click()
+    visitor.expect_table(CAR)
+    expect(visitor.prompt).to_have_value("car")
+    visitor.page.keyboard.type("cat")  # replaces the example's prompt
+    expect(visitor.prompt).to_have_value("cat")
+    expect(visitor.message).to_contain_text("Nothing found")
+
+
+def test_suggested_phrases_are_added_to_the_prompt(visitor: Visitor):
+    for phrase in ("cat", "pizza", "cat"):
+        visitor.find("#chips").get_by_text(phrase, exact=True).click()
+    expect(visitor.prompt).to_have_value("cat . pizza")
+    visitor.expect_table(CAT, OTHER_CAT)
+
+
+def test_an_upload_replaces_the_picture(visitor: Visitor, tmp_path: Path):
+    visitor.type("car . cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    path = tmp_path / "street.jpg"
+    Image.new("RGB", OTHER_SIZE, "olive").save(path)
+    visitor.find("#picture input[type=file]").set_input_files(path)
+    visitor.expect_table(CAR)
+    visitor.prompt.fill("")
+    expect(visitor.boxes).to_have_count(0)
+    expect(visitor.message).to_have_text("Type what you are looking for.")
+    assert visitor.canvas().startswith("data:image/jpeg"), "an empty prompt shows the picture"
+
+
+def test_a_picture_can_be_pasted(visitor: Visitor):
+    visitor.type("car")
+    visitor.page.evaluate(
+        """async ([width, height]) => {
+            const canvas = Object.assign(document.createElement("canvas"), {width, height});
+            canvas.getContext("2d").fillRect(0, 0, 9, 9);
+            const blob = await new Promise((resolve) => canvas.toBlob(resolve));
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([blob], "pasted.png", {type: "image/png"}));
+            document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
+        }""",
+        OTHER_SIZE,
+    )
+    visitor.expect_table(CAR)
+
+
+def test_without_a_picture_the_canvas_asks_for_one(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.page.get_by_label("Remove Image").click()
+    expect(visitor.message).to_have_text("Choose a picture to start.")
+    expect(visitor.find("figcaption")).to_be_visible()
+    expect(visitor.rows).to_have_count(0)
+
+
+def test_what_is_no_picture_is_refused_in_a_sentence(visitor: Visitor, tmp_path: Path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("no picture")
+    visitor.find("#picture input[type=file]").set_input_files(path)
+    expect(visitor.message).to_contain_text("The picture is not an image")
+    expect(visitor.boxes).to_have_count(0)
+
+
+def test_a_model_is_downloaded_on_request(visitor: Visitor, server: Server):
+    visitor.type("pizza")
+    expect(visitor.message).to_contain_text("lower the box threshold")
+    visitor.find("#model input").click()
+    visitor.page.get_by_role("option", name="Large · ↓ 2 MB").click()
+    expect(visitor.message).to_have_text("Large is not on this machine yet: download it first.")
+    assert server.downloaded == [], "nothing is fetched before it is asked for"
+    visitor.page.get_by_role("button", name="Download 2 MB").click()
+    expect(visitor.find("#about")).to_contain_text("weights of Large: 1 MB of 2 MB")
+    expect(visitor.find("#about progress")).to_be_visible()
+    visitor.expect_table(PIZZA)  # at the large model's own threshold
+    expect(visitor.find("#fetch")).not_to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_fits_its_screen(browser: Browser, server: Server, width: int, height: int, theme: str):
+    someone = Visitor(browser, f"{server.url}?__theme={theme}", width, height)
+    someone.type("cat . dog")
+    someone.expect_table(CAT, DOG, OTHER_CAT)
+    assert someone.page.evaluate("document.documentElement.scrollWidth") <= width
+    top, canvas = someone.prompt.bounding_box(), someone.find(".canvas").bounding_box()
+    assert canvas["width"] > (0.9 if width < 768 else 0.6) * width
+    assert min(top["y"], canvas["y"]) >= 0
+    assert max(top["y"] + top["height"], canvas["y"] + canvas["height"]) <= height, "what is typed and seen is in view"
+    before = canvas
+    someone.type("a very long prompt . of things . that are . not there . but have . chips . in the . legend")
+    expect(someone.message).to_contain_text("Nothing found")
+    assert someone.find(".canvas").bounding_box() == before, "the canvas never jumps"
+    someone.page.close()
+
+
+@pytest.fixture(scope="module")
+def real_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The page as the README starts it: its address and its log."""
+    if not EMBEDDED_FILE.is_file():
+        skip("the embedded model is not in assets/models/detector")
+    log = tmp_path_factory.mktemp("page") / "log"
+    with running_page(log) as url:
+        yield url, log
+
+
+def test_the_embedded_model_finds_what_is_typed_into_an_example(browser: Browser, real_page: tuple[str, Path]):
+    url, log = real_page
+    example = json.loads((app.EXAMPLES / "examples.json").read_text())[0]
+    phrases = example["prompt"].split(" . ")[:2]
+    someone = Visitor(browser, url)
+    someone.find("#gallery button").first.click()
+    expect(someone.prompt).to_have_value(example["prompt"])
+    expect(someone.message).to_contain_text("object")
+    someone.type(" . ".join(phrases))
+    expect(someone.chips).to_have_count(len(phrases))
+
+    image = load_image(app.EXAMPLES / example["file"])
+    expected = Detector.from_pretrained("embedded", device="cpu")(image, " . ".join(phrases))
+    assert set(expected["class_name"]) == set(phrases), "the example shows what its prompt says"
+    someone.expect_table(*zip(expected["class_name"], expected.confidence, expected.xyxy.tolist(), strict=True))
+    expect(someone.boxes).to_have_count(len(expected))
+    expect(someone.find("#result .detail")).to_contain_text("grounding")
+    assert someone.complaints == []
+    assert "Traceback" not in log.read_text()
+    assert "ERROR" not in log.read_text()
+    someone.page.close()

@@ -1,0 +1,126 @@
+"""The page as a user starts it, and a browser in front of it; for the browser tests and the README's picture."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, expect
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# Chromium's own sandbox needs rights that containers do not give; and tests make no calls home.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE = 30_000  # milliseconds; a busy machine is slow, a wrong page stays wrong
+START = 300  # seconds that the page may take to start there
+
+
+def find_browser() -> str | None:
+    """Path of the first installed one of `BROWSERS`."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@contextmanager
+def running_page(log: Path) -> Iterator[str]:
+    """Runs `python app.py` with the embedded model, its output in `log`; gives the address of the page."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--local-files-only"]
+    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        deadline = time.monotonic() + START
+        while "Running on" not in log.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"The page did not start: {log.read_text()}")
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Visitor:
+    """Someone in front of the page: uses its controls and reads what it shows."""
+
+    def __init__(self, browser: Browser, url: str, width: int = 1280, height: int = 800, **options: Any):
+        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        self.complaints: list[str] = []  # what the browser's console calls an error
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._hear)
+        self.page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+        self.page.goto(url)
+        expect(self.message).to_have_text("Type what you are looking for.")
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def find(self, selector: str) -> Locator:
+        """Elements by CSS selector."""
+        return self.page.locator(selector)
+
+    @property
+    def message(self) -> Locator:
+        """The status line."""
+        return self.find("#result .message")
+
+    @property
+    def prompt(self) -> Locator:
+        """The text field."""
+        return self.find("#prompt textarea")
+
+    @property
+    def rows(self) -> Locator:
+        """The table's rows, one for each object."""
+        return self.find("#result tbody tr")
+
+    @property
+    def boxes(self) -> Locator:
+        """What can be clicked on the picture, one for each object that is not hidden."""
+        return self.find("#result svg rect")
+
+    @property
+    def chips(self) -> Locator:
+        """The legend's buttons, one for each phrase."""
+        return self.find("#result .chip")
+
+    def canvas(self) -> str:
+        """The picture on the canvas, as a data URL."""
+        return self.find("#result img").get_attribute("src") or ""
+
+    def type(self, text: str) -> None:
+        """Types a prompt key by key in place of the old one."""
+        self.prompt.select_text()
+        self.prompt.press_sequentially(text, delay=40)
+
+    def expect_table(self, *objects: tuple[str, float, Sequence[float]]) -> None:
+        """Waits until the table has these objects: phrase, score and box each."""
+        expect(self.rows).to_have_count(len(objects))
+        for index, (phrase, score, box) in enumerate(objects):
+            cells = ["", phrase, f"{score:.2f}", ", ".join(str(round(edge)) for edge in box)]
+            expect(self.rows.nth(index).locator("td")).to_have_text(cells)
+
+    def set_threshold(self, value: float) -> None:
+        """Sets the box threshold."""
+        field = self.page.get_by_label("number input for Box")
+        if not field.is_visible():
+            self.page.get_by_text("Thresholds").click()
+        field.fill(str(value))
