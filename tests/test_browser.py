@@ -61,8 +61,7 @@ class Server:
         self.downloaded: list[str] = []
         studio = Studio(load=self.load, cards={"embedded": CARD, "large": LARGE}, has_files=self.has_files)
         self.demo = app.build(studio, examples=examples)
-        options = {"theme": app.THEME, "css_paths": app.ASSETS / "page" / "page.css"}
-        _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, **options)
+        _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
 
     def has_files(self, name: str) -> bool:
         return name == "embedded" or name in self.downloaded
@@ -217,7 +216,7 @@ def test_an_example_brings_its_prompt_and_forgets_the_old_result(visitor: Visito
 
 def test_suggested_phrases_are_added_to_the_prompt(visitor: Visitor):
     for phrase in ("cat", "pizza", "cat"):
-        visitor.find("#chips").get_by_text(phrase, exact=True).click()
+        visitor.find("#suggestions").get_by_text(phrase, exact=True).click()
     expect(visitor.prompt).to_have_value("cat . pizza")
     visitor.expect_table(CAT, OTHER_CAT)
 
