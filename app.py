@@ -48,7 +48,9 @@ STAMP = """(visit, sent, ...query) => {
   const canvas = [clientWidth, clientHeight, devicePixelRatio];
   return [visit, {...sent, stamp: performance.now(), canvas}, ...query];
 }"""
-ADD_PHRASE = """([phrase], prompt) => {
+# Gradio passes the index of what was clicked.
+ADD_PHRASE = """(index, prompt) => {
+  const phrase = document.querySelectorAll("#suggestions .gallery-item")[index].innerText.trim();
   const phrases = prompt.split(/[.,;\\n]/).map((text) => text.trim()).filter(Boolean);
   return phrases.includes(phrase) ? prompt : [...phrases, phrase].join(" . ");
 }"""
