@@ -19,11 +19,15 @@ class SwinConfig:
 
 @dataclass(frozen=True)
 class ResNetConfig:
-    """A small residual backbone from timm's blocks, cheap enough to train on a CPU; the last three stages are used."""
+    """A small residual backbone from timm's blocks, cheap enough to train on a CPU; the last three stages are used.
+
+    A pyramid brings what the deep stages know down to the fine maps: six convolutions alone cannot name what is small.
+    """
 
     channels: tuple[int, ...] = (48, 96, 192, 288)
     depths: tuple[int, ...] = (1, 1, 2, 1)
     stem_width: int = 24
+    pyramid_dim: int = 128
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,6 @@ EMBEDDED = GroundingDINOConfig(
     decoder_layers=3,
     num_queries=100,
     num_levels=3,
-    short_side=320,
-    long_side=512,
+    short_side=256,
+    long_side=448,
 )

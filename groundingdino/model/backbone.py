@@ -6,6 +6,7 @@ from timm.layers import ConvNormAct, Mlp
 from timm.models.resnet import BasicBlock
 from timm.models.swin_transformer import PatchMerging, WindowAttention, window_partition, window_reverse
 from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
 
 from groundingdino.config import ResNetConfig, SwinConfig
 
@@ -103,11 +104,11 @@ class Swin(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A small residual network (arXiv 1512.03385) of timm's basic blocks behind a two-convolution stem of stride 4."""
+    """A small residual network (arXiv 1512.03385) of timm's basic blocks behind a stem of stride 4, with a pyramid."""
 
     def __init__(self, config: ResNetConfig):
         super().__init__()
-        self.channels = tuple(config.channels[1:])
+        self.channels = (config.pyramid_dim,) * 3
         self.stem = nn.Sequential(
             ConvNormAct(3, config.stem_width, 3, stride=2),
             ConvNormAct(config.stem_width, config.channels[0], 3, stride=2),
@@ -126,16 +127,17 @@ class ResNet(nn.Module):
                 in_channels = channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
+        self.pyramid = FeaturePyramidNetwork(list(config.channels[1:]), config.pyramid_dim, norm_layer=nn.BatchNorm2d)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to three maps (B, H / 8, W / 8, C1), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
+        """(B, 3, H, W) to three maps (B, H / 8, W / 8, C), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
         x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
-        maps = []
+        maps = {}
         for index, stage in enumerate(self.stages):
             x = stage(x)
             if index > 0:
-                maps.append(x.permute(0, 2, 3, 1))
-        return maps
+                maps[str(index)] = x
+        return [level.permute(0, 2, 3, 1) for level in self.pyramid(maps).values()]
 
 
 def build_backbone(config: SwinConfig | ResNetConfig) -> Swin | ResNet:

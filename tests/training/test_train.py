@@ -1,0 +1,104 @@
+"""The training loop: plans, resuming, the log."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+import torch
+from labelled import TINY, Picture
+
+from groundingdino.checkpoints import load_pretrained
+from groundingdino.model import GroundingDINO
+from groundingdino.training import train as training
+from groundingdino.training.train import Batches, Plan, Stage, rate_factor, save_embedded, train
+
+PLAN = Plan(
+    stages=(
+        Stage(pictures=4, batch_size=2, short_sides=(64,), whole=False),
+        Stage(pictures=6, batch_size=2, short_sides=(64, 96), whole=True),
+    ),
+    warm_up=2,
+)
+
+
+def blocks(index: int, size: tuple[int, int]) -> Picture:
+    """A bright block on noise."""
+    rng = np.random.default_rng(index)
+    width, height = size
+    image = rng.integers(0, 100, (height, width, 3), dtype=np.uint8)
+    x, y = rng.integers(0, 32, 2)
+    image[y : y + 24, x : x + 24] = 255
+    return Picture(image, np.array([[x, y, x + 24, y + 24]], np.float32), ("block", "cat"), (0,))
+
+
+@pytest.fixture
+def model() -> GroundingDINO:
+    torch.manual_seed(0)
+    return GroundingDINO(TINY)
+
+
+def test_a_plan_finds_its_stages():
+    assert PLAN.steps == 5
+    assert [PLAN.stage_at(step) for step in range(5)] == [(0, 0), (0, 2), (1, 4), (1, 6), (1, 8)]
+    with pytest.raises(IndexError):
+        PLAN.stage_at(5)
+
+
+def test_the_rate_warms_up_and_ends_low():
+    assert rate_factor(0, PLAN) == pytest.approx(0.5)
+    assert rate_factor(PLAN.steps, PLAN) == pytest.approx(0.01)
+
+
+def test_a_resumed_run_sees_the_batches_it_would_have_seen(tokenizer):
+    whole = Batches((blocks, blocks), tokenizer, PLAN, 128, 256, first=0)
+    rest = Batches((blocks, blocks), tokenizer, PLAN, 128, 256, first=3)
+    assert (len(whole), len(rest)) == (5, 2)
+    assert torch.equal(whole[3].pixels, rest[0].pixels)
+    short_sides = {min(whole[step].pixels.shape[2:]) for step in range(5)}
+    assert short_sides <= {64, 96}
+
+
+def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
+    step = training.training_step
+    results = []
+    for name, stops_at in (("straight", None), ("stopped", 4)):
+        torch.manual_seed(0)
+        model = GroundingDINO(TINY)
+        numbers = iter([0, 1, 2, 3, 4] if stops_at is None else [0, 1, 2, 3, 4, 3, 4])
+        taken = iter(range(100))
+
+        def tied(*arguments, numbers=numbers, taken=taken, stops_at=stops_at, **options):
+            torch.manual_seed(next(numbers))  # dropout and noisy queries draw from the global generator
+            if next(taken) == stops_at:
+                raise KeyboardInterrupt
+            return step(*arguments, **options)
+
+        monkeypatch.setattr(training, "training_step", tied)
+        run = functools.partial(train, model, tokenizer, (blocks, blocks), PLAN, tmp_path / name, 0, checkpoint_every=3)
+        if stops_at is not None:
+            with pytest.raises(KeyboardInterrupt):
+                run()
+            assert torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["step"] == 3
+        results.append(run().state_dict())
+    for name, tensor in results[0].items():
+        torch.testing.assert_close(results[1][name], tensor, msg=name)
+
+
+def test_the_log_can_be_plotted(tmp_path):
+    log = training.Log(tmp_path / "log.jsonl")
+    for step in range(1, 51):
+        log.add(step, 16, 1e-3, {"layer0/score": float(step)})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [25, 50]
+    assert [line["layer0/score"] for line in lines] == [13, 38]
+    assert lines[0]["pictures_per_second"] > 0
+
+
+def test_the_saved_model_loads(model, tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "."]))
+    save_embedded(model, tmp_path / "model.safetensors")
+    loaded = load_pretrained(tmp_path / "model.safetensors")
+    assert loaded.card.config == TINY
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(loaded.model.state_dict()[name], tensor, rtol=1e-3, atol=1e-3)
