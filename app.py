@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from groundingdino.page import DEFAULT_MODEL, WORKERS, Page, Visit
 from groundingdino.phrases import NMS_THRESHOLD
@@ -246,7 +247,11 @@ def _hand_over_files(image: gr.Image) -> None:
 
     Gradio would open it first, and answer what is no picture with a traceback in the log; our loader has a sentence.
     """
-    image.preprocess = lambda payload: payload and payload.path  # type: ignore[method-assign]
+
+    def path_of(upload: ImageData | None) -> str | None:
+        return upload.path if upload else None
+
+    image.preprocess = path_of  # type: ignore[assignment, method-assign]
 
 
 def main(arguments: list[str] | None = None) -> int:
