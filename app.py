@@ -43,10 +43,11 @@ SERVING: dict[str, Any] = {
 # Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-# Requests leave a page in the order of their stamps, but need not arrive or finish in it.
+# Requests leave a page in the order of their stamps, but need not arrive or finish in it. The first one may leave before
+# there is a canvas to measure.
 STAMP = """(visit, sent, ...query) => {
-  const {clientWidth, clientHeight} = document.querySelector("#result .canvas");
-  const canvas = [clientWidth, clientHeight, devicePixelRatio];
+  const box = document.querySelector("#result .canvas");
+  const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio];
   return [visit, {...sent, stamp: performance.now(), canvas}, ...query];
 }"""
 # Gradio passes the index of what was clicked.
