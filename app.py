@@ -43,7 +43,7 @@ SERVING: dict[str, Any] = {
 # Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-# Requests leave a page in the order of their stamps, but need not arrive or finish in it. The first one may leave before
+# Requests leave a page in the order of their stamps, but need not arrive or finish in it. The first may leave before
 # there is a canvas to measure.
 STAMP = """(visit, sent, ...query) => {
   const box = document.querySelector("#result .canvas");
