@@ -31,7 +31,7 @@ def _kernels(width: int) -> tuple[Callable[..., None], Callable[..., None]]:
     """Forward and backward for heads of `width` channels: a constant, so that the channel loops become vectors."""
 
     @njit(nogil=True, fastmath=True, cache=True)
-    def forward(value, shapes, starts, locations, weights, output, first, last):  # type: ignore[no-untyped-def]
+    def forward(value, shapes, starts, locations, weights, output, first, last):
         queries, heads, levels, points = weights.shape[1:]
         total = np.empty(width, np.float32)
         for row in range(first, last):
@@ -72,7 +72,7 @@ def _kernels(width: int) -> tuple[Callable[..., None], Callable[..., None]]:
                     output[batch, query, head, c] = total[c]
 
     @njit(nogil=True, fastmath=True, cache=True)
-    def backward(  # type: ignore[no-untyped-def]
+    def backward(
         value, shapes, starts, locations, weights, grad, grad_value, grad_locations, grad_weights, first, last
     ):
         queries, heads, levels, points = weights.shape[1:]

@@ -61,9 +61,7 @@ def make_batch(
     pixels, padding_mask = collate(pictures)
     tokens, positive_maps = collate_phrases([example.prompt for example in examples], tokenizer, max_tokens)
     targets = [make_target(example, positive) for example, positive in zip(examples, positive_maps, strict=True)]
-    return Batch(
-        pixels, padding_mask, tokens, targets, [tuple(example.prompt) for example in examples], positive_maps
-    )
+    return Batch(pixels, padding_mask, tokens, targets, [tuple(example.prompt) for example in examples], positive_maps)
 
 
 def make_target(example: Example, positive_map: Tensor) -> Target:
