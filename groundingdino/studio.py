@@ -14,6 +14,7 @@ from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import MODELS, ModelCard, is_cached
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
+from groundingdino.phrases import NMS_THRESHOLD
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
@@ -41,7 +42,7 @@ class Thresholds:
 
     box: float | None = None
     text: float | None = None
-    nms: float | None = 0.7  # IoU; 1 keeps every box
+    nms: float | None = NMS_THRESHOLD  # IoU; 1 keeps every box
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Findings:
     phrases: tuple[str, ...]  # of the prompt, found or not; of a sentence: the labels that were found
     best_score: float  # of any candidate, also below the threshold; 0 without a prompt
     card: ModelCard
-    thresholds: Thresholds  # as used, the defaults filled in
+    box_threshold: float  # as used
     notes: tuple[str, ...]  # sentences for the user
     timing: "Timing"
 
@@ -172,13 +173,7 @@ class Studio:
         detector = self.detector(model)
         encoded = detector.encode_image(image)
         grounding = detector.ground(encoded, prompt)
-        card = detector.card
-        used = Thresholds(
-            card.box_threshold if thresholds.box is None else thresholds.box,
-            card.text_threshold if thresholds.text is None else thresholds.text,
-            thresholds.nms,
-        )
-        detections = grounding.detections(used.box, used.text, used.nms)
+        detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
         phrases = grounding.phrases
         if grounding.prompt.kind == "sentence":
             phrases = tuple(dict.fromkeys(map(str, detections.data["class_name"])))
@@ -186,8 +181,8 @@ class Studio:
             detections,
             phrases,
             best_score=float(grounding.scores.max(initial=0)),
-            card=card,
-            thresholds=used,
+            card=detector.card,
+            box_threshold=grounding.box_threshold if thresholds.box is None else thresholds.box,
             notes=grounding.notes,
             timing=Timing(
                 text=None if grounding.text_cached else grounding.text_milliseconds,

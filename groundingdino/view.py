@@ -12,8 +12,6 @@ import supervision as sv
 from groundingdino.drawing import annotate, labels_of, phrase_colors, scores_of, select, vocabulary
 from groundingdino.studio import Findings, Picture
 
-# Below this no threshold is worth trying: the best candidate is as likely to be anything.
-_HOPELESS = 0.05
 _JPEG_QUALITY = 88
 _MAX_CANVAS = 1600  # device pixels: more would cost more time on the way than it shows
 
@@ -164,13 +162,13 @@ def view(
 
 def status(findings: Findings, shown: int) -> dict[str, str]:
     """One line on what was found, of which `shown` objects are not hidden, and how long each part took."""
-    found, best, threshold = len(findings.detections), findings.best_score, findings.thresholds.box
+    found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
     tone = "done" if found else "hint"
     if found:
         message = _count(found) + (f", {found - shown} hidden" if found > shown else "")
     elif not findings.phrases and not best:
         return sentence("Type what you are looking for.", detail=findings.card.title)
-    elif best < _HOPELESS:
+    elif best <= threshold / 2:  # a threshold low enough for it would let anything pass
         message = f"Nothing found: the best candidate scores {best:.2f}."
     else:
         message = f"Nothing above {threshold:.2f}; the best candidate scores {best:.2f}: lower the box threshold."

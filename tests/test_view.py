@@ -119,6 +119,8 @@ def test_a_picture_without_findings_is_the_picture():
         ("cat . pizza", 0.7, "done", "1 object"),
         ("", 0.2, "idle", "Type what you are looking for."),
         ("pizza", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box threshold."),
+        ("pizza", 0.6, "hint", "Nothing found: the best candidate scores 0.28."),
+        ("zebra", 0.0, "hint", "Nothing found: the best candidate scores 0.00."),
         ("zebra", 0.35, "hint", "Nothing found: the best candidate scores 0.00."),
         ("there is a pizza on it", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box "),
     ],
