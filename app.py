@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from PIL import Image
 
 from groundingdino.page import DEFAULT_MODEL, WORKERS, Page, Visit
 from groundingdino.phrases import NMS_THRESHOLD
 from groundingdino.prompt import Prompt
-from groundingdino.studio import Studio
+from groundingdino.studio import Studio, Thresholds
 from groundingdino.view import NOTHING, sentence
 
 ASSETS = Path(__file__).resolve().parent / "assets"
@@ -272,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError("--mcp needs one more package: pip install 'gradio[mcp]'.")
         studio = Studio(options.device, options.local_files_only)
         demo = build(studio, options.model)
-        # The page opens at once, and the model is there before the first word is typed.
+        # The page opens at once, and the model is ready before the first word is typed.
         Thread(target=_warm_up, args=(studio, options.model), daemon=True).start()
         # Without a host or port, Gradio's environment variables hold, as on a Space.
         demo.launch(server_name=options.host, server_port=options.port, mcp_server=options.mcp, **SERVING)
@@ -287,8 +288,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _warm_up(studio: Studio, model: str) -> None:
+    """Loads a model and runs it once: the first run compiles kernels, which takes longer than the run."""
     try:
-        studio.detector(model)
+        studio.find(Image.new("RGB", (320, 240)), "anything", model, Thresholds())
     except ValueError as error:  # the page tells its visitors, too
         print(f"app.py: {error}", file=sys.stderr)
 
