@@ -217,7 +217,7 @@ def test_models_lists_every_model(capsys):
 
 
 def test_as_a_program(model, picture):
-    program = [sys.executable, "-W", "ignore", "-m", "groundingdino"]
+    program = [sys.executable, "-m", "groundingdino"]
     command = ["detect", picture, "cat", "--model", model, "--json", "-", "--device", "cpu"]
     process = subprocess.run([*program, *command], capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
