@@ -15,7 +15,7 @@ from groundingdino.image import collate
 from groundingdino.model import GroundingDINO
 from groundingdino.prompt import TextTokens, tokenize_captions
 
-TIE = 1e-5  # scores of the reference weights that differ by less may be ranked either way
+TIE = 1e-4  # scores of the reference weights that differ by less may be ranked either way
 
 
 class Reference:
@@ -78,7 +78,8 @@ def test_the_authors_published_sizes(reference, seeded_state_dict, name, config)
     torch.testing.assert_close(text.features, published["memory_text"], rtol=0, atol=1e-4)
     # Queries of tied scores swap their contents with the least rounding, and then are other queries.
     best = published.model.query_selection.propose(image, text).logits[0].amax(-1).sort(descending=True).values[:901]
-    tied = (best[:-1] - best[1:] < TIE).sum().item()
+    gaps = best[:-1] - best[1:]
+    tied = ((gaps > 0) & (gaps < TIE)).sum().item()  # equal ones are the unusable edge tokens, which are all alike
     assert tied < 30
     assert matched_share(published) >= 1 - 2 * tied / 900
     assert matched_share(published) > 0.95
