@@ -12,7 +12,7 @@ from torch import Tensor
 from groundingdino.checkpoints import load_checkpoint
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T
 from groundingdino.image import collate
-from groundingdino.model import GroundingDINO
+from groundingdino.model import GroundingDINO, Output
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 TIE = 1e-4  # scores of the reference weights that differ by less may be ranked either way
@@ -64,7 +64,7 @@ def test_every_step_of_the_authors_small_model(reference, mini_config, seeded_st
     torch.testing.assert_close(
         queries.boxes.sigmoid().sum(1), mini["top_query_boxes"].sum(1), rtol=0, atol=1e-3
     )  # as a set: the last ones tie
-    assert matched_share(mini) == 1
+    assert matched_share(mini, mini.model(mini.pixels, mini.padding_mask, mini.tokens)) == 1
 
 
 @pytest.mark.parametrize(("name", "config"), [("swint_ogc", SWIN_T), ("swinb_cogcoor", SWIN_B)])
@@ -76,18 +76,32 @@ def test_the_authors_published_sizes(reference, seeded_state_dict, name, config)
     torch.testing.assert_close(text.features, published["encoded_text"], rtol=0, atol=1e-4)
     image, text = published.model.enhancer(image, text)
     torch.testing.assert_close(text.features, published["memory_text"], rtol=0, atol=1e-4)
-    # Queries of tied scores swap their contents with the least rounding, and then are other queries.
-    best = published.model.query_selection.propose(image, text).logits[0].amax(-1).sort(descending=True).values[:901]
-    gaps = best[:-1] - best[1:]
-    tied = ((gaps > 0) & (gaps < TIE)).sum().item()  # equal ones are the unusable edge tokens, which are all alike
-    assert tied < 30
-    assert matched_share(published) >= 1 - 2 * tied / 900
-    assert matched_share(published) > 0.95
+    proposals = published.model.query_selection.propose(image, text)
+    queries = put_ties_in_order(published, proposals, published.model.query_selection.select(proposals), image, text)
+    state = published.model.decoder(queries, image, text)[-1]
+    assert matched_share(published, published.model.decoder.predict(state, text)) == 1
 
 
-def matched_share(case: Reference) -> float:
+def put_ties_in_order(case: Reference, proposals, queries, image, text):
+    """Queries in the order that the expected outputs were computed in.
+
+    A query's content goes by its rank, so that two whose scores differ by less than rounding become other queries when
+    they change places. Only neighbours that tie, and do not match as they are, are swapped.
+    """
+    scores = proposals.logits[0].amax(-1).sort(descending=True).values
+    output = case.model.decoder.predict(case.model.decoder(queries, image, text)[-1], text)
+    wrong = (output.boxes[0] - case["pred_boxes"][0]).abs().amax(-1) > 1e-2
+    order = torch.arange(len(wrong))
+    for rank in range(len(wrong) - 1):
+        if wrong[rank] and wrong[rank + 1] and scores[rank] - scores[rank + 1] < TIE:
+            order[rank], order[rank + 1] = rank + 1, rank
+            wrong[rank + 1] = False
+    assert (order != torch.arange(len(order))).sum() <= 30
+    return queries._replace(boxes=queries.boxes[:, order])
+
+
+def matched_share(case: Reference, output: Output) -> float:
     """The share of queries whose logits and boxes are within 1e-3 of the expected query they match best."""
-    output = case.model(case.pixels, case.padding_mask, case.tokens)
     shares = []
     for picture, real in enumerate(case.tokens.token_mask):
         logits, expected_logits = output.logits[picture][:, real], case["pred_logits"][picture][:, : len(real)][:, real]
