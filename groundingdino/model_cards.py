@@ -38,7 +38,7 @@ MODELS: dict[str, ModelCard] = {
             config=EMBEDDED,
             box_threshold=0.35,
             text_threshold=0.25,
-            size_bytes=10_000_000,
+            size_bytes=10_752_840,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
         ),
         ModelCard(

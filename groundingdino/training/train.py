@@ -25,6 +25,7 @@ from transformers import BertTokenizerFast
 from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import EMBEDDED
 from groundingdino.model import GroundingDINO
+from groundingdino.model_cards import MODELS
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
@@ -272,15 +273,9 @@ def main() -> None:
 
 
 def save_embedded(model: GroundingDINO, path: Path) -> None:
-    """Save a trained model as the embedded one is shipped."""
-    save_checkpoint(
-        model,
-        path,
-        title="Embedded (emoji scenes)",
-        description="A small model trained on synthetic emoji scenes: it knows 630 everyday things as emoji artwork.",
-        box_threshold=0.35,
-        text_threshold=0.25,
-    )
+    """Save a trained model as the embedded one is shipped, with the words and thresholds of its card."""
+    card = MODELS["embedded"]
+    save_checkpoint(model, path, card.title, card.description, card.box_threshold, card.text_threshold)
 
 
 if __name__ == "__main__":
