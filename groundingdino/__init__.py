@@ -14,7 +14,8 @@ The way of the data, one file each:
     prompt -> model/text_encoder+
 
 `detector` keeps what was computed, `checkpoints` loads and saves, `kernels` holds deformable attention, `drawing` and
-`export` show results, `studio` is the state of a running app; `training` is imported by nothing else.
+`export` show results, `studio` is the state of a running app, `view` and `page` are what its page shows and does;
+`training` is imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].
