@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+import supervision as sv
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
@@ -73,7 +74,7 @@ def evaluate(
         false_boxes += sum(int(phrase) not in present for phrase in shown.class_id)
         objects += len(named)
         for box, phrase in named:
-            overlap = _iou(box, shown.xyxy)
+            overlap = sv.box_iou_batch(box[None], shown.xyxy)[0]
             if len(overlap) and overlap.max() >= 0.5:
                 found += 1
                 right += int(shown.class_id[overlap.argmax()]) == phrase
@@ -114,14 +115,6 @@ def _annotation(number: int, image: int, category: int, box: np.ndarray) -> dict
         "area": rectangle[2] * rectangle[3],
         "iscrowd": 0,
     }
-
-
-def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """IoU of one box (4,) with boxes (N, 4), xyxy."""
-    size = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).clip(min=0)
-    shared = size.prod(1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    return shared / (areas + (box[2:] - box[:2]).prod() - shared)
 
 
 def main() -> None:
