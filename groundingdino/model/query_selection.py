@@ -46,8 +46,12 @@ class QuerySelection(nn.Module):
     def propose(self, image: ImageFeatures, text: TextFeatures) -> Proposals:
         """A score for each text token and a box from every image token."""
         anchors, usable = anchor_boxes(image)
-        features = self.norm(self.output(image.tokens.masked_fill(~usable, 0)))
+        features = self.describe(image.tokens, usable)
         return Proposals(features, token_logits(features, text), self.box_head(features).float() + anchors)
+
+    def describe(self, tokens: Tensor, usable: Tensor) -> Tensor:
+        """(B, S, C) image tokens to what is compared with the text; `usable` is of `anchor_boxes`."""
+        return self.norm(self.output(tokens.masked_fill(~usable, 0)))
 
     def select(self, proposals: Proposals) -> Queries:
         """The queries of the best proposals; a picture with fewer tokens than queries gives as many as it has."""

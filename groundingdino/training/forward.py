@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from groundingdino.model import GroundingDINO, Output
-from groundingdino.model.query_selection import Queries
+from groundingdino.model.query_selection import Queries, anchor_boxes
 from groundingdino.training.denoising import NoisyQueries, attention_blocks, noisy_queries
 from groundingdino.training.targets import Batch
 
@@ -17,7 +17,7 @@ class Predictions(NamedTuple):
     proposals: Output  # of every image token, (B, S, ...)
     layers: tuple[Output, ...]  # of the selected queries after each decoder layer, (B, Q, ...)
     noisy_layers: tuple[Output, ...]  # of the noisy queries likewise, (B, N, ...); empty without any
-    naming: tuple[Tensor, Tensor] | None  # features of image tokens (B, S, C) and text tokens (B, T, C), before fusion
+    naming: tuple[Tensor, Tensor]  # features of image tokens (B, S, C) and text tokens (B, T, C), before fusion
 
 
 def predict_proposals(model: GroundingDINO, batch: Batch) -> Predictions:
@@ -34,6 +34,8 @@ def predict_all(model: GroundingDINO, batch: Batch, groups: int) -> tuple[Predic
     """The whole model, with `groups` groups of noisy queries."""
     image = model.encode_image(batch.pixels, batch.padding_mask)
     text = model.encode_text(batch.tokens)
+    _, usable = anchor_boxes(image)
+    naming = (model.query_selection.describe(image.tokens, usable), text.features)
     image, text = model.enhancer(image, text)
     proposals = model.query_selection.propose(image, text)
     queries = model.query_selection.select(proposals)
@@ -50,5 +52,5 @@ def predict_all(model: GroundingDINO, batch: Batch, groups: int) -> tuple[Predic
         noisy_layers=tuple(Output(output.logits[:, :count], output.boxes[:, :count]) for output in outputs)
         if noisy is not None
         else (),
-        naming=None,
+        naming=naming,
     ), noisy

@@ -47,8 +47,7 @@ def detection_losses(
 
     match, quality = dense_match(predictions.proposals.logits, predictions.proposals.boxes, batch.targets)
     add("proposals", predictions.proposals, match, quality, weights.proposals)
-    if predictions.naming is not None:
-        losses["naming"] = weights.naming * naming_loss(*predictions.naming, batch, match, quality)
+    losses["naming"] = weights.naming * naming_loss(*predictions.naming, batch, match, quality)
     for index, layer in enumerate(predictions.layers):
         add(f"layer{index}", layer, hungarian_match(*layer, batch.targets), None, 1.0)
     for index, layer in enumerate(predictions.noisy_layers if noisy is not None else ()):

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -61,11 +63,16 @@ class Plan:
     average: float = 0.998  # decay of the averaged weights, which are what is kept
     noisy_groups: int = 2
     seed: int = 0
+    restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew (SGDR, arXiv 1608.03983)
 
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
-        return sum(stage.pictures // stage.batch_size for stage in self.stages)
+        return self.first_step(len(self.stages))
+
+    def first_step(self, stage: int) -> int:
+        """The number of steps before a stage."""
+        return sum(stage.pictures // stage.batch_size for stage in self.stages[:stage])
 
     def stage_at(self, step: int) -> tuple[int, int]:
         """The index of a step's stage, and that of the step's first picture."""
@@ -83,7 +90,10 @@ EMBEDDED_PLAN = Plan(
     stages=(
         Stage(pictures=20_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
         Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
-    )
+        Stage(pictures=48_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
+        Stage(pictures=12_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # what the model will see
+    ),
+    restarts=(2,),
 )
 
 # Width to height; batches are made of one shape so that nothing is padded.
@@ -187,7 +197,9 @@ def training_step(
 ) -> dict[str, float]:
     """One update of the weights; returns the losses."""
     device = next(model.parameters()).device
-    with torch.autocast(device.type, dtype=torch.bfloat16):
+    # On a CPU the backward pass of the fused attention is slower than plain matrices at these sizes.
+    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with attention, torch.autocast(device.type, dtype=torch.bfloat16):
         if whole:
             predictions, noisy = predict_all(model, batch, plan.noisy_groups)
         else:
@@ -220,9 +232,13 @@ def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
 
 
 def rate_factor(step: int, plan: Plan) -> float:
-    """Warm-up, then a cosine to 1% of the learning rate."""
-    warm_up = min(1.0, (step + 1) / plan.warm_up)
-    return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * step / plan.steps)) / 2)
+    """Warm-up, then a cosine to 1% of the learning rate, in each stretch between restarts."""
+    first, last = 0, plan.steps
+    for stage in plan.restarts:
+        restart = plan.first_step(stage)
+        first, last = (restart, last) if step >= restart else (first, min(last, restart))
+    warm_up = min(1.0, (step - first + 1) / plan.warm_up)
+    return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * (step - first) / (last - first))) / 2)
 
 
 class Log:
@@ -268,7 +284,8 @@ def main() -> None:
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
     crowds = partial(scenes.scene, crowded=True)
     tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
-    average = train(model, tokenizer, (crowds, scenes.scene), EMBEDDED_PLAN, arguments.output)
+    sources = (crowds, scenes.scene, scenes.scene, scenes.scene)
+    average = train(model, tokenizer, sources, EMBEDDED_PLAN, arguments.output)
     save_embedded(average, arguments.output / "model.safetensors")
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,13 @@ def test_a_plan_finds_its_stages():
 def test_the_rate_warms_up_and_ends_low():
     assert rate_factor(0, PLAN) == pytest.approx(0.5)
     assert rate_factor(PLAN.steps, PLAN) == pytest.approx(0.01)
+
+
+def test_the_rate_begins_anew_at_a_restart():
+    plan = replace(PLAN, warm_up=1, restarts=(1,))
+    assert [plan.first_step(stage) for stage in range(3)] == [0, 2, 5]
+    factors = [rate_factor(step, plan) for step in range(6)]
+    assert factors == pytest.approx([1, 0.505, 1, 0.7525, 0.2575, 0.01])
 
 
 def test_a_resumed_run_sees_the_batches_it_would_have_seen(tokenizer):
