@@ -30,3 +30,26 @@ def deformable_attention(
     if choose(value).name == "cpu":
         return cpu.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
     return reference.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
+
+
+def deformable_attention_of_offsets(
+    value: Tensor,
+    spatial_shapes: tuple[tuple[int, int], ...],
+    reference_points: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """`deformable_attention` at `reference.sampling_places`, in one pass where a kernel can and no gradient is asked.
+
+    Args:
+        value: (B, S, H, D).
+        spatial_shapes: (height, width) of each level.
+        reference_points: (B, Q, L, 2 or 4), see `reference.sampling_places`, as are the next two.
+        offsets: (B, Q, H, L, P, 2).
+        logits: (B, Q, H, L, P).
+
+    Returns:
+        (B, Q, H * D) of value's type.
+    """
+    locations, weights = reference.sampling_places(spatial_shapes, reference_points, offsets, logits)
+    return deformable_attention(value, spatial_shapes, locations, weights)

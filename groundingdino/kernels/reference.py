@@ -37,3 +37,25 @@ def multi_scale_deformable_attention(
     output = (torch.cat(samples, dim=-1) * weights).sum(dim=-1)  # (B * H, D, Q)
     assert weights.shape[-1] == len(spatial_shapes) * points
     return output.view(batch, heads * width, queries).transpose(1, 2).contiguous()
+
+
+def sampling_places(
+    spatial_shapes: tuple[tuple[int, int], ...], reference: Tensor, offsets: Tensor, logits: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Where each query looks and how much each place counts, from what two linear layers say of the query.
+
+    Args:
+        spatial_shapes: (height, width) of each of the `L` levels.
+        reference: (B, Q, L, 2) points or (B, Q, L, 4) boxes in cxcywh, [0, 1] of each padded level.
+        offsets: (B, Q, H, L, P, 2), in pixels of the level from a point, or in halves of the box divided by `P`.
+        logits: (B, Q, H, L, P), of a softmax over levels and points.
+
+    Returns:
+        Locations (B, Q, H, L, P, 2) and weights (B, Q, H, L, P), both float32.
+    """
+    weights = logits.float().flatten(3).softmax(-1).view(logits.shape)
+    offsets, reference = offsets.float(), reference[:, :, None, :, None]  # (B, Q, 1, L, 1, 2 or 4)
+    if reference.shape[-1] == 2:
+        sizes = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=torch.float32, device=offsets.device)
+        return reference + offsets / sizes[:, None], weights
+    return reference[..., :2] + offsets * (0.5 / logits.shape[4]) * reference[..., 2:], weights

@@ -60,14 +60,7 @@ class DeformableAttention(nn.Module):
         grid = (batch, queries, self.num_heads, self.num_levels, self.num_points)
         value = self.value_proj(memory).masked_fill(padding_mask[..., None], 0)
         value = value.view(batch, memory.shape[1], self.num_heads, -1)
-        offsets = self.sampling_offsets(query).float().view(*grid, 2)
-        weights = self.attention_weights(query).float().view(*grid[:3], -1).softmax(-1).view(grid)
-        reference = reference[:, :, None, :, None]  # (B, Q, 1, L, 1, 2 or 4)
-        if reference.shape[-1] == 2:
-            sizes = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=torch.float32, device=query.device)
-            locations = reference + offsets / sizes[:, None]
-        else:
-            # offsets count in halves of the box, divided among the points
-            locations = reference[..., :2] + offsets * (0.5 / self.num_points) * reference[..., 2:]
-        output = kernels.deformable_attention(value, spatial_shapes, locations, weights)
+        offsets = self.sampling_offsets(query).view(*grid, 2)
+        logits = self.attention_weights(query).view(grid)
+        output = kernels.deformable_attention_of_offsets(value, spatial_shapes, reference, offsets, logits)
         return self.output_proj(output.to(query.dtype))
