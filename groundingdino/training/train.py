@@ -1,4 +1,4 @@
-"""Train a detector: a plan of stages, a loop that can be stopped and resumed, a log one can plot.
+"""Train a detector by a plan of stages.
 
     python -m groundingdino.training.train --output runs/detector
 
@@ -6,9 +6,6 @@ trains the embedded detector from nothing on synthetic scenes; started again wit
 """
 
 import argparse
-import json
-import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,9 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
 from groundingdino.checkpoints import save_checkpoint
@@ -31,6 +26,7 @@ from groundingdino.model_cards import MODELS
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
+from groundingdino.training.loop import CHECKPOINT_EVERY, cosine, follow
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker
 from groundingdino.training.targets import Batch, Example, make_batch
@@ -110,16 +106,14 @@ class Batches(Dataset[Batch]):
         plan: Plan,
         long_side: int,
         max_tokens: int,
-        first: int,
     ):
         self.sources, self.tokenizer, self.plan = sources, tokenizer, plan
-        self.long_side, self.max_tokens, self.first = long_side, max_tokens, first
+        self.long_side, self.max_tokens = long_side, max_tokens
 
     def __len__(self) -> int:
-        return self.plan.steps - self.first
+        return self.plan.steps
 
-    def __getitem__(self, index: int) -> Batch:
-        step = self.first + index
+    def __getitem__(self, step: int) -> Batch:
         index, picture = self.plan.stage_at(step)
         stage, source = self.plan.stages[index], self.sources[index]
         choice = np.random.default_rng([self.plan.seed, step])
@@ -138,58 +132,20 @@ def train(
     plan: Plan,
     folder: Path,
     workers: int = 2,
-    checkpoint_every: int = 250,
+    checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> GroundingDINO:
-    """Follow the plan, with a source of pictures for each stage, from the start or from `folder`'s checkpoint.
-
-    Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, pictures, pictures_per_second, rate, losses) to
-    the folder.
-
-    Returns:
-        The model with averaged weights.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(plan.average), use_buffers=True)
-    optimizer = make_optimizer(model, plan)
-    step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step = state["step"]
-
-    def save() -> None:
-        state = {
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "step": step,
-        }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)  # a stop while writing leaves the one before
-
+    """Follow the plan, with a source of pictures for each stage; see `loop.follow`."""
     config = model.config
-    batches = Batches(sources, tokenizer, plan, config.long_side, config.max_tokens, step)
-    loader = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    log = Log(folder / "log.jsonl")
-    model.train()
-    for batch in tqdm(loader, initial=step, total=plan.steps, unit="step", smoothing=0.05):
-        factor = rate_factor(step, plan)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        stage, _ = plan.stage_at(step)
-        losses = training_step(model, batch, optimizer, plan, plan.stages[stage].whole)
-        average.update_parameters(model)
-        step += 1
-        log.add(step, len(batch.targets), factor * plan.learning_rate, losses)
-        if step % checkpoint_every == 0:
-            save()
-    save()
-    assert isinstance(average.module, GroundingDINO)
-    return average.module
+    batches = Batches(sources, tokenizer, plan, config.long_side, config.max_tokens)
+    optimizer = make_optimizer(model, plan)
+
+    def take_step(step: int, batch: Batch) -> dict[str, float]:
+        return training_step(model, batch, optimizer, plan, plan.stages[plan.stage_at(step)[0]].whole)
+
+    factor = partial(rate_factor, plan=plan)
+    return follow(
+        model, optimizer, batches, plan.steps, take_step, factor, plan.average, folder, workers, checkpoint_every
+    )
 
 
 def training_step(
@@ -237,32 +193,7 @@ def rate_factor(step: int, plan: Plan) -> float:
     for stage in plan.restarts:
         restart = plan.first_step(stage)
         first, last = (restart, last) if step >= restart else (first, min(last, restart))
-    warm_up = min(1.0, (step - first + 1) / plan.warm_up)
-    return warm_up * (0.01 + 0.99 * (1 + math.cos(math.pi * (step - first) / (last - first))) / 2)
-
-
-class Log:
-    """Means of what happened, a JSON line every few steps."""
-
-    EVERY = 25
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.rows: list[dict[str, float]] = []
-        self.pictures, self.since = 0, time.perf_counter()
-
-    def add(self, step: int, pictures: int, rate: float, losses: dict[str, float]) -> None:
-        """Take a step's losses in; every 25th writes the line."""
-        self.rows.append(losses)
-        self.pictures += pictures
-        if step % self.EVERY:
-            return
-        seconds = time.perf_counter() - self.since
-        means = {name: round(float(np.mean([row[name] for row in self.rows])), 4) for name in losses}
-        line = {"step": step, "pictures_per_second": round(self.pictures / seconds, 2), "rate": rate, **means}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        self.rows, self.pictures, self.since = [], 0, time.perf_counter()
+    return cosine(step, first, last, plan.warm_up)
 
 
 def main() -> None:

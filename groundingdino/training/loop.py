@@ -1,0 +1,118 @@
+"""A training loop that can be stopped and resumed, with averaged weights and a log one can plot."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+Model = TypeVar("Model", bound=nn.Module)
+CHECKPOINT_EVERY = 250  # steps
+
+
+def follow(
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    batches: Dataset,
+    steps: int,
+    take_step: Callable[[int, Any], dict[str, float]],
+    rate_factor: Callable[[int], float],
+    decay: float,
+    folder: Path,
+    workers: int = 2,
+    checkpoint_every: int = CHECKPOINT_EVERY,
+) -> Model:
+    """Take `steps` steps, from the start or from `folder`'s checkpoint.
+
+    Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, steps_per_second, rate, losses) to the folder.
+
+    Args:
+        batches: indexed by step, so that a resumed run sees what it would have seen.
+        take_step: updates the weights with a step's batch; returns its losses.
+        rate_factor: what the optimiser's rates are multiplied with at a step.
+        decay: of the averaged weights.
+        workers: processes that make batches.
+
+    Returns:
+        The model with averaged weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings those of its step
+    step = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+        }
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        checkpoint.with_suffix(".tmp").replace(checkpoint)  # a stop while writing leaves the one before
+
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(step, steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    log = Log(folder / "log.jsonl")
+    model.train()
+    for batch in tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05):
+        factor = rate_factor(step)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        losses = take_step(step, batch)
+        average.update_parameters(model)
+        step += 1
+        log.add(step, optimizer.param_groups[0]["lr"], losses)
+        if step % checkpoint_every == 0:
+            save()
+    save()
+    return average.module
+
+
+def cosine(step: int, first: int, last: int, warm_up: int) -> float:
+    """Warm-up, then a cosine to 1%, between two steps."""
+    warmth = min(1.0, (step - first + 1) / warm_up)
+    return warmth * (0.01 + 0.99 * (1 + math.cos(math.pi * (step - first) / (last - first))) / 2)
+
+
+class Log:
+    """Means of what happened, a JSON line every few steps."""
+
+    EVERY = 25
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.since = time.perf_counter()
+
+    def add(self, step: int, rate: float, losses: dict[str, float]) -> None:
+        """Take a step's losses in; every 25th writes the line."""
+        self.rows.append(losses)
+        if step % self.EVERY:
+            return
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        means = {name: round(float(np.mean([row[name] for row in self.rows if name in row])), 4) for name in names}
+        speed = round(len(self.rows) / (time.perf_counter() - self.since), 3)
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "steps_per_second": speed, "rate": rate, **means}) + "\n")
+        self.rows, self.since = [], time.perf_counter()

@@ -1,0 +1,23 @@
+"""What all trainings share: rates and the log; stopping and resuming is tested with the detector's training."""
+
+import json
+
+import pytest
+
+from groundingdino.training.loop import Log, cosine
+
+
+def test_the_rate_warms_up_and_falls():
+    assert cosine(10, first=10, last=20, warm_up=4) == pytest.approx(0.25)
+    assert cosine(15, first=10, last=20, warm_up=4) == pytest.approx(0.505)
+    assert cosine(20, first=10, last=20, warm_up=4) == pytest.approx(0.01)
+
+
+def test_the_log_can_be_plotted(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    for step in range(1, 51):
+        log.add(step, 1e-3, {"layer0/score": float(step)})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [25, 50]
+    assert [line["layer0/score"] for line in lines] == [13, 38]
+    assert lines[0]["steps_per_second"] > 0
