@@ -86,8 +86,8 @@ EMBEDDED_PLAN = Plan(
     stages=(
         Stage(pictures=20_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
         Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
-        Stage(pictures=48_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
-        Stage(pictures=12_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # what the model will see
+        Stage(pictures=45_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
+        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # what the model will see
     ),
     restarts=(2,),
 )
