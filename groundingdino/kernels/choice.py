@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from groundingdino.kernels import cpu, reference
@@ -20,6 +21,8 @@ def choose(value: Tensor) -> Choice:
         return Choice("reference", f"there is no kernel for {value.device.type} yet")
     if not cpu.AVAILABLE:
         return Choice("reference", "numba is not installed")
+    if value[0].numel() > cpu.MOST_NUMBERS:
+        return Choice("reference", f"a picture has more than {cpu.MOST_NUMBERS} numbers")
     return Choice("cpu", "")
 
 
@@ -51,5 +54,7 @@ def deformable_attention_of_offsets(
     Returns:
         (B, Q, H * D) of value's type.
     """
+    if choose(value).name == "cpu" and not torch.is_grad_enabled():
+        return cpu.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)
     locations, weights = reference.sampling_places(spatial_shapes, reference_points, offsets, logits)
     return deformable_attention(value, spatial_shapes, locations, weights)
