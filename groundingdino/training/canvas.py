@@ -74,6 +74,11 @@ class Canvas:
                 boxes[index] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         return boxes
 
+    def visible_shares(self) -> np.ndarray:
+        """(N,) float32 in [0, 1]: how much of each object is seen; the rest is covered or outside the picture."""
+        seen = np.bincount(self.owners.ravel(), minlength=len(self._areas) + 1)[1:]
+        return (seen / np.maximum(self._areas, 1)).astype(np.float32)
+
     def _shade(self, alpha: np.ndarray, x: int, y: int, shadow: Shadow) -> None:
         side = max(alpha.shape)
         blur = side * shadow.blur

@@ -6,19 +6,15 @@ prints the figures of the README for the held-out scenes.
 """
 
 import argparse
-import contextlib
-import io
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import supervision as sv
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from groundingdino.detector import Detector
+from groundingdino.training.coco_metrics import Annotations
 from groundingdino.training.scenes import EVALUATION_SCENES, EVALUATIONS, evaluation_scenes
 from groundingdino.training.targets import Example
 
@@ -44,30 +40,24 @@ def evaluate(
         the objects found at the default threshold the share with the right phrase; `found`, the share found and named
         right; `false_boxes`, boxes per picture at the default threshold whose phrase is true of nothing in it.
     """
-    images: list[dict] = []
-    annotations: list[dict] = []
-    results: list[dict] = []
-    categories: dict[str, int] = {}
-    found = right = objects = false_boxes = 0
-    for index, example in enumerate(examples):
-        height, width = example.image.shape[:2]
-        images.append({"id": index, "width": width, "height": height})
+    annotations = Annotations()
+    found = right = objects = false_boxes = pictures = 0
+    for example in examples:
+        pictures += 1
+        annotations.add_picture(example.image.shape[:2])
         names = [category(example, phrase) for phrase in range(len(example.prompt))]
-        for name in names:
-            categories.setdefault(name, len(categories) + 1)
         pairs = zip(example.boxes, example.positives, strict=True)
         named = [(box, phrase) for box, phrase in pairs if phrase is not None]
         present = {phrase for _, phrase in named}
         for box, phrase in named:
-            annotations.append(_annotation(len(annotations) + 1, index, categories[names[phrase]], box))
+            annotations.add_object(names[phrase], box)
 
         grounding = detector.ground(detector.encode_image(example.image), example.prompt)
         everything = grounding.detections(box_threshold=LEAST_SCORE)
         assert everything.class_id is not None
         assert everything.confidence is not None
         for box, phrase, score in zip(everything.xyxy, everything.class_id, everything.confidence, strict=True):
-            result = _annotation(0, index, categories[names[phrase]], box)
-            results.append({**result, "score": float(score)})
+            annotations.add_result(names[phrase], box, float(score))
 
         shown = grounding.detections()
         assert shown.class_id is not None
@@ -78,42 +68,11 @@ def evaluate(
             if len(overlap) and overlap.max() >= 0.5:
                 found += 1
                 right += int(shown.class_id[overlap.argmax()]) == phrase
-    dataset = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for name, number in categories.items()],
-    }
-    precision = _coco_precision(dataset, results)
     return {
-        **precision,
+        **annotations.precision(),
         "named_right": right / max(found, 1),
         "found": right / max(objects, 1),
-        "false_boxes": false_boxes / max(len(images), 1),
-    }
-
-
-def _coco_precision(dataset: dict, results: list[dict]) -> dict[str, float]:
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress
-        truth = COCO()
-        truth.dataset = dataset
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return dict(zip(("AP", "AP50", "AP75"), map(float, evaluation.stats[:3]), strict=True))
-
-
-def _annotation(number: int, image: int, category: int, box: np.ndarray) -> dict:
-    x0, y0, x1, y1 = map(float, box)
-    rectangle = [x0, y0, x1 - x0, y1 - y0]
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": category,
-        "bbox": rectangle,
-        "area": rectangle[2] * rectangle[3],
-        "iscrowd": 0,
+        "false_boxes": false_boxes / max(pictures, 1),
     }
 
 

@@ -43,6 +43,7 @@ class Scene:
         phrases: the prompt.
         positives: per object the index of the only phrase that is true of it; None where the prompt does not name it.
         owners: (H, W) uint8, the index of the object seen at each pixel plus one; 0 is background.
+        visible: (N,) float32 in [0, 1], how much of each object is seen.
     """
 
     image: np.ndarray
@@ -53,6 +54,7 @@ class Scene:
     phrases: tuple[Phrase, ...]
     positives: tuple[int | None, ...]
     owners: np.ndarray
+    visible: np.ndarray
 
     @property
     def prompt(self) -> list[str]:
@@ -137,6 +139,7 @@ class SceneMaker:
             phrases=caption.phrases,
             positives=caption.positives,
             owners=canvas.owners,
+            visible=canvas.visible_shares(),
         )
 
     def _may_tint(self, colour: str, name: Name) -> bool:

@@ -23,7 +23,7 @@ from groundingdino.embedded_sam import IMAGE_SIZE, build_embedded_sam, save_embe
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.loop import cosine, follow
 from groundingdino.training.mask_losses import mask_losses
-from groundingdino.training.mask_prompts import click, correction, loose_box, scribble
+from groundingdino.training.pointing import click, correction, loose_box, scribble
 from groundingdino.training.scenes import Scene, SceneMaker
 
 Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
@@ -79,7 +79,7 @@ class MaskBatch(NamedTuple):
     """Pictures of one step and the objects pointed at in each."""
 
     pixels: Tensor  # (B, 3, H, W) uint8, H and W up to the stage's size
-    masks: list[np.ndarray]  # per picture (N, H, W) bool
+    masks: list[Tensor]  # per picture (N, H, W) bool
 
 
 class MaskBatches(Dataset[MaskBatch]):
@@ -103,7 +103,7 @@ class MaskBatches(Dataset[MaskBatch]):
             usable = np.flatnonzero(areas >= self.plan.least_area)
             chosen = rng.permutation(usable)[: stage.objects]
             pixels.append(torch.from_numpy(scene.image.copy()).permute(2, 0, 1))
-            masks.append(scene.masks[chosen])
+            masks.append(torch.from_numpy(scene.masks[chosen]))
         return MaskBatch(torch.stack(pixels), masks)
 
 
@@ -159,7 +159,7 @@ def training_step(
     rng = np.random.default_rng([plan.seed, step, 1])
     resize(model, image_size)
     model.train()
-    pointings = [Pointing(masks, rng) for masks in batch.masks if len(masks)]
+    pointings = [Pointing(masks.numpy(), rng) for masks in batch.masks if len(masks)]
     kept = [index for index, masks in enumerate(batch.masks) if len(masks)]
     with torch.autocast("cpu", torch.bfloat16):
         padded = torch.stack([model.preprocess(picture.float()) for picture in batch.pixels[kept]])
