@@ -7,15 +7,21 @@
     grounding = detector.ground(features, "cat . remote control")
     detections = grounding.detections(box_threshold=0.35)      # supervision.Detections; no model run
 
+    segmenter = gd.Segmenter.from_pretrained("embedded")
+    embedding = segmenter.encode_image(image)
+    cut_out = segmenter.segment_boxes(embedding, detections)   # the same objects with masks
+    clicked = segmenter.segment(embedding, [gd.MaskPrompt(points=[(120, 80, 1)])])
+
 The way of the data, one file each:
 
     image -> model/backbone ----+
                                 +-> model/enhancer -> model/query_selection -> model/decoder -> phrases -> sv.Detections
-    prompt -> model/text_encoder+
+    prompt -> model/text_encoder+                                                             boxes, mask_prompts |
+                                                                                  image -> segmenter -> masks <---+
 
-`detector` keeps what was computed, `checkpoints` loads and saves, `kernels` holds deformable attention, `drawing` and
-`export` show results, `studio` is the state of a running app, `view` and `page` are what its page shows and does;
-`training` is imported by nothing else.
+`detector` and `segmenter` keep what was computed, `checkpoints` and `segmenter_models` load and save, `kernels` holds
+deformable attention, `drawing` and `export` show results, `studio` is the state of a running app, `view` and `page` are
+what its page shows and does; `training` is imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].
@@ -29,8 +35,11 @@ if TYPE_CHECKING:
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
     from groundingdino.detector import Detector, EncodedImage
+    from groundingdino.mask_prompts import MaskPrompt
+    from groundingdino.masks import smooth_masks
     from groundingdino.model import GroundingDINO
     from groundingdino.phrases import Grounding
+    from groundingdino.segmenter import ImageEmbedding, Segmenter
 
 # Where each public name lives. They are imported when first used: torch and transformers take seconds, which
 # `python -m groundingdino --help` and a message about bad input should not.
@@ -44,8 +53,12 @@ _HOMES = {
     "Grounding": "phrases",
     "GroundingDINO": "model",
     "GroundingDINOConfig": "config",
+    "ImageEmbedding": "segmenter",
+    "MaskPrompt": "mask_prompts",
+    "Segmenter": "segmenter",
     "checkpoints": "checkpoints",
     "load_checkpoint": "checkpoints",
+    "smooth_masks": "masks",
 }
 
 __all__ = [
@@ -58,8 +71,12 @@ __all__ = [
     "Grounding",
     "GroundingDINO",
     "GroundingDINOConfig",
+    "ImageEmbedding",
+    "MaskPrompt",
+    "Segmenter",
     "checkpoints",
     "load_checkpoint",
+    "smooth_masks",
 ]
 
 

@@ -62,6 +62,21 @@ class ByteCache(Generic[V]):
         mine.set_result(value)
         return value, False
 
+    def get(self, key: Hashable) -> V | None:
+        """The value of a key if it is there, for those who compute many at once."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key][0]
+
+    def put(self, key: Hashable, value: V) -> None:
+        """Keep a value; one that is there already stays."""
+        size = self._size_of(value)
+        with self._lock:
+            if key not in self._values:
+                self._keep(key, value, size)
+
     def _keep(self, key: Hashable, value: V, size: int) -> None:
         if size > self.max_bytes:
             return

@@ -7,7 +7,7 @@ how training saves. A tokenizer never needs the network: BERT's vocabulary ships
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from groundingdino.hub import Progress
 from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import EMBEDDED_FILE, MODEL_ASSETS, MODELS, ModelCard, is_cached
-from groundingdino.weight_files import read_weights, write_weights
+from groundingdino.weight_files import check_device, half_state, load_strictly, read_weights, write_weights
 
 __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
 
@@ -32,8 +32,6 @@ PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
 
 # The entry of our own files' metadata.
 METADATA_KEY = "groundingdino"
-# How many names an error about a checkpoint lists of each kind.
-NAMES_LISTED = 10
 
 
 class LoadedModel(NamedTuple):
@@ -62,7 +60,7 @@ def load_pretrained(
         ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
             or its files are damaged, of another architecture or do not fit; or there is no such device.
     """
-    _check_device(device)
+    check_device(device)
     name, path = str(name_or_path), Path(name_or_path)
     if name in MODELS:
         source = MODELS[name].source
@@ -90,10 +88,10 @@ def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mappi
         ValueError: the file cannot be read, or the names and shapes that do not fit, listed.
     """
     if isinstance(path_or_state_dict, Mapping):
-        _load_strictly(model, path_or_state_dict, "The state dict")
+        load_strictly(model, to_our_names(path_or_state_dict), "The state dict")
     else:
         state, _ = read_weights(Path(path_or_state_dict))
-        _load_strictly(model, state, f"'{path_or_state_dict}'")
+        load_strictly(model, to_our_names(state), f"'{path_or_state_dict}'")
 
 
 def save_checkpoint(
@@ -113,12 +111,7 @@ def save_checkpoint(
     Raises:
         ValueError: a parameter does not fit into float16.
     """
-    state = model.state_dict()
-    if half:
-        for name, parameter in model.named_parameters():
-            if parameter.detach().abs().max() > torch.finfo(torch.float16).max:
-                raise ValueError(f"'{name}' has values that float16 cannot hold: save with half=False.")
-            state[name] = parameter.detach().half()
+    state = half_state(model) if half else model.state_dict()
     card = {
         "config": config_json.to_json(model.config),
         "title": title,
@@ -127,14 +120,6 @@ def save_checkpoint(
         "text_threshold": text_threshold,
     }
     write_weights(state, {METADATA_KEY: json.dumps(card)}, Path(path))
-
-
-def _check_device(device: str | torch.device) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a PyTorch without this device
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(f"The device '{device}' cannot be used here: {reason}.") from error
 
 
 def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
@@ -174,34 +159,8 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
     tokenizer = _load_tokenizer(folder, card.config.text)
     model = GroundingDINO(card.config).eval()
-    _load_strictly(model, state, f"'{path}'")
+    load_strictly(model, to_our_names(state), f"'{path}'")
     return LoadedModel(model, tokenizer, card)
-
-
-def _load_strictly(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
-    ours = to_our_names(state)
-    expected = model.state_dict()
-    other_shape = [
-        f"{name} {tuple(ours[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected.keys() & ours.keys()
-        if ours[name].shape != expected[name].shape
-    ]
-    problems = [
-        _list_names("missing", expected.keys() - ours.keys()),
-        _list_names("left over", ours.keys() - expected.keys()),
-        _list_names("of another shape", other_shape),
-    ]
-    if any(problems):
-        raise ValueError(f"{what} does not fit the model: {'; '.join(filter(None, problems))}.")
-    model.load_state_dict(ours)
-
-
-def _list_names(problem: str, names: Iterable[str]) -> str:
-    listed = sorted(names)
-    if not listed:
-        return ""
-    more = f", and {len(listed) - NAMES_LISTED} more" if len(listed) > NAMES_LISTED else ""
-    return f"{len(listed)} {problem} ({', '.join(listed[:NAMES_LISTED])}{more})"
 
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> GroundingDINOConfig:

@@ -1,37 +1,26 @@
 """Files of the Hugging Face hub: the local cache first, a download only where it is allowed.
 
 The cache is huggingface_hub's own, so that other programs' downloads serve us and ours serve them. The transfer is
-ours: huggingface_hub 2.4 starts a broken download again from zero (its issue 4196), which over a slow line means that
-700 MB never arrive.
+ours (`downloads`): huggingface_hub 2.4 starts a broken download again from zero (its issue 4196), which over a slow
+line means that 700 MB never arrive.
 """
 
-import hashlib
 import json
-import re
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import (
     constants,
     get_hf_file_metadata,
-    get_session,
     hf_hub_download,
     hf_hub_url,
-    hf_raise_for_status,
     is_offline_mode,
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, httpx
 
-# (bytes done, bytes in all or None where unknown, what is being done); raise in it to stop, what has come is kept.
-Progress = Callable[[int, int | None, str], None]
-
-REPORT_EVERY = 1 << 20  # bytes between two calls of the progress callback
-ATTEMPTS = 5  # in a row that bring nothing; any byte that arrives starts the count again
-PAUSE = 1.0  # seconds between attempts
+from groundingdino.downloads import Progress, first_line, transfer, verify
 
 
 @dataclass(frozen=True)
@@ -92,13 +81,13 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
         ) from error
     except httpx.HTTPError as error:
         raise ValueError(
-            f"'{file.filename}' of '{file.repository}' could not be downloaded ({_first_line(error)}): check the "
+            f"'{file.filename}' of '{file.repository}' could not be downloaded ({first_line(error)}): check the "
             "connection and try again, what has arrived is kept."
         ) from error
     except OSError as error:
         raise ValueError(
             f"'{file.filename}' of '{file.repository}' could not be saved in '{constants.HF_HUB_CACHE}' "
-            f"({_first_line(error)})."
+            f"({first_line(error)})."
         ) from error
 
 
@@ -167,69 +156,13 @@ def _download(file: HubFile, progress: Progress | None) -> Path:
     with WeakFileLock(lock):
         if not blob.exists() or blob.stat().st_size != size:  # another program may have left half of it
             partial = blob.with_name(f"{blob.name}.incomplete")
-            _transfer(
-                url, partial, size, lambda done: progress and progress(done, size, f"downloading {file.filename}")
+            transfer(
+                url,
+                partial,
+                size,
+                lambda done: progress and progress(done, size, f"downloading {file.filename}"),
+                build_hf_headers(),
             )
-            _verify(partial, size, checksum, file)
+            verify(partial, size, checksum, f"'{file.filename}' of '{file.repository}'")
             partial.replace(blob)
     return Path(hf_hub_download(file.repository, file.filename, revision=file.revision))
-
-
-def _transfer(url: str, partial: Path, size: int | None, report: Callable[[int], object]) -> None:
-    """Append to `partial` until it has `size` bytes, through as many connections as it takes."""
-    failures = 0
-    while True:
-        start = partial.stat().st_size if partial.exists() else 0
-        report(start)
-        if size is not None and start >= size:
-            return
-        try:
-            _stream(url, partial, start, report)
-            if size is None or partial.stat().st_size >= size:
-                return
-            raise httpx.RemoteProtocolError("the connection closed early")
-        except httpx.TransportError:
-            arrived = partial.exists() and partial.stat().st_size > start
-            failures = 1 if arrived else failures + 1
-            if failures >= ATTEMPTS:
-                raise
-            time.sleep(PAUSE)
-
-
-def _stream(url: str, partial: Path, start: int, report: Callable[[int], object]) -> None:
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # a range counts bytes of the file itself
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    with get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout) as response:
-        hf_raise_for_status(response)
-        continues = response.status_code == 206  # a server that ignores the range sends all of it again, with 200
-        done = start if continues else 0
-        reported = done
-        with partial.open("ab" if continues else "wb") as output:
-            for chunk in response.iter_bytes():
-                output.write(chunk)
-                done += len(chunk)
-                if done - reported >= REPORT_EVERY:
-                    report(done)
-                    reported = done
-        report(done)
-
-
-def _verify(partial: Path, size: int | None, checksum: str, file: HubFile) -> None:
-    """Compare with the size and with the checksum; what differs is removed, as it cannot be continued."""
-    actual = partial.stat().st_size
-    problem = f"it has {actual} bytes instead of {size}" if size not in (None, actual) else ""
-    if not problem and re.fullmatch(r"[0-9a-f]{64}", checksum):
-        with partial.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != checksum:
-                problem = "its checksum is wrong"
-    if problem:
-        partial.unlink()
-        raise ValueError(
-            f"'{file.filename}' of '{file.repository}' arrived damaged ({problem}) and was removed: try again."
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -3,15 +3,17 @@
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+# How many names an error about a checkpoint lists of each kind.
+NAMES_LISTED = 10
 # What stands at the start of files that people take for weights.
 _LOOKALIKES = {
     b"version https://git-lfs": "is a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`",
@@ -43,6 +45,59 @@ def write_weights(state: Mapping[str, Tensor], metadata: Mapping[str, str], path
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     save_file(tensors, partial, metadata={"format": "pt", **metadata})
     os.replace(partial, path)
+
+
+def half_state(model: nn.Module) -> dict[str, Tensor]:
+    """A model's state with its parameters as float16; buffers (statistics of normalisation) keep their precision.
+
+    Raises:
+        ValueError: a parameter does not fit into float16.
+    """
+    state = model.state_dict()
+    for name, parameter in model.named_parameters():
+        if parameter.detach().abs().max() > torch.finfo(torch.float16).max:
+            raise ValueError(f"'{name}' has values that float16 cannot hold: save with half=False.")
+        state[name] = parameter.detach().half()
+    return state
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load weights into a model: every tensor must be there, fit and be used.
+
+    Raises:
+        ValueError: the names and shapes that do not fit, listed; `what` is the subject of the sentence.
+    """
+    expected = model.state_dict()
+    other_shape = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & state.keys()
+        if state[name].shape != expected[name].shape
+    ]
+    problems = [
+        _list_names("missing", expected.keys() - state.keys()),
+        _list_names("left over", state.keys() - expected.keys()),
+        _list_names("of another shape", other_shape),
+    ]
+    if any(problems):
+        raise ValueError(f"{what} does not fit the model: {'; '.join(filter(None, problems))}.")
+    model.load_state_dict(state)
+
+
+def check_device(device: str | torch.device) -> None:
+    """Raise a ValueError with one sentence if there is no such device."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a PyTorch without this device
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(f"The device '{device}' cannot be used here: {reason}.") from error
+
+
+def _list_names(problem: str, names: Iterable[str]) -> str:
+    listed = sorted(names)
+    if not listed:
+        return ""
+    more = f", and {len(listed) - NAMES_LISTED} more" if len(listed) > NAMES_LISTED else ""
+    return f"{len(listed)} {problem} ({', '.join(listed[:NAMES_LISTED])}{more})"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub import constants
 
-from groundingdino import hub
+from groundingdino import downloads
 from groundingdino.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder
 from groundingdino.model import GroundingDINO
@@ -90,7 +90,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "ENDPOINT", fake.url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "PAUSE", 0)
+    monkeypatch.setattr(downloads, "PAUSE", 0)
     yield fake
     service.shutdown()
     service.server_close()
@@ -132,7 +132,7 @@ def test_a_broken_connection_is_continued(server):
 
 
 def test_a_download_that_was_given_up_is_continued_later(server):
-    server.cut_after = [4_000_000, *[0] * hub.ATTEMPTS]
+    server.cut_after = [4_000_000, *[0] * downloads.ATTEMPTS]
     with pytest.raises(
         ValueError, match=r"'weights\.pth' of 'owner/name' could not be downloaded .* kept\."
     ) as refusal:

@@ -1,0 +1,104 @@
+"""Masks of many objects in one picture, kept small: supervision's `CompactMask`.
+
+200 masks at 2000 x 1500 are 600 MB as an array of bools. As run lengths of each mask's own rectangle they are a few MB;
+`masks[i]` gives one as (H, W) bool, `np.asarray(masks)` all as (N, H, W).
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import supervision as sv
+from segment_anything.utils.amg import remove_small_regions
+
+Size = tuple[int, int]  # (width, height) in pixels
+
+
+def empty_masks(size: Size) -> sv.CompactMask:
+    """No masks, shape (0, H, W)."""
+    width, height = size
+    return sv.CompactMask.from_dense(np.empty((0, height, width), bool), np.empty((0, 4)), (height, width))
+
+
+def compact(mask: np.ndarray) -> sv.CompactMask:
+    """One mask (H, W) bool, as (1, H, W) cut to its own rectangle."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return sv.CompactMask.from_dense(mask[None], np.array([[x, y, x + width - 1, y + height - 1]]), mask.shape)
+
+
+def join(masks: Iterable[sv.CompactMask], size: Size) -> sv.CompactMask:
+    """Masks of one picture in one record, in order; `empty_masks` if there are none."""
+    return sv.CompactMask.merge([empty_masks(size), *masks])
+
+
+def size_bytes(masks: sv.CompactMask) -> int:
+    """An upper bound of the bytes that the run lengths take: in each column a mask of our kind has few runs."""
+    return sum(_runs(masks.crop(index)) for index in range(len(masks))) * np.dtype(np.int32).itemsize
+
+
+def boxes_of(masks: sv.CompactMask) -> np.ndarray:
+    """The smallest box around each mask, (N, 4) float32 xyxy, edges of pixels; all zero for an empty mask."""
+    boxes = masks.bbox_xyxy + np.array([0, 0, 1, 1])
+    boxes[masks.area == 0] = 0
+    return boxes.astype(np.float32)
+
+
+def union(masks: sv.CompactMask | np.ndarray | None, size: Size) -> np.ndarray:
+    """Where any of the objects is, (H, W) bool; holds one mask at a time."""
+    width, height = size
+    covered = np.zeros((height, width), bool)
+    for mask in () if masks is None else masks:
+        covered |= mask
+    return covered
+
+
+def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
+    """Fills small holes of each mask and removes small specks beside it, as segment-anything does.
+
+    Args:
+        detections: Objects with masks.
+        min_area: Holes and specks with fewer pixels than this go; below 1 it is a share of the picture's area. Of a
+            mask that is all specks the largest stays. 0 changes nothing.
+
+    Returns:
+        The same objects with other masks; boxes stay.
+
+    Raises:
+        ValueError: `min_area` is negative or no number, or there are no masks.
+    """
+    if not 0 <= min_area < math.inf:
+        raise ValueError(f"The smallest area of holes and specks must be 0 or more, but it is {min_area}.")
+    if detections.mask is None:
+        raise ValueError("Expected detections with masks, got boxes alone: segment them first.")
+    if min_area == 0 or len(detections) == 0:
+        return detections
+    masks = detections.to_compact_masks().mask
+    assert isinstance(masks, sv.CompactMask)
+    height, width = masks.image_shape
+    pixels = math.ceil(min_area * height * width) if min_area < 1 else min_area
+    smoothed = [_without_small_regions(mask, pixels) for mask in masks]
+    return replace(detections, mask=join(map(compact, smoothed), (width, height)))
+
+
+def _without_small_regions(mask: np.ndarray, min_area: float) -> np.ndarray:
+    """Looks at the mask's rectangle alone, with as much around it as makes the outside no small region.
+
+    A margin of the square root of the area does where two sides meet; where it is cut off by the picture on both, its
+    strip runs along a whole side.
+    """
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if width == 0:
+        return mask
+    margin = math.ceil(max(math.sqrt(min_area), min_area / min(mask.shape)))
+    window = np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
+    part, _ = remove_small_regions(mask[window], min_area, "holes")
+    part, _ = remove_small_regions(part, min_area, "islands")
+    smoothed = mask.copy()
+    smoothed[window] = part
+    return smoothed
+
+
+def _runs(crop: np.ndarray) -> int:
+    return np.count_nonzero(crop[1:] != crop[:-1]) + 2 * crop.shape[1] + 1

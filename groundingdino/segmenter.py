@@ -1,0 +1,354 @@
+"""Encode a picture once, then cut out objects by boxes, points, strokes, or all there are (Segment Anything)."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import cv2
+import numpy as np
+import supervision as sv
+import torch
+from PIL import Image
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.utils.amg import rle_to_mask
+from torch import Tensor
+
+from groundingdino.cache import ByteCache
+from groundingdino.hub import Progress
+from groundingdino.image import content_hash, load_image
+from groundingdino.mask_prompts import CANDIDATES, MaskPrompt
+from groundingdino.masks import boxes_of, compact, join, size_bytes
+from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
+
+# Prompts that go through the mask decoder together: each holds several copies of the embedding, 4 MB of the published
+# models.
+PROMPTS_PER_PASS = 8
+# `everything` works at this many pixels of the long side, as no published model sees more, and masks are enlarged.
+EVERYTHING_SIDE = 1024
+# Bytes of the full-size logits that `everything` holds at once.
+EVERYTHING_BYTES = 128 << 20
+NMS_THRESHOLD = 0.7  # of `everything`, as published
+
+
+@dataclass(frozen=True)
+class SegmenterCacheBytes:
+    """What a segmenter may keep, in bytes. A picture takes 4 MB with the published models, a mask some 10 kB."""
+
+    images: int = 128 << 20
+    candidates: int = 64 << 20
+    masks: int = 64 << 20
+
+
+DEFAULT_CACHE_BYTES = SegmenterCacheBytes()
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """What the model knows of a picture before any prompt; valid as long as it is held."""
+
+    features: Tensor = field(repr=False)  # (1, C, h, w)
+    size: tuple[int, int]  # (width, height) of the upright picture; prompts and masks are in its pixels
+    input_size: tuple[int, int]  # (height, width) that it was scaled to for the model
+    key: str  # hash of the picture's content
+    cached: bool  # the model did not run for this call
+    milliseconds: float
+    owner: "Segmenter" = field(repr=False)  # another segmenter cannot read these features
+
+
+class _Candidates(NamedTuple):
+    """What one prompt can mean, best first."""
+
+    logits: Tensor  # (3, h, w) of the padded square that the model sees
+    quality: Tensor  # (3,) predicted IoU
+
+
+class _Mask(NamedTuple):
+    mask: sv.CompactMask  # (1, H, W)
+    quality: float
+
+
+class Segmenter:
+    """Cuts objects out of pictures. Safe to share between threads: no current picture, only caches by content."""
+
+    def __init__(self, loaded: LoadedSegmenter, cache_bytes: SegmenterCacheBytes = DEFAULT_CACHE_BYTES):
+        self.model, self.card = loaded
+        self.device: torch.device = self.model.device
+        self._images: ByteCache[tuple[Tensor, tuple[int, int]]] = ByteCache(
+            cache_bytes.images, lambda value: value[0].nbytes
+        )
+        self._candidates: ByteCache[_Candidates] = ByteCache(
+            cache_bytes.candidates, lambda value: value.logits.nbytes + value.quality.nbytes
+        )
+        self._masks: ByteCache[tuple[_Mask, ...]] = ByteCache(
+            cache_bytes.masks, lambda value: sum(size_bytes(one.mask) for one in value)
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "embedded",
+        device: str | torch.device | None = None,
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+        cache_bytes: SegmenterCacheBytes = DEFAULT_CACHE_BYTES,
+    ) -> Self:
+        """Load a model by name or path, see `load_segmenter`; by default on the GPU if there is one."""
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return cls(load_segmenter(name_or_path, device, local_files_only, progress), cache_bytes)
+
+    def encode_image(self, image: str | Path | bytes | Image.Image | np.ndarray) -> ImageEmbedding:
+        """Compute, or find, what the model knows of a picture before any prompt.
+
+        Raises:
+            ValueError: It is no picture, or too large: see `image.load_image`.
+        """
+        start = time.perf_counter()
+        picture = load_image(image)
+        key = content_hash(picture)
+        (features, input_size), cached = self._images.get_or_compute(key, lambda: self._encode_image(picture))
+        took = 1000 * (time.perf_counter() - start)
+        return ImageEmbedding(features, picture.size, input_size, key, cached, took, owner=self)
+
+    def segment(
+        self,
+        encoded: ImageEmbedding,
+        prompts: Sequence[MaskPrompt],
+        objects: sv.Detections | None = None,
+    ) -> sv.Detections:
+        """One object for each prompt; what was asked before does not run the model again.
+
+        Args:
+            encoded: A picture that this segmenter encoded.
+            prompts: N of them; none gives an empty result.
+            objects: N found objects that the prompts belong to: their boxes, phrases, scores and class ids stay.
+
+        Returns:
+            `mask` (N, H, W), a `CompactMask`; `data["mask_quality"]` (N,) float32, the IoU that the model expects;
+            `data["class_name"]`, `confidence`, `class_id` and `xyxy` those of `objects`. Without `objects` they are
+            "object 1", "object 2", ..., the mask quality, -1 and the box around the mask (all 0 if it is empty).
+
+        Raises:
+            ValueError: The picture is another segmenter's; a point or box is outside it; the counts differ.
+        """
+        self._check_owner(encoded)
+        if objects is not None and len(objects) != len(prompts):
+            raise ValueError(f"Expected one prompt for each object, got {len(prompts)} for {len(objects)} objects.")
+        return _detections(self._find_masks(encoded, prompts), encoded.size, objects)
+
+    def segment_boxes(self, encoded: ImageEmbedding, detections: sv.Detections) -> sv.Detections:
+        """Masks for what a detector found: the same objects in the same order with `mask` and `mask_quality`.
+
+        A box without area, or outside the picture, gets an empty mask of quality 0. Errors are those of `segment`.
+        """
+        x0, y0, x1, y1 = np.clip(detections.xyxy, 0, [*encoded.size, *encoded.size]).T
+        index = np.flatnonzero((x1 > x0) & (y1 > y0))
+        prompts = [MaskPrompt(box=tuple(detections.xyxy[row])) for row in index]
+        self._check_owner(encoded)
+        nothing = _Mask(compact(np.zeros(encoded.size[::-1], bool)), 0.0)
+        masks = [nothing] * len(detections)
+        for row, mask in zip(index, self._find_masks(encoded, prompts), strict=True):
+            masks[row] = mask
+        return _detections(masks, encoded.size, detections)
+
+    def everything(
+        self,
+        encoded: ImageEmbedding,
+        points_per_side: int | None = None,
+        min_quality: float | None = None,
+        min_stability: float | None = None,
+        nms_threshold: float = NMS_THRESHOLD,
+    ) -> sv.Detections:
+        """All objects the model sees: a grid of points, the masks it is sure of, each once, best first.
+
+        Args:
+            encoded: A picture that this segmenter encoded.
+            points_per_side: Points of the grid along each side; by default the model's own.
+            min_quality: A mask is kept if its predicted IoU is greater, in [0, 1]; by default the model's own.
+            min_stability: A mask is kept if it changes so little with its cut-off, an IoU in [0, 1]; by default the
+                model's own.
+            nms_threshold: Of two masks whose boxes overlap by a greater IoU the better one stays, in [0, 1].
+
+        Returns:
+            As `segment` without objects. Masks are made at up to `EVERYTHING_SIDE` pixels and enlarged.
+
+        Raises:
+            ValueError: The picture is another segmenter's; a setting is out of its range.
+        """
+        self._check_owner(encoded)
+        card = self.card
+        settings = (
+            card.points_per_side if points_per_side is None else points_per_side,
+            card.min_quality if min_quality is None else min_quality,
+            card.min_stability if min_stability is None else min_stability,
+            nms_threshold,
+        )
+        if settings[0] < 1 or not all(0 <= value <= 1 for value in settings[1:]):
+            raise ValueError(f"Expected 1 or more points and thresholds from 0 to 1, got {settings}.")
+        masks, _ = self._masks.get_or_compute((encoded.key, settings), lambda: self._everything(encoded, *settings))
+        return _detections(masks, encoded.size, None)
+
+    def _encode_image(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+        predictor = SamPredictor(self.model)
+        predictor.set_image(np.asarray(image))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
+        return predictor.features, predictor.input_size
+
+    def _find_masks(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Mask]:
+        keys = [(encoded.key, prompt) for prompt in prompts]
+        found = {key: kept[0] for key in keys if (kept := self._masks.get(key))}
+        # The decoder takes prompts together that have as many points; each distinct one runs once.
+        groups: defaultdict[tuple[int, bool], list[MaskPrompt]] = defaultdict(list)
+        for key in dict.fromkeys(keys):
+            prompt = key[1]
+            coordinates, _ = prompt.clicks(encoded.size)
+            prompt.box_in(encoded.size)
+            if key not in found:
+                groups[len(coordinates), prompt.box is not None].append(prompt)
+        for group in groups.values():
+            for start in range(0, len(group), PROMPTS_PER_PASS):
+                chunk = group[start : start + PROMPTS_PER_PASS]
+                for prompt, candidates in zip(chunk, self._find_candidates(encoded, chunk), strict=True):
+                    mask = self._enlarge(encoded, candidates, prompt.candidate)
+                    found[encoded.key, prompt] = mask
+                    self._masks.put((encoded.key, prompt), (mask,))
+        return [found[key] for key in keys]
+
+    def _find_candidates(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
+        keys = [(encoded.key, prompt.box, prompt.points, prompt.strokes) for prompt in prompts]
+        found = {key: kept for key in keys if (kept := self._candidates.get(key))}
+        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}
+        if missing:
+            for key, candidates in zip(missing, self._decode(encoded, list(missing.values())), strict=True):
+                found[key] = candidates
+                self._candidates.put(key, candidates)
+        return [found[key] for key in keys]
+
+    @torch.inference_mode()
+    def _decode(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
+        """Runs the mask decoder for prompts of one shape.
+
+        `SamPredictor.predict_torch` would enlarge all candidates of all prompts at once.
+        """
+        predictor = _EncodedPredictor(self.model, encoded)
+        clicks = [prompt.clicks(encoded.size) for prompt in prompts]
+        boxes = [box for prompt in prompts if (box := prompt.box_in(encoded.size)) is not None]
+        original_size = encoded.size[::-1]
+        points = box_tensor = None
+        if len(clicks[0][1]):
+            coordinates = predictor.transform.apply_coords(np.stack([xy for xy, _ in clicks]), original_size)
+            labels = np.stack([label for _, label in clicks])
+            points = (self._tensor(coordinates, torch.float), self._tensor(labels, torch.int))
+        if boxes:
+            box_tensor = self._tensor(predictor.transform.apply_boxes(np.stack(boxes), original_size), torch.float)
+        sparse, dense = self.model.prompt_encoder(points=points, boxes=box_tensor, masks=None)
+        logits, quality = self.model.mask_decoder.predict_masks(
+            image_embeddings=encoded.features,
+            image_pe=self.model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+        )
+
+        order = _best_first(quality, is_ambiguous=len(clicks[0][1]) + bool(boxes) == 1)
+        return [
+            _Candidates(logits[row, order[row]].clone(), quality[row, order[row]].clone())
+            for row in range(len(prompts))
+        ]
+
+    @torch.inference_mode()
+    def _enlarge(self, encoded: ImageEmbedding, candidates: _Candidates, index: int) -> _Mask:
+        logits = candidates.logits[None, index : index + 1]
+        enlarged = self.model.postprocess_masks(logits, encoded.input_size, encoded.size[::-1])
+        mask = (enlarged > self.model.mask_threshold)[0, 0].cpu().numpy()
+        return _Mask(compact(mask), float(candidates.quality[index]))
+
+    def _everything(
+        self,
+        encoded: ImageEmbedding,
+        points_per_side: int,
+        min_quality: float,
+        min_stability: float,
+        nms_threshold: float,
+    ) -> tuple[_Mask, ...]:
+        scale = min(1.0, EVERYTHING_SIDE / max(encoded.size))
+        width, height = (max(1, round(scale * side)) for side in encoded.size)
+        generator = SamAutomaticMaskGenerator(
+            self.model,
+            points_per_side=points_per_side,
+            points_per_batch=max(1, min(64, EVERYTHING_BYTES // (4 * CANDIDATES * width * height))),
+            pred_iou_thresh=min_quality,
+            stability_score_thresh=min_stability,
+            box_nms_thresh=nms_threshold,
+            output_mode="uncompressed_rle",
+        )
+        generator.predictor = _EncodedPredictor(self.model, encoded)
+        # The generator asks for the picture's shape alone, its content is encoded already.
+        records = generator.generate(np.broadcast_to(np.uint8(0), (height, width, 3)))
+        records.sort(key=lambda record: -record["predicted_iou"])
+        return tuple(
+            _Mask(compact(_resize(rle_to_mask(record["segmentation"]), encoded.size)), record["predicted_iou"])
+            for record in records
+        )
+
+    def _tensor(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        return torch.as_tensor(array, dtype=dtype, device=self.device)
+
+    def _check_owner(self, encoded: ImageEmbedding) -> None:
+        if encoded.owner is not self:
+            raise ValueError("The picture was encoded by another segmenter: encode it with the one that segments it.")
+
+
+class _EncodedPredictor(SamPredictor):
+    """segment-anything's predictor with a picture that is encoded already; one for each call, as it has a state."""
+
+    def __init__(self, model: Any, encoded: ImageEmbedding):
+        self._encoded = encoded
+        super().__init__(model)
+
+    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:  # noqa: ARG002
+        """Masks will have the shape of `image`, (H, W, 3); its content is not looked at."""
+        self.features = self._encoded.features
+        self.original_size = image.shape[:2]
+        self.input_size = self._encoded.input_size
+        self.is_image_set = True
+
+
+def _best_first(quality: Tensor, is_ambiguous: bool) -> Tensor:
+    """Which of the decoder's masks to offer for each prompt, (N, 3) indices.
+
+    Mask 0 is trained for prompts of several parts, masks 1 to 3 for those that may mean a whole or its parts, such as
+    one click (paper, section 3, "Resolving ambiguity"; `select_masks` of segment-anything's ONNX export). So mask 0
+    comes first where it counts, and the others follow by predicted IoU.
+    """
+    others = 1 + quality[:, 1:].argsort(dim=1, descending=True, stable=True)
+    if is_ambiguous:
+        return others
+    return torch.cat([torch.zeros_like(others[:, :1]), others[:, :-1]], dim=1)
+
+
+def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detections | None) -> sv.Detections:
+    joined = join((one.mask for one in masks), size)
+    quality = np.array([one.quality for one in masks], np.float32)
+    if objects is None:
+        names = np.array([f"object {number}" for number in range(1, len(masks) + 1)], dtype=str)
+        class_id = np.full(len(masks), -1)
+        return sv.Detections(
+            boxes_of(joined), joined, quality, class_id, data={"class_name": names, "mask_quality": quality}
+        )
+    return sv.Detections(
+        objects.xyxy.copy(),
+        joined,
+        objects.confidence,
+        objects.class_id,
+        data={**objects.data, "mask_quality": quality},
+    )
+
+
+def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask (h, w) bool at (width, height), its edge interpolated."""
+    if mask.shape[::-1] == size:
+        return np.ascontiguousarray(mask)
+    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127
