@@ -7,6 +7,7 @@ the one piece that is written in LLVM's own language; any vector width and any p
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -25,8 +26,7 @@ E2, E1, E0 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float3
 LEAST = np.float32(-87)  # exp of less is no normal number
 
 
-@intrinsic(prefer_literal=True)
-def _add_corners(_typing, values, places, shares, output, first, width):
+def _corner_sum(_typing, values, places, shares, output, first, width):
     """output[first : first + width] = sum of shares[k] * values[places[k] : places[k] + width] over all k.
 
     `values` is flat and holds float32, or bfloat16 as int16; the number of places is a multiple of four.
@@ -77,6 +77,9 @@ def _add_corners(_typing, values, places, shares, output, first, width):
         return context.get_dummy_value()
 
     return types.void(values, places, shares, output, first, types.literal(width)), generate
+
+
+_add_corners: Any = intrinsic(prefer_literal=True)(_corner_sum)  # without the typing context that numba fills in
 
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy")
