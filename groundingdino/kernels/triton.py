@@ -1,0 +1,437 @@
+"""Multi-scale deformable attention on a GPU, in Triton: compiled at its first call, no compiler to install.
+
+The authors' CUDA op gives each channel a thread, which computes its sample's place anew; here a thread holds 16 bytes of
+channels, so that places are computed a quarter (fp32) or an eighth (bf16) as often and a corner is read in wide loads.
+A tile is some queries of one head, or of a few heads where one is narrower than a cache line: neighbouring queries look
+at neighbouring pixels, which the tile then shares. Sums are float32 whatever the inputs are. Corners outside a level
+have no share; they are read at the edge all the same, since a read costs less than deciding against it.
+
+Source: Deformable DETR (arXiv 2010.04159), section 4.1, equation 3; `reference` is the definition.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+LINE = 128  # bytes of a GPU's cache line
+VECTOR = 16  # bytes a thread reads at once
+WARPS = 4
+
+
+class Tile(NamedTuple):
+    """What one program computes: `rows` pairs of query and head, `group` heads of each query, `lanes` channels."""
+
+    rows: int
+    group: int
+    lanes: int
+
+
+def tile_for(heads: int, width: int, bytes_per_number: int) -> Tile:
+    """One vector of channels for each thread, and heads side by side until they fill a cache line."""
+    lanes = triton.next_power_of_2(width)
+    group = max(1, LINE // (lanes * bytes_per_number))
+    while heads % group:
+        group //= 2
+    rows = WARPS * 32 * VECTOR // (lanes * bytes_per_number)
+    return Tile(min(128, max(group, rows, 1)), group, lanes)
+
+
+@triton.jit
+def _tile(tokens, queries, HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr):
+    """Offset of the tile's picture in value; its first row of B * Q * H; each row from there; whether it exists."""
+    groups: tl.constexpr = HEADS // GROUP
+    batch = tl.program_id(1).to(tl.int64)
+    first = tl.program_id(0) // groups * (ROWS // GROUP)  # heads change first: tiles at work together share queries
+    row = tl.arange(0, ROWS)
+    query = row // GROUP
+    exists = first + query < queries
+    query = tl.minimum(query, queries - 1 - first)
+    head = tl.program_id(0) % groups * GROUP + row % GROUP
+    return batch * tokens * (HEADS * WIDTH), batch * queries + first, query, head, exists
+
+
+@triton.jit
+def _softmax(logits, rows, SAMPLES: tl.constexpr):
+    """Maximum and one over the sum of exponentials of each row's logits."""
+    sample = tl.arange(0, triton.next_power_of_2(SAMPLES))
+    scores = tl.load(logits + rows[:, None] * SAMPLES + sample, mask=sample < SAMPLES, other=-float("inf"))
+    scores = scores.to(tl.float32)
+    peak = tl.max(scores, 1)
+    return peak, 1 / tl.sum(tl.exp(scores - peak[:, None]), 1)
+
+
+@triton.jit
+def _axis(at, size):
+    """The first of the two pixels beside a place on one axis, and how far from it the place is.
+
+    Both pixels are in the level, also for a place outside: `_share` is then 0 for the pixel, or the pixels, too far off.
+    """
+    low = tl.maximum(tl.minimum(tl.floor(at), size - 2.0), 0.0)  # also where the place is not a number
+    return low.to(tl.int32), at - low
+
+
+@triton.jit
+def _second(size):
+    """Steps from the first to the second pixel of `_axis`, and their distance: not a number if there is only one."""
+    return tl.minimum(size - 1, 1), tl.where(size > 1, 1.0, float("nan"))
+
+
+@triton.jit
+def _share(distance):
+    """What a pixel counts at this distance from a place, 0 if that is not a number."""
+    return tl.maximum(1 - tl.abs(distance), 0.0)
+
+
+@triton.jit
+def _slope(distance):
+    """Derivative of `_share`; at a pixel's centre that towards the next one, as grid_sample has it."""
+    slope = tl.where(distance < 0, 1.0, -1.0)
+    return tl.where((distance >= -1) & (distance < 1), slope, 0.0)
+
+
+@triton.jit
+def _place(
+    reference,
+    places,
+    rows,
+    query,
+    height,
+    columns,
+    level: tl.constexpr,
+    point: tl.constexpr,
+    LEVELS: tl.constexpr,
+    POINTS: tl.constexpr,
+    REFERENCE: tl.constexpr,
+):
+    """A sample's place in pixels, (0, 0) at the centre of the first; `REFERENCE` numbers say what it is counted from."""
+    here = places + (rows * (LEVELS * POINTS) + level * POINTS + point) * 2
+    x = tl.load(here).to(tl.float32)
+    y = tl.load(here + 1).to(tl.float32)
+    if REFERENCE == 0:
+        return x * columns - 0.5, y * height - 0.5
+    reference += query * (LEVELS * REFERENCE) + level * REFERENCE
+    centre_x = tl.load(reference).to(tl.float32)
+    centre_y = tl.load(reference + 1).to(tl.float32)
+    if REFERENCE == 4:
+        x *= tl.load(reference + 2).to(tl.float32) * (0.5 / POINTS) * columns
+        y *= tl.load(reference + 3).to(tl.float32) * (0.5 / POINTS) * height
+    return centre_x * columns + x - 0.5, centre_y * height + y - 0.5
+
+
+@triton.jit(do_not_specialize=["sizes", "tokens", "queries"])
+def _forward(
+    value,
+    reference,
+    places,
+    shares,
+    output,
+    sizes,
+    tokens,
+    queries,
+    HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    LEVELS: tl.constexpr,
+    POINTS: tl.constexpr,
+    REFERENCE: tl.constexpr,
+    ROWS: tl.constexpr,
+    GROUP: tl.constexpr,
+    LANES: tl.constexpr,
+    PAIRS: tl.constexpr,
+):
+    picture, first, query, head, exists = _tile(tokens, queries, HEADS, WIDTH, ROWS, GROUP)
+    rows = query * HEADS + head
+    lane = tl.arange(0, LANES)[None, :]
+    channels = lane < WIDTH
+    # bf16 is read two channels to a word: half of the instructions that would part them otherwise.
+    PACK: tl.constexpr = 2 if PAIRS else 1
+    if PAIRS:
+        value = value.to(tl.pointer_type(tl.int32), bitcast=True)
+    word = tl.arange(0, LANES // PACK)[None, :]
+    words = word < WIDTH // PACK
+    value += picture // PACK + head[:, None] * (WIDTH // PACK) + word
+    places += first * (HEADS * LEVELS * POINTS * 2)
+    shares += first * (HEADS * LEVELS * POINTS)
+    if REFERENCE:
+        reference += first * (LEVELS * REFERENCE)
+        peak, scale = _softmax(shares, rows, LEVELS * POINTS)
+
+    total = tl.zeros([ROWS, LANES // PACK], tl.float32)
+    odd_total = tl.zeros([ROWS, LANES // PACK], tl.float32)
+    start = 0
+    for level in tl.static_range(LEVELS):
+        height, columns = sizes[2 * level], sizes[2 * level + 1]
+        right, after = _second(columns)
+        down, below = _second(height)
+        for point in tl.static_range(POINTS):
+            x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
+            share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
+            if REFERENCE:
+                share = tl.exp(share - peak)
+            column, x = _axis(x, columns)
+            row, y = _axis(y, height)
+            corner = value + ((start + row * columns + column) * (HEADS * WIDTH // PACK))[:, None]
+            for lower in tl.static_range(2):
+                row_share = share * _share(y - below if lower else y)
+                for later in tl.static_range(2):
+                    corner_share = (row_share * _share(x - after if later else x))[:, None]
+                    step = (lower * down * columns + later * right) * (HEADS * WIDTH // PACK)
+                    seen = tl.load(corner + step, mask=words, other=0)
+                    if PAIRS:  # a bf16 is the upper half of a float32
+                        total += corner_share * (seen << 16).to(tl.float32, bitcast=True)
+                        odd_total += corner_share * (seen & -65536).to(tl.float32, bitcast=True)
+                    else:
+                        total += corner_share * seen.to(tl.float32)
+        start += height * columns
+    if PAIRS:
+        total = tl.interleave(total, odd_total)
+    if REFERENCE:
+        total *= scale[:, None]
+    output += first * (HEADS * WIDTH) + (rows * WIDTH)[:, None] + lane
+    tl.store(output, total.to(output.dtype.element_ty), mask=exists[:, None] & channels)
+
+
+@triton.jit(do_not_specialize=["sizes", "tokens", "queries"])
+def _backward(
+    grad,
+    value,
+    reference,
+    places,
+    shares,
+    output,
+    grad_value,
+    grad_places,
+    grad_shares,
+    sizes,
+    tokens,
+    queries,
+    HEADS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    LEVELS: tl.constexpr,
+    POINTS: tl.constexpr,
+    REFERENCE: tl.constexpr,
+    ROWS: tl.constexpr,
+    GROUP: tl.constexpr,
+    LANES: tl.constexpr,
+):
+    """Gradients of what `_forward` reads; `grad_places` is of the place in pixels, but of locations in [0, 1]."""
+    picture, first, query, head, exists = _tile(tokens, queries, HEADS, WIDTH, ROWS, GROUP)
+    rows = query * HEADS + head
+    lane = tl.arange(0, LANES)[None, :]
+    channels = lane < WIDTH
+    present = exists[:, None] & channels
+    value += picture + head[:, None] * WIDTH + lane
+    grad_value += picture + head[:, None] * WIDTH + lane
+    places += first * (HEADS * LEVELS * POINTS * 2)
+    shares += first * (HEADS * LEVELS * POINTS)
+    grad_places += first * (HEADS * LEVELS * POINTS * 2)
+    grad_shares += first * (HEADS * LEVELS * POINTS)
+    here = first * (HEADS * WIDTH) + (rows * WIDTH)[:, None] + lane
+    wanted = tl.load(grad + here, mask=present, other=0.0).to(tl.float32)
+    if REFERENCE:
+        reference += first * (LEVELS * REFERENCE)
+        peak, scale = _softmax(shares, rows, LEVELS * POINTS)
+        # What all samples of a row lose together: sum of share * gradient of share = gradient * output.
+        common = tl.sum(wanted * tl.load(output + here, mask=present, other=0.0).to(tl.float32), 1)
+
+    # Gradients of a row's samples gather in as many slots as it has lanes, so that they stay in their threads until then.
+    SLOTS: tl.constexpr = max(LANES, triton.next_power_of_2(LEVELS * POINTS))
+    slot = tl.arange(0, SLOTS)[None, :]
+    grads_x = tl.zeros([ROWS, SLOTS], tl.float32)
+    grads_y = tl.zeros([ROWS, SLOTS], tl.float32)
+    grads_share = tl.zeros([ROWS, SLOTS], tl.float32)
+    start = 0
+    for level in tl.static_range(LEVELS):
+        height, columns = sizes[2 * level], sizes[2 * level + 1]
+        right, after = _second(columns)
+        down, below = _second(height)
+        for point in tl.static_range(POINTS):
+            x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
+            share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
+            if REFERENCE:
+                share = tl.exp(share - peak) * scale
+            column, x = _axis(x, columns)
+            row, y = _axis(y, height)
+            corner = ((start + row * columns + column) * (HEADS * WIDTH))[:, None]
+            grad_share = tl.zeros([ROWS], tl.float32)
+            grad_x = tl.zeros([ROWS], tl.float32)
+            grad_y = tl.zeros([ROWS], tl.float32)
+            for lower in tl.static_range(2):
+                y_distance = y - below if lower else y
+                row_share, row_slope = _share(y_distance), _slope(y_distance)
+                for later in tl.static_range(2):
+                    x_distance = x - after if later else x
+                    column_share, column_slope = _share(x_distance), _slope(x_distance)
+                    step = (lower * down * columns + later * right) * (HEADS * WIDTH)
+                    seen = tl.load(value + corner + step, mask=channels, other=0.0).to(tl.float32)
+                    agreement = tl.sum(wanted * seen, 1)
+                    corner_share = row_share * column_share
+                    grad_share += agreement * corner_share
+                    grad_x += agreement * row_share * column_slope
+                    grad_y += agreement * column_share * row_slope
+                    tl.atomic_add(
+                        grad_value + corner + step,
+                        (share * corner_share)[:, None] * wanted,
+                        mask=present & (corner_share > 0)[:, None],
+                        sem="relaxed",
+                    )
+            grad_x *= share
+            grad_y *= share
+            if REFERENCE:
+                grad_share = share * (grad_share - common)
+            if REFERENCE != 2:
+                grad_x *= columns
+                grad_y *= height
+            grads_x = tl.where(slot == level * POINTS + point, grad_x[:, None], grads_x)
+            grads_y = tl.where(slot == level * POINTS + point, grad_y[:, None], grads_y)
+            grads_share = tl.where(slot == level * POINTS + point, grad_share[:, None], grads_share)
+        start += height * columns
+    sample = (rows * (LEVELS * POINTS))[:, None] + slot
+    stored = exists[:, None] & (slot < LEVELS * POINTS)
+    tl.store(grad_places + 2 * sample, grads_x.to(grad_places.dtype.element_ty), mask=stored)
+    tl.store(grad_places + 2 * sample + 1, grads_y.to(grad_places.dtype.element_ty), mask=stored)
+    tl.store(grad_shares + sample, grads_share.to(grad_shares.dtype.element_ty), mask=stored)
+
+
+def _sizes(spatial_shapes: Sequence[int], value: Tensor) -> tuple[int, ...]:
+    sizes = tuple(spatial_shapes)
+    areas = [height * columns for height, columns in zip(sizes[::2], sizes[1::2], strict=True)]
+    if min(sizes) < 1 or sum(areas) != value.shape[1]:
+        raise ValueError(f"Levels of (height, width, ...) {sizes} do not make the {value.shape[1]} tokens of value.")
+    return sizes
+
+
+def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor, sizes: tuple[int, ...]) -> Any:
+    """(kernel's pointers, whatever it wants besides) -> None; one program for each tile of each picture."""
+    batch, tokens, heads, width = value.shape
+    _, queries, _, levels, points = shares.shape
+    tile = tile_for(heads, width, value.element_size())
+    grid = (triton.cdiv(queries, tile.rows // tile.group) * (heads // tile.group), batch)
+
+    def run(*pointers: Tensor | None, **options: bool) -> None:
+        if not shares.numel():
+            return
+        with torch.cuda.device_of(value):
+            kernel[grid](
+                *pointers,
+                sizes,
+                tokens,
+                queries,
+                HEADS=heads,
+                WIDTH=width,
+                LEVELS=levels,
+                POINTS=points,
+                REFERENCE=0 if reference is None else reference.shape[-1],
+                ROWS=tile.rows,
+                GROUP=tile.group,
+                LANES=tile.lanes,
+                num_warps=WARPS,
+                **options,
+            )
+
+    return run
+
+
+@torch.library.custom_op("groundingdino::deformable_attention", mutates_args=())
+def _op(
+    value: Tensor, spatial_shapes: Sequence[int], reference: Tensor | None, places: Tensor, shares: Tensor
+) -> Tensor:
+    value, places, shares = value.contiguous(), places.contiguous(), shares.contiguous()
+    reference = None if reference is None else reference.contiguous()
+    output = value.new_empty(*shares.shape[:2], value.shape[2] * value.shape[3])
+    pairs = value.dtype == torch.bfloat16 and value.shape[3] % 2 == 0 and value.data_ptr() % 4 == 0
+    run = _launch(_forward, value, reference, shares, _sizes(spatial_shapes, value))
+    run(value, reference, places, shares, output, PAIRS=pairs)
+    return output
+
+
+@_op.register_fake
+def _(value: Tensor, spatial_shapes: Any, reference: Any, places: Any, shares: Tensor) -> Tensor:
+    return value.new_empty(*shares.shape[:2], value.shape[2] * value.shape[3])
+
+
+@torch.library.custom_op("groundingdino::deformable_attention_backward", mutates_args=())
+def _backward_op(
+    grad: Tensor,
+    value: Tensor,
+    spatial_shapes: Sequence[int],
+    reference: Tensor | None,
+    places: Tensor,
+    shares: Tensor,
+    output: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, of places (of locations where `reference` is boxes) and of shares."""
+    grad, value, places, shares = (x.contiguous() for x in (grad, value, places, shares))
+    reference = None if reference is None else reference.contiguous()
+    grad_value = torch.zeros_like(value, dtype=torch.float32)  # many samples add to a pixel
+    grad_places, grad_shares = torch.empty_like(places), torch.empty_like(shares)
+    run = _launch(_backward, value, reference, shares, _sizes(spatial_shapes, value))
+    run(grad, value, reference, places, shares, output, grad_value, grad_places, grad_shares)
+    return grad_value.to(value.dtype, copy=False), grad_places, grad_shares
+
+
+@_backward_op.register_fake
+def _(
+    grad: Any, value: Tensor, spatial_shapes: Any, reference: Any, places: Tensor, shares: Tensor, output: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (value, places, shares))
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    value, spatial_shapes, reference, places, shares = inputs
+    ctx.save_for_backward(value, reference, places, shares, output)
+    ctx.spatial_shapes = spatial_shapes
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    value, reference, places, shares, output = ctx.saved_tensors
+    grad_value, grad_places, grad_shares = _backward_op(
+        grad, value, ctx.spatial_shapes, reference, places, shares, output
+    )
+    grad_reference = None
+    if reference is not None and reference.shape[-1] == 4:
+        unit = 0.5 / places.shape[4]
+        if ctx.needs_input_grad[2]:
+            grad_boxes = torch.cat([grad_places, grad_places * places * unit], -1)
+            grad_reference = grad_boxes.sum((2, 4), dtype=torch.float32).to(reference.dtype)
+        grad_places = (grad_places * unit * reference[:, :, None, :, None, 2:]).to(places.dtype)
+    elif reference is not None and ctx.needs_input_grad[2]:
+        sizes = grad_places.new_tensor(ctx.spatial_shapes, dtype=torch.float32).view(-1, 2).flip(-1)
+        grad_reference = (grad_places.sum((2, 4), dtype=torch.float32) * sizes).to(reference.dtype)
+    return grad_value, None, grad_reference, grad_places, grad_shares
+
+
+_op.register_autograd(_differentiate, setup_context=_save)
+
+
+def _flat(spatial_shapes: tuple[tuple[int, int], ...]) -> list[int]:
+    return [size for shape in spatial_shapes for size in shape]
+
+
+def multi_scale_deformable_attention(
+    value: Tensor, spatial_shapes: tuple[tuple[int, int], ...], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """As `reference.multi_scale_deformable_attention`; sums in float32 and returns value's type.
+
+    Raises:
+        ValueError: The levels do not make up the tokens.
+    """
+    return _op(value, _flat(spatial_shapes), None, locations, weights)
+
+
+def deformable_attention_of_offsets(
+    value: Tensor,
+    spatial_shapes: tuple[tuple[int, int], ...],
+    reference_points: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """The above at `reference.sampling_places`, in the same pass, with gradients of everything it reads.
+
+    Raises:
+        ValueError: The levels do not make up the tokens.
+    """
+    return _op(value, _flat(spatial_shapes), reference_points, offsets, logits)
