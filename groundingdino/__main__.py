@@ -1,4 +1,4 @@
-"""The command line: `python -m groundingdino detect IMAGE PROMPT` and `python -m groundingdino models`.
+"""The command line: `python -m groundingdino detect IMAGE PROMPT`, `segment IMAGE PROMPT` and `models`.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -9,20 +9,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from groundingdino.options import BAD_INPUT, build_parser
 
 if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Answers a mistake with one line rather than with the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see --help)\n")
+OK, INTERRUPTED = 0, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "models":
             list_models()
+        elif options.command == "segment":
+            segment(options)
         else:
             detect(options)
     except ValueError as error:
@@ -46,53 +43,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return OK
 
 
-def build_parser() -> Parser:
-    """The commands and their options."""
-    parser = Parser(prog="groundingdino", description="Find what a line of text names in a picture.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    detect = commands.add_parser("detect", help="boxes around what the prompt names")
-    detect.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
-    detect.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
-    detect.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
-    detect.add_argument("--output", type=Path, metavar="OUT.png", help="save the picture with its boxes")
-    detect.add_argument("--json", metavar="OUT.json|-", help="write the record as JSON, - to standard output")
-    for name, type, meaning in (
-        ("box", _fraction, "keep boxes whose best score is greater"),
-        ("text", _fraction, "of a sentence: keep words whose score is greater"),
-        ("nms", _fraction_or_off, "of two boxes of one phrase that overlap more keep the better; 'off' keeps both"),
-    ):
-        # Without the option the model's own threshold holds, so it must not be passed on.
-        detect.add_argument(f"--{name}-threshold", type=type, default=argparse.SUPPRESS, metavar="0..1", help=meaning)
-    detect.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
-    detect.add_argument("--local-files-only", action="store_true", help="never download anything")
-    commands.add_parser("models", help="the models there are, and which of them are on this machine")
-    return parser
-
-
 def detect(options: argparse.Namespace) -> None:
     """Find the prompt's phrases and write what was asked for."""
-    from groundingdino.image import load_image
+    image = _load_picture(options)
 
-    # What can be wrong is looked at first, from the cheapest to the dearest; loading a model is the dearest.
-    _check_output(options.output)
-    _check_folder(None if options.json in (None, "-") else Path(options.json))
-    image = load_image(sys.stdin.buffer.read() if options.image == "-" else options.image)
-
-    from groundingdino.detector import Detector
-    from groundingdino.export import record
     from groundingdino.prompt import Prompt
 
     if not Prompt.parse(options.prompt).phrases:
         raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
+    detections, phrases, model = _ground(options, image)
+    _write_results(options, image, detections, phrases, model)
+
+
+def segment(options: argparse.Namespace) -> None:
+    """Cut out what the prompt names and what is pointed at, and write what was asked for."""
+    image = _load_picture(options)
+
+    from groundingdino.mask_prompts import MaskPrompt
+    from groundingdino.prompt import Prompt
+
+    prompts = [MaskPrompt(points=tuple(options.point))] if options.point else []
+    prompts += [MaskPrompt(box=box) for box in options.box]
+    for prompt in prompts:
+        prompt.check_inside(image.size)
+    has_text = bool(Prompt.parse(options.prompt).phrases)
+    if not (has_text or prompts or options.everything):
+        raise ValueError(
+            "Nothing is asked for: expected a prompt that names something, --point, --box or --everything."
+        )
+
+    from groundingdino.masks import merge_objects, smooth_masks
+    from groundingdino.segmenter import Segmenter
+
+    segmenter = Segmenter.from_pretrained(options.segmenter, options.device, options.local_files_only, show_progress)
+    encoded = segmenter.encode_image(image)
+    parts, model = [segmenter.segment(encoded, prompts)], segmenter.card.name
+    phrases: tuple[str, ...] = ()
+    if has_text:
+        detections, phrases, detector = _ground(options, image)
+        parts.insert(0, segmenter.segment_boxes(encoded, detections))
+        model = f"{detector} + {model}"
+    if options.everything:
+        parts.append(segmenter.everything(encoded))
+    _write_results(options, image, smooth_masks(merge_objects(*parts), options.fill), phrases, model)
+
+
+def _load_picture(options: argparse.Namespace) -> "Image.Image":
+    """The picture, after a look at what else can be wrong, from the cheapest to the dearest."""
+    from groundingdino.image import load_image
+
+    _check_output(options.output)
+    _check_folder(None if options.json in (None, "-") else Path(options.json))
+    return load_image(sys.stdin.buffer.read() if options.image == "-" else options.image)
+
+
+def _ground(options: argparse.Namespace, image: "Image.Image") -> "tuple[sv.Detections, tuple[str, ...], str]":
+    """What the prompt names in the picture, its phrases, and the detector's name."""
+    from groundingdino.detector import Detector
+
     detector = Detector.from_pretrained(options.model, options.device, options.local_files_only, show_progress)
     grounding = detector.ground(detector.encode_image(image), options.prompt)
     thresholds = {name: value for name, value in vars(options).items() if name.endswith("_threshold")}
-    detections = grounding.detections(**thresholds)
     for note in grounding.notes:
         print(f"groundingdino: {note}", file=sys.stderr)
-    text = json.dumps(record(detections, image.size, detector.card.name), indent=2)
+    return grounding.detections(**thresholds), grounding.phrases, detector.card.name
+
+
+def _write_results(
+    options: argparse.Namespace,
+    image: "Image.Image",
+    detections: "sv.Detections",
+    phrases: Sequence[str],
+    model: str,
+) -> None:
+    from groundingdino.export import record
+
+    text = json.dumps(record(detections, image.size, model), indent=2)
     if options.output:
-        _save_picture(image, detections, grounding.phrases, options.output)
+        _save_picture(image, detections, phrases, options.output)
     if options.json == "-":
         print(text)
     elif options.json:
@@ -115,7 +143,7 @@ def print_table(detections: "sv.Detections") -> None:
 
 def list_models() -> None:
     """One line per model: its size, whether it is here, its thresholds, what it knows."""
-    from groundingdino.model_cards import MODELS, is_cached
+    from groundingdino.model_cards import MODELS, SEGMENTERS, has_segmenter, is_cached
 
     print(f"{'name':<10} {'size':>7}  {'here':<4} {'box':>4} {'text':>4}  what it knows")
     for card in MODELS.values():
@@ -123,7 +151,12 @@ def list_models() -> None:
         size = f"{card.size_bytes / 1e6:.0f} MB"
         thresholds = f"{card.box_threshold:4.2f} {card.text_threshold:4.2f}"
         print(f"{card.name:<10} {size:>7}  {here:<4} {thresholds}  {card.description}")
-    print("A model that is not here is downloaded when `detect --model NAME` first asks for it.")
+    print(f"\n{'segmenter':<10} {'size':>7}  {'here':<4}")
+    for segmenter in SEGMENTERS.values():
+        here = "yes" if has_segmenter(segmenter.name) else "no"
+        size = f"{segmenter.size_bytes / 1e6:.0f} MB"
+        print(f"{segmenter.name:<10} {size:>7}  {here:<4} {'':9}  {segmenter.description}")
+    print("\nA model that is not here is downloaded when `--model NAME` or `--segmenter NAME` first asks for it.")
 
 
 def show_progress(done: int, total: int | None, what: str) -> None:
@@ -132,20 +165,6 @@ def show_progress(done: int, total: int | None, what: str) -> None:
         return
     size = f"{done / 1e6:.0f} MB" if total is None else f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
     print(f"\r{what}: {size}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not '{text}'")
-    return value
-
-
-def _fraction_or_off(text: str) -> float | None:
-    return None if text == "off" else _fraction(text)
 
 
 def _check_output(path: Path | None) -> None:

@@ -1,7 +1,7 @@
-"""Boxes and labels on a picture, drawn by supervision; one colour per phrase, the same on every run."""
+"""Boxes, masks and labels on a picture, drawn by supervision; one colour per phrase, the same on every run."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 from zlib import crc32
 
@@ -12,6 +12,27 @@ from PIL import Image
 # Okabe and Ito's colours, told apart by all common kinds of colour blindness ("Color Universal Design", 2008).
 # Their eighth, black, is left out: it disappears in dark pictures.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+
+
+@dataclass(frozen=True)
+class MaskStyle:
+    """How masks are drawn; an opacity of 0 with an outline is the contour alone.
+
+    Raises:
+        ValueError: The opacity is outside [0, 1].
+    """
+
+    opacity: float = 0.45  # of the fill, 0 to 1
+    outline: bool = True
+    boxes: bool = False  # the boxes too
+    labels: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.opacity <= 1:
+            raise ValueError(f"The opacity must be between 0 and 1, but it is {self.opacity}.")
+
+
+DEFAULT_MASK_STYLE = MaskStyle()
 
 
 def phrase_colors(phrases: Sequence[str]) -> list[sv.Color]:
@@ -67,8 +88,9 @@ def annotate(
     phrases: Sequence[str] = (),
     marked: Collection[int] = (),
     unit: float | None = None,
+    mask_style: MaskStyle = DEFAULT_MASK_STYLE,
 ) -> Image.Image:
-    """Draws boxes with "phrase score" labels on a copy of the picture.
+    """Draws boxes, or masks where there are any, with "phrase score" labels on a copy of the picture.
 
     Args:
         image: RGB picture.
@@ -77,6 +99,7 @@ def annotate(
         marked: Indices of objects to stand out; they are drawn last, on a white outline.
         unit: Pixels that stand for one: letters are 13 units high, lines 2.5 wide. By default a 600th of the short
             side, so that lines and letters grow with the picture.
+        mask_style: What is drawn of objects that have masks.
 
     Returns:
         An RGB picture of the same size; labels stay inside it.
@@ -93,9 +116,22 @@ def annotate(
     lookup = np.array([names.index(label) for label in labels], dtype=int)
     palette = sv.ColorPalette(phrase_colors(names) or [sv.Color.BLACK])
 
-    scene = sv.BoxAnnotator(palette, thickness).annotate(image.copy(), plain, lookup[~on_top])
-    scene = sv.BoxAnnotator(sv.Color.WHITE, 4 * thickness).annotate(scene, outlined)
-    scene = sv.BoxAnnotator(palette, 2 * thickness).annotate(scene, outlined, lookup[on_top])
+    scene = image.copy()
+    shapes: list[type[sv.BoxAnnotator] | type[sv.PolygonAnnotator]] = []
+    if found.mask is None or mask_style.boxes:
+        shapes.append(sv.BoxAnnotator)
+    if found.mask is not None:
+        scene = sv.MaskAnnotator(palette, mask_style.opacity).annotate(scene, found, lookup)
+        if mask_style.outline:
+            shapes.append(sv.PolygonAnnotator)
+    for draw in shapes:
+        scene = draw(palette, thickness).annotate(scene, plain, lookup[~on_top])
+    # What is marked stands out by its outline, also where outlines are off.
+    for draw in shapes or [sv.PolygonAnnotator]:
+        scene = draw(sv.Color.WHITE, 4 * thickness).annotate(scene, outlined)
+        scene = draw(palette, 2 * thickness).annotate(scene, outlined, lookup[on_top])
+    if found.mask is not None and not mask_style.labels:
+        return scene
     writer = sv.RichLabelAnnotator(
         palette,
         text_color=sv.ColorPalette([text_color(color) for color in palette.colors]),

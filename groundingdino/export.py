@@ -1,7 +1,9 @@
-"""What was found, as files: the JSON record, the annotated picture, and COCO and YOLO data sets by supervision."""
+"""What was found, as files: the JSON record, the annotated picture, cut-outs, masks, COCO and YOLO by supervision."""
 
 import io
 import json
+import re
+import unicodedata
 import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,7 +13,8 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.drawing import annotate, labels_of, scores_of, vocabulary
+from groundingdino.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate, labels_of, scores_of, vocabulary
+from groundingdino.masks import union
 
 
 def record(detections: sv.Detections, size: tuple[int, int], model: str) -> dict:
@@ -24,19 +27,19 @@ def record(detections: sv.Detections, size: tuple[int, int], model: str) -> dict
 
     Returns:
         `{"width", "height", "model", "objects": [{"phrase", "score", "box": [x0, y0, x1, y1]}]}`, plain Python
-        numbers; scores to four digits, boxes to a hundredth of a pixel.
+        numbers; scores to four digits, boxes to a hundredth of a pixel. Objects with masks have a "mask" too, COCO's
+        run lengths as `{"size": [height, width], "counts": str}`.
     """
     width, height = size
     rows = zip(labels_of(detections), scores_of(detections), detections.xyxy, strict=True)
-    return {
-        "width": width,
-        "height": height,
-        "model": model,
-        "objects": [
-            {"phrase": phrase, "score": round(float(score), 4), "box": [round(float(edge), 2) for edge in box]}
-            for phrase, score, box in rows
-        ],
-    }
+    objects: list[dict] = [
+        {"phrase": phrase, "score": round(float(score), 4), "box": [round(float(edge), 2) for edge in box]}
+        for phrase, score, box in rows
+    ]
+    if detections.mask is not None:
+        for entry, mask in zip(objects, detections.mask, strict=True):
+            entry["mask"] = {"size": [height, width], "counts": sv.mask_to_rle(mask, compressed=True)}
+    return {"width": width, "height": height, "model": model, "objects": objects}
 
 
 def json_file(detections: sv.Detections, size: tuple[int, int], model: str) -> bytes:
@@ -45,10 +48,68 @@ def json_file(detections: sv.Detections, size: tuple[int, int], model: str) -> b
 
 
 def annotated_png(
-    image: Image.Image, detections: sv.Detections, phrases: Sequence[str] = (), marked: Collection[int] = ()
+    image: Image.Image,
+    detections: sv.Detections,
+    phrases: Sequence[str] = (),
+    marked: Collection[int] = (),
+    mask_style: MaskStyle = DEFAULT_MASK_STYLE,
 ) -> bytes:
-    """The picture at its own resolution with boxes and labels drawn on it, see `drawing.annotate`."""
-    return _png(annotate(image, detections, phrases, marked))
+    """The picture at its own resolution with what was found drawn on it, see `drawing.annotate`."""
+    return _png(annotate(image, detections, phrases, marked, mask_style=mask_style))
+
+
+def cut_out(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """The picture where the mask (H, W) bool is, RGBA of the same size; elsewhere it is transparent black.
+
+    The pixels beside the object are gone, not only hidden.
+    """
+    if mask.shape != image.size[::-1]:
+        raise ValueError(f"Expected a mask of shape {image.size[::-1]}, got {mask.shape}.")
+    pixels = np.dstack([np.asarray(image), np.full(mask.shape, 255, np.uint8)])
+    pixels[~mask] = 0
+    return Image.fromarray(pixels)
+
+
+def cut_out_png(image: Image.Image, detections: sv.Detections) -> bytes:
+    """All objects together, cut out, at the size of the picture."""
+    return _png(cut_out(image, union(_masks(detections), image.size)))
+
+
+def cut_outs_zip(image: Image.Image, detections: sv.Detections) -> bytes:
+    """Each object cut out in a PNG of its own, cropped to it, named as in `masks_zip`.
+
+    An object with an empty mask has none.
+    """
+    files = {}
+    for name, mask in zip(file_names(labels_of(detections)), _masks(detections), strict=True):
+        whole = cut_out(image, mask)
+        if box := whole.getbbox():
+            files[f"{name}.png"] = _png(whole.crop(box))
+    return _zip_of(files)
+
+
+def masks_zip(detections: sv.Detections) -> bytes:
+    """Each object's mask in a PNG of its own, grey at the size of the picture: 255 in the object, 0 elsewhere."""
+    names = file_names(labels_of(detections))
+    return _zip_of(
+        {
+            f"{name}.png": _png(Image.fromarray(mask.astype(np.uint8) * 255))
+            for name, mask in zip(names, _masks(detections), strict=True)
+        }
+    )
+
+
+def file_names(labels: Sequence[str]) -> list[str]:
+    """A name without extension for each object: its number, so that names sort and differ, and its phrase.
+
+    Phrases become letters and digits of any script joined by hyphens, at most 40: `01_red-apple`.
+    """
+    digits = max(2, len(str(len(labels))))
+    names = []
+    for number, label in enumerate(labels, 1):
+        words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", label).casefold())[:40].strip("-")
+        names.append(f"{number:0{digits}d}_{words or 'object'}")
+    return names
 
 
 def coco_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
@@ -67,13 +128,18 @@ def coco_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
         for picture in coco["images"]:
             del picture["license"]
         for annotation, score in zip(coco["annotations"], scores_of(detections), strict=True):
+            # supervision calls a mask with a hole or of several parts a crowd, which training code leaves out.
+            annotation["iscrowd"] = 0
             annotation["score"] = round(float(score), 4)
         path.write_text(json.dumps(coco, indent=2))
         return _zip(root, "images", "annotations")
 
 
 def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
-    """A YOLO data set of one picture: `images/NAME.png`, `labels/NAME.txt` and `data.yaml` with the phrases."""
+    """A YOLO data set of one picture: `images/NAME.png`, `labels/NAME.txt` and `data.yaml` with the phrases.
+
+    Objects with masks are polygons, one line for each part.
+    """
     with TemporaryDirectory() as folder:
         root = Path(folder)
         _dataset(root, image, name, detections, phrases).as_yolo(
@@ -94,13 +160,28 @@ def _dataset(
     path.parent.mkdir()
     path.write_bytes(_png(image))
     class_id = np.array([categories.index(label) for label in labels_of(detections)], dtype=int)
-    objects = sv.Detections(detections.xyxy, class_id=class_id)
+    objects = sv.Detections(detections.xyxy, detections.mask, class_id=class_id)
     return sv.DetectionDataset(categories, [str(path)], {str(path): objects})
 
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=3)  # a third of the default's time for a tenth more bytes
+    return buffer.getvalue()
+
+
+def _masks(detections: sv.Detections) -> sv.CompactMask | np.ndarray:
+    if detections.mask is None:
+        raise ValueError("Expected detections with masks, got boxes alone: segment them first.")
+    return detections.mask
+
+
+def _zip_of(files: dict[str, bytes]) -> bytes:
+    """Files by name, stored as they are: PNG is compressed already."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
     return buffer.getvalue()
 
 

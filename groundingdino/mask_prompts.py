@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ Point = tuple[float, float, int]  # x and y in pixels, 1 includes and 0 excludes
 Stroke = tuple[tuple[tuple[float, float], ...], int]  # vertices in pixels, 1 or 0 as above
 
 CANDIDATES = 3  # masks that a prompt can mean, best first
+MAX_PARTS = 100  # points and strokes of one prompt: more than a hand makes, and each point costs a pass
 STROKE_POINTS = 5  # that stand for a long stroke; more make a mask follow the stroke instead of the object
 STROKE_SPACING = 1 / 32  # of the picture's long side: a shorter stroke is one click
 
@@ -25,7 +26,8 @@ class MaskPrompt:
         candidate: Which of the masks that the prompt can mean: 0 for the best, 1 and 2 for the others.
 
     Raises:
-        ValueError: Nothing is included, a label is not 0 or 1, a box has no area, a number is not finite.
+        ValueError: Nothing is included, a label is not 0 or 1, a box has no area, a number is not finite; there are too
+            many points.
     """
 
     box: tuple[float, float, float, float] | None = None
@@ -47,10 +49,30 @@ class MaskPrompt:
         if not np.isfinite(numbers).all():
             raise ValueError("A mask prompt holds a coordinate that is no finite number.")
         included = self.box is not None or any(label for *_, label in (*points, *strokes))
+        if len(points) + len(strokes) > MAX_PARTS:
+            raise ValueError(f"A mask prompt takes at most {MAX_PARTS} points and strokes, but it has more.")
         if not included:
             raise ValueError("A mask prompt needs a box, or a point or stroke with label 1 in the object.")
         if self.candidate not in range(CANDIDATES):
             raise ValueError(f"A mask's candidate is 0, 1 or 2, but it is {self.candidate}.")
+
+    @property
+    def before(self) -> "MaskPrompt | None":
+        """The prompt that the last point corrects, or strokes in a box; None for what comes first.
+
+        Segment Anything is trained to correct the mask that it gave before, so it is asked again in that order.
+        """
+        if not self.points and not (self.strokes and self.box):
+            return None
+        points, strokes = (self.points[:-1], self.strokes) if self.points else ((), ())
+        if self.box is None and not any(label for *_, label in (*points, *strokes)):
+            return None
+        return replace(self, points=points, strokes=strokes, candidate=0)
+
+    def check_inside(self, size: tuple[int, int]) -> None:
+        """Raise the ValueError of `clicks` and `box_in` if a part lies outside a picture of that (width, height)."""
+        self.clicks(size)
+        self.box_in(size)
 
     def clicks(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The points, and those that stand for the strokes.

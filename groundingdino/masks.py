@@ -54,6 +54,20 @@ def union(masks: sv.CompactMask | np.ndarray | None, size: Size) -> np.ndarray:
     return covered
 
 
+def merge_objects(*parts: sv.Detections) -> sv.Detections:
+    """What a segmenter gave for several requests on one picture, in one record, in order.
+
+    Objects that belong to no phrase (class id -1) are numbered through: "object 1", "object 2", ...
+    """
+    merged = sv.Detections.merge([part for part in parts if len(part)] or list(parts[:1]))
+    assert merged.class_id is not None
+    nameless = merged.class_id == -1
+    numbers = nameless.cumsum()
+    names = zip(nameless, numbers, merged.data["class_name"], strict=True)
+    merged.data["class_name"] = np.array([f"object {n}" if own else name for own, n, name in names], dtype=str)
+    return merged
+
+
 def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
     """Fills small holes of each mask and removes small specks beside it, as segment-anything does.
 

@@ -3,33 +3,29 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import cv2
 import numpy as np
 import supervision as sv
 import torch
 from PIL import Image
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor
-from segment_anything.utils.amg import rle_to_mask
+from segment_anything import SamPredictor
+from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from groundingdino.cache import ByteCache
-from groundingdino.hub import Progress
+from groundingdino.downloads import Progress
+from groundingdino.everything import find_everything
 from groundingdino.image import content_hash, load_image
-from groundingdino.mask_prompts import CANDIDATES, MaskPrompt
+from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import boxes_of, compact, join, size_bytes
 from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 
 # Prompts that go through the mask decoder together: each holds several copies of the embedding, 4 MB of the published
 # models.
 PROMPTS_PER_PASS = 8
-# `everything` works at this many pixels of the long side, as no published model sees more, and masks are enlarged.
-EVERYTHING_SIDE = 1024
-# Bytes of the full-size logits that `everything` holds at once.
-EVERYTHING_BYTES = 128 << 20
 NMS_THRESHOLD = 0.7  # of `everything`, as published
 
 
@@ -172,7 +168,7 @@ class Segmenter:
             nms_threshold: Of two masks whose boxes overlap by a greater IoU the better one stays, in [0, 1].
 
         Returns:
-            As `segment` without objects. Masks are made at up to `EVERYTHING_SIDE` pixels and enlarged.
+            As `segment` without objects.
 
         Raises:
             ValueError: The picture is another segmenter's; a setting is out of its range.
@@ -198,64 +194,73 @@ class Segmenter:
         return predictor.features, predictor.input_size
 
     def _find_masks(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Mask]:
-        keys = [(encoded.key, prompt) for prompt in prompts]
-        found = {key: kept[0] for key in keys if (kept := self._masks.get(key))}
-        # The decoder takes prompts together that have as many points; each distinct one runs once.
-        groups: defaultdict[tuple[int, bool], list[MaskPrompt]] = defaultdict(list)
-        for key in dict.fromkeys(keys):
-            prompt = key[1]
-            coordinates, _ = prompt.clicks(encoded.size)
-            prompt.box_in(encoded.size)
-            if key not in found:
-                groups[len(coordinates), prompt.box is not None].append(prompt)
-        for group in groups.values():
-            for start in range(0, len(group), PROMPTS_PER_PASS):
-                chunk = group[start : start + PROMPTS_PER_PASS]
-                for prompt, candidates in zip(chunk, self._find_candidates(encoded, chunk), strict=True):
-                    mask = self._enlarge(encoded, candidates, prompt.candidate)
-                    found[encoded.key, prompt] = mask
-                    self._masks.put((encoded.key, prompt), (mask,))
-        return [found[key] for key in keys]
+        found: dict[MaskPrompt, _Mask] = {}
+        missing = []
+        for prompt in dict.fromkeys(prompts):
+            prompt.check_inside(encoded.size)
+            if kept := self._masks.get((encoded.key, prompt)):
+                (found[prompt],) = kept
+            else:
+                missing.append(prompt)
+        for start in range(0, len(missing), PROMPTS_PER_PASS):
+            chunk = missing[start : start + PROMPTS_PER_PASS]
+            for prompt, candidates in zip(chunk, self._find_candidates(encoded, chunk), strict=True):
+                found[prompt] = self._enlarge(encoded, candidates, prompt.candidate)
+                self._masks.put((encoded.key, prompt), (found[prompt],))
+        return [found[prompt] for prompt in prompts]
 
     def _find_candidates(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
-        keys = [(encoded.key, prompt.box, prompt.points, prompt.strokes) for prompt in prompts]
-        found = {key: kept for key in keys if (kept := self._candidates.get(key))}
-        missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in found}
-        if missing:
-            for key, candidates in zip(missing, self._decode(encoded, list(missing.values())), strict=True):
-                found[key] = candidates
-                self._candidates.put(key, candidates)
-        return [found[key] for key in keys]
+        """What each prompt can mean; a correction starts from the best mask before it."""
+        prompts = [replace(prompt, candidate=0) for prompt in prompts]
+        found: dict[MaskPrompt, _Candidates] = {}
+        # The decoder takes prompts together that have the same parts.
+        groups: defaultdict[tuple[int, bool, bool], list[MaskPrompt]] = defaultdict(list)
+        for prompt in dict.fromkeys(prompts):
+            if kept := self._candidates.get((encoded.key, prompt)):
+                found[prompt] = kept
+            else:
+                clicks, _ = prompt.clicks(encoded.size)
+                groups[len(clicks), prompt.box is not None, prompt.before is not None].append(prompt)
+        for group in groups.values():
+            before = [earlier for prompt in group if (earlier := prompt.before)]
+            previous = [candidates.logits[:1] for candidates in self._find_candidates(encoded, before)]
+            for prompt, candidates in zip(group, self._decode(encoded, group, previous), strict=True):
+                found[prompt] = candidates
+                self._candidates.put((encoded.key, prompt), candidates)
+        return [found[prompt] for prompt in prompts]
 
     @torch.inference_mode()
-    def _decode(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
-        """Runs the mask decoder for prompts of one shape.
+    def _decode(
+        self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt], previous: Sequence[Tensor]
+    ) -> list[_Candidates]:
+        """Runs the mask decoder for prompts with the same parts, and the logits (1, h, w) that they correct, if any.
 
         `SamPredictor.predict_torch` would enlarge all candidates of all prompts at once.
         """
-        predictor = _EncodedPredictor(self.model, encoded)
+        transform = ResizeLongestSide(self.model.image_encoder.img_size)
         clicks = [prompt.clicks(encoded.size) for prompt in prompts]
         boxes = [box for prompt in prompts if (box := prompt.box_in(encoded.size)) is not None]
         original_size = encoded.size[::-1]
         points = box_tensor = None
-        if len(clicks[0][1]):
-            coordinates = predictor.transform.apply_coords(np.stack([xy for xy, _ in clicks]), original_size)
+        if clicks_each := len(clicks[0][1]):
+            coordinates = transform.apply_coords(np.stack([xy for xy, _ in clicks]), original_size)
             labels = np.stack([label for _, label in clicks])
             points = (self._tensor(coordinates, torch.float), self._tensor(labels, torch.int))
         if boxes:
-            box_tensor = self._tensor(predictor.transform.apply_boxes(np.stack(boxes), original_size), torch.float)
-        sparse, dense = self.model.prompt_encoder(points=points, boxes=box_tensor, masks=None)
+            box_tensor = self._tensor(transform.apply_boxes(np.stack(boxes), original_size), torch.float)
+        sparse, dense = self.model.prompt_encoder(
+            points=points, boxes=box_tensor, masks=torch.stack(list(previous)) if previous else None
+        )
         logits, quality = self.model.mask_decoder.predict_masks(
             image_embeddings=encoded.features,
             image_pe=self.model.prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
         )
-
-        order = _best_first(quality, is_ambiguous=len(clicks[0][1]) + bool(boxes) == 1)
+        order = _best_first(quality, is_ambiguous=clicks_each + bool(boxes) == 1)
         return [
-            _Candidates(logits[row, order[row]].clone(), quality[row, order[row]].clone())
-            for row in range(len(prompts))
+            _Candidates(masks[chosen], scores[chosen])
+            for masks, scores, chosen in zip(logits, quality, order, strict=True)
         ]
 
     @torch.inference_mode()
@@ -265,33 +270,9 @@ class Segmenter:
         mask = (enlarged > self.model.mask_threshold)[0, 0].cpu().numpy()
         return _Mask(compact(mask), float(candidates.quality[index]))
 
-    def _everything(
-        self,
-        encoded: ImageEmbedding,
-        points_per_side: int,
-        min_quality: float,
-        min_stability: float,
-        nms_threshold: float,
-    ) -> tuple[_Mask, ...]:
-        scale = min(1.0, EVERYTHING_SIDE / max(encoded.size))
-        width, height = (max(1, round(scale * side)) for side in encoded.size)
-        generator = SamAutomaticMaskGenerator(
-            self.model,
-            points_per_side=points_per_side,
-            points_per_batch=max(1, min(64, EVERYTHING_BYTES // (4 * CANDIDATES * width * height))),
-            pred_iou_thresh=min_quality,
-            stability_score_thresh=min_stability,
-            box_nms_thresh=nms_threshold,
-            output_mode="uncompressed_rle",
-        )
-        generator.predictor = _EncodedPredictor(self.model, encoded)
-        # The generator asks for the picture's shape alone, its content is encoded already.
-        records = generator.generate(np.broadcast_to(np.uint8(0), (height, width, 3)))
-        records.sort(key=lambda record: -record["predicted_iou"])
-        return tuple(
-            _Mask(compact(_resize(rle_to_mask(record["segmentation"]), encoded.size)), record["predicted_iou"])
-            for record in records
-        )
+    def _everything(self, encoded: ImageEmbedding, *settings: Any) -> tuple[_Mask, ...]:
+        found = find_everything(self.model, encoded.features, encoded.input_size, encoded.size, *settings)
+        return tuple(_Mask(mask, quality) for mask, quality in found)
 
     def _tensor(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(array, dtype=dtype, device=self.device)
@@ -299,21 +280,6 @@ class Segmenter:
     def _check_owner(self, encoded: ImageEmbedding) -> None:
         if encoded.owner is not self:
             raise ValueError("The picture was encoded by another segmenter: encode it with the one that segments it.")
-
-
-class _EncodedPredictor(SamPredictor):
-    """segment-anything's predictor with a picture that is encoded already; one for each call, as it has a state."""
-
-    def __init__(self, model: Any, encoded: ImageEmbedding):
-        self._encoded = encoded
-        super().__init__(model)
-
-    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:  # noqa: ARG002
-        """Masks will have the shape of `image`, (H, W, 3); its content is not looked at."""
-        self.features = self._encoded.features
-        self.original_size = image.shape[:2]
-        self.input_size = self._encoded.input_size
-        self.is_image_set = True
 
 
 def _best_first(quality: Tensor, is_ambiguous: bool) -> Tensor:
@@ -336,7 +302,7 @@ def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detec
         names = np.array([f"object {number}" for number in range(1, len(masks) + 1)], dtype=str)
         class_id = np.full(len(masks), -1)
         return sv.Detections(
-            boxes_of(joined), joined, quality, class_id, data={"class_name": names, "mask_quality": quality}
+            boxes_of(joined), joined, quality.copy(), class_id, data={"class_name": names, "mask_quality": quality}
         )
     return sv.Detections(
         objects.xyxy.copy(),
@@ -345,10 +311,3 @@ def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detec
         objects.class_id,
         data={**objects.data, "mask_quality": quality},
     )
-
-
-def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask (h, w) bool at (width, height), its edge interpolated."""
-    if mask.shape[::-1] == size:
-        return np.ascontiguousarray(mask)
-    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127

@@ -13,7 +13,7 @@ from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
 from groundingdino.hub import cached
 from groundingdino.model import GroundingDINO
-from groundingdino.model_cards import EMBEDDED_FILE, MODELS
+from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS
 
 TINY = GroundingDINOConfig(
     backbone=ResNetConfig(channels=(8, 16, 16, 16), depths=(1, 1, 1, 1), stem_width=8),
@@ -209,8 +209,11 @@ def test_progress_is_one_line_on_a_terminal(capsys, monkeypatch):
 def test_models_lists_every_model(capsys):
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    rows = {line.split()[0]: line for line in lines[1:]}
-    assert set(MODELS) <= set(rows)
+    gap = lines.index("")
+    rows, segmenters = ({line.split()[0]: line for line in part if line} for part in (lines[1:gap], lines[gap + 2 :]))
+    assert list(rows) == list(MODELS)
+    assert set(SEGMENTERS) <= set(segmenters)
+    assert "375 MB" in segmenters["vit_b"]
     assert "694 MB" in rows["swin-t"]
     assert "0.30 0.25" in rows["swin-b"]
     assert ("yes" in rows["embedded"]) == EMBEDDED_FILE.is_file()
