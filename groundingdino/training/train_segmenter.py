@@ -69,8 +69,8 @@ class Plan:
 
 EMBEDDED_PLAN = Plan(
     stages=(
-        Stage(steps=1800, pictures=8, objects=6, image_size=192),
-        Stage(steps=450, pictures=5, objects=6, image_size=IMAGE_SIZE),
+        Stage(steps=1300, pictures=8, objects=6, image_size=192),
+        Stage(steps=350, pictures=5, objects=6, image_size=IMAGE_SIZE),
     )
 )
 
