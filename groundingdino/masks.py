@@ -59,7 +59,9 @@ def merge_objects(*parts: sv.Detections) -> sv.Detections:
 
     Objects that belong to no phrase (class id -1) are numbered through: "object 1", "object 2", ...
     """
-    merged = sv.Detections.merge([part for part in parts if len(part)] or list(parts[:1]))
+    if not any(map(len, parts)):
+        return parts[0]
+    merged = sv.Detections.merge([part for part in parts if len(part)])
     assert merged.class_id is not None
     nameless = merged.class_id == -1
     numbers = nameless.cumsum()

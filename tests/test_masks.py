@@ -1,0 +1,125 @@
+import math
+
+import numpy as np
+import pytest
+import supervision as sv
+from segment_anything.utils.amg import remove_small_regions
+
+from groundingdino.masks import boxes_of, compact, empty_masks, join, merge_objects, size_bytes, smooth_masks, union
+
+SIZE = (60, 40)
+
+
+def blank() -> np.ndarray:
+    return np.zeros(SIZE[::-1], bool)
+
+
+def holed() -> np.ndarray:
+    """A rectangle with a hole of 4 pixels, and a speck of 2 beside it."""
+    mask = blank()
+    mask[10:30, 5:35] = True
+    mask[15:17, 8:10] = False
+    mask[3, 50:52] = True
+    return mask
+
+
+def record(*masks: np.ndarray) -> sv.Detections:
+    joined = join(map(compact, masks), SIZE)
+    return sv.Detections(boxes_of(joined), joined)
+
+
+@pytest.mark.parametrize("mask", [blank(), holed(), ~blank(), np.random.default_rng(0).random((40, 60)) > 0.5])
+def test_a_compact_mask_is_the_mask(mask):
+    kept = compact(mask)
+    assert kept.shape == (1, 40, 60)
+    assert np.array_equal(kept[0], mask)
+
+
+def test_masks_join_in_order():
+    joined = join([compact(holed()), compact(blank()), compact(~holed())], SIZE)
+    assert np.array_equal(np.asarray(joined), [holed(), blank(), ~holed()])
+    assert join([], SIZE).shape == empty_masks(SIZE).shape == (0, 40, 60)
+
+
+def test_boxes_are_edges_of_pixels():
+    assert boxes_of(record(holed(), blank()).mask).tolist() == [[5, 3, 52, 30], [0, 0, 0, 0]]
+
+
+def test_the_bound_of_the_bytes_holds_and_is_near():
+    masks = join(map(compact, [holed(), np.indices(SIZE[::-1]).sum(0) % 2 == 0]), SIZE)
+    actual = sum(runs.nbytes for runs in masks._rles)
+    assert actual <= size_bytes(masks) < 1.5 * actual
+
+
+def test_the_union_is_of_all_objects():
+    left, right = blank(), blank()
+    left[:, :10] = right[:, 50:] = True
+    for masks in (record(left, right).mask, np.stack([left, right])):
+        assert np.array_equal(union(masks, SIZE), left | right)
+    assert not union(None, SIZE).any()
+
+
+@pytest.mark.parametrize(("min_area", "pixels"), [(2, 600 - 4 + 2), (3, 600 - 4), (5, 600), (5 / 2400, 600)])
+def test_holes_and_specks_below_the_area_go(min_area, pixels):
+    smoothed = smooth_masks(record(holed()), min_area)
+    assert smoothed.mask.area.tolist() == [pixels]
+    assert smoothed.xyxy.tolist() == [[5, 3, 52, 30]]
+
+
+def test_no_area_changes_nothing():
+    assert np.array_equal(smooth_masks(record(holed()), 0).mask[0], holed())
+    assert smooth_masks(record(), 5).mask.shape == (0, 40, 60)
+
+
+def test_masks_as_an_array_are_taken_too():
+    dense = sv.Detections(np.array([[5.0, 3, 52, 30]]), np.stack([holed()]))
+    assert smooth_masks(dense, 5).mask.area.tolist() == [600]
+
+
+@pytest.mark.parametrize("min_area", [1, 3, 10, 40, 150, 500])
+def test_smoothing_part_of_the_picture_is_smoothing_all_of_it(min_area):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        top, left = rng.integers(0, (30, 50))
+        mask = blank()
+        mask[top : top + rng.integers(1, 40), left : left + rng.integers(1, 60)] = True
+        mask &= rng.random(mask.shape) < rng.choice([0.5, 0.9, 1.0])
+        if not mask.any():
+            continue
+        expected, _ = remove_small_regions(mask, min_area, "holes")
+        expected, _ = remove_small_regions(expected, min_area, "islands")
+        assert np.array_equal(smooth_masks(record(mask), min_area).mask[0], expected)
+
+
+@pytest.mark.parametrize("min_area", [-1, math.nan, math.inf])
+def test_an_area_that_is_none_is_refused(min_area):
+    with pytest.raises(ValueError, match="must be 0 or more"):
+        smooth_masks(record(holed()), min_area)
+
+
+def test_boxes_alone_are_refused():
+    with pytest.raises(ValueError, match="segment them first"):
+        smooth_masks(sv.Detections(np.array([[0.0, 0, 5, 5]])), 5)
+
+
+def named(names: list[str], class_ids: list[int]) -> sv.Detections:
+    found = record(*[holed()] * len(names))
+    found.class_id = np.array(class_ids, int)
+    found.data["class_name"] = np.array(names, str)
+    return found
+
+
+def test_nameless_objects_are_numbered_through():
+    merged = merge_objects(
+        named(["cat", "object 9"], [3, 0]),
+        named([], []),
+        named(["object 1", "object 2"], [-1, -1]),
+        named(["object 1"], [-1]),
+    )
+    assert merged["class_name"].tolist() == ["cat", "object 9", "object 1", "object 2", "object 3"]
+    assert merged.class_id.tolist() == [3, 0, -1, -1, -1]
+    assert merged.mask.shape == (5, 40, 60)
+
+
+def test_nothing_merges_to_nothing():
+    assert merge_objects(named([], []), named([], [])).mask.shape == (0, 40, 60)
