@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,5 +157,23 @@ def test_the_choice_says_why(monkeypatch):
     assert torch.equal(output, expected)
     monkeypatch.setattr(cpu, "AVAILABLE", True)
     assert kernels.choose(value) == ("cpu", "")
+    assert kernels.choose(value[:0]) == ("cpu", "")
+    expected = ("reference", "the kernels compute in float32, which would lose some of torch.float64")
+    assert kernels.choose(value.double()) == expected
     too_large = torch.zeros(1).expand(1, 2**20, 8, 256)
     assert kernels.choose(too_large) == ("reference", "a picture has more than 2147483647 numbers")
+
+
+@pytest.mark.parametrize(
+    ("installed", "major", "expected"),
+    [
+        (True, 9, ("triton", "")),
+        (False, 9, ("reference", "Triton is not installed")),
+        (True, 7, ("reference", "Triton needs a GPU of compute capability 8.0 or newer")),
+    ],
+)
+def test_the_choice_on_a_gpu(monkeypatch, installed, major, expected):
+    monkeypatch.setattr("groundingdino.kernels.choice.TRITON_AVAILABLE", installed)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=major))
+    value = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=torch.Size([1, 83, 4, 8]))
+    assert kernels.choose(value) == expected

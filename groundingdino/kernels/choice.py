@@ -1,11 +1,14 @@
 """Which kernel runs, and why."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from groundingdino.kernels import cpu, reference
+
+TRITON_AVAILABLE = find_spec("triton") is not None  # imported when a GPU needs it: that takes half a second
 
 
 class Choice(NamedTuple):
@@ -17,12 +20,21 @@ class Choice(NamedTuple):
 
 def choose(value: Tensor) -> Choice:
     """The kernel for a value tensor (B, S, H, D)."""
-    if value.device.type != "cpu":
-        return Choice("reference", f"there is no kernel for {value.device.type} yet")
+    device = value.device
+    if device.type not in ("cpu", "cuda"):
+        return Choice("reference", f"there is no kernel for {device.type} yet")
+    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return Choice("reference", f"the kernels compute in float32, which would lose some of {value.dtype}")
+    if value.shape[1:].numel() > cpu.MOST_NUMBERS:
+        return Choice("reference", f"a picture has more than {cpu.MOST_NUMBERS} numbers")
+    if device.type == "cuda":
+        if not TRITON_AVAILABLE:
+            return Choice("reference", "Triton is not installed")
+        if torch.cuda.get_device_properties(device).major < 8:
+            return Choice("reference", "Triton needs a GPU of compute capability 8.0 or newer")
+        return Choice("triton", "")
     if not cpu.AVAILABLE:
         return Choice("reference", "numba is not installed")
-    if value[0].numel() > cpu.MOST_NUMBERS:
-        return Choice("reference", f"a picture has more than {cpu.MOST_NUMBERS} numbers")
     return Choice("cpu", "")
 
 
@@ -30,7 +42,12 @@ def deformable_attention(
     value: Tensor, spatial_shapes: tuple[tuple[int, int], ...], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """Arguments and result as `reference.multi_scale_deformable_attention` defines them."""
-    if choose(value).name == "cpu":
+    choice = choose(value).name
+    if choice == "triton":
+        from groundingdino.kernels import triton
+
+        return triton.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
+    if choice == "cpu":
         return cpu.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
     return reference.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
 
@@ -42,7 +59,9 @@ def deformable_attention_of_offsets(
     offsets: Tensor,
     logits: Tensor,
 ) -> Tensor:
-    """`deformable_attention` at `reference.sampling_places`, in one pass where a kernel can and no gradient is asked.
+    """`deformable_attention` at `reference.sampling_places`, in one pass where a kernel can.
+
+    On a CPU that is where no gradient is asked.
 
     Args:
         value: (B, S, H, D).
@@ -54,7 +73,12 @@ def deformable_attention_of_offsets(
     Returns:
         (B, Q, H * D) of value's type.
     """
-    if choose(value).name == "cpu" and not torch.is_grad_enabled():
+    choice = choose(value).name
+    if choice == "triton":
+        from groundingdino.kernels import triton
+
+        return triton.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)
+    if choice == "cpu" and not torch.is_grad_enabled():
         return cpu.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)
     locations, weights = reference.sampling_places(spatial_shapes, reference_points, offsets, logits)
     return deformable_attention(value, spatial_shapes, locations, weights)

@@ -1,10 +1,10 @@
 """Multi-scale deformable attention on a GPU, in Triton: compiled at its first call, no compiler to install.
 
-The authors' CUDA op gives each channel a thread, which computes its sample's place anew; here a thread holds 16 bytes of
-channels, so that places are computed a quarter (fp32) or an eighth (bf16) as often and a corner is read in wide loads.
-A tile is some queries of one head, or of a few heads where one is narrower than a cache line: neighbouring queries look
-at neighbouring pixels, which the tile then shares. Sums are float32 whatever the inputs are. Corners outside a level
-have no share; they are read at the edge all the same, since a read costs less than deciding against it.
+The authors' CUDA op gives each channel a thread, which computes its sample's place anew; here a thread holds 16 bytes
+of channels, so that places are computed a quarter (fp32) or an eighth (bf16) as often and a corner is read in wide
+loads. A tile is some queries of one head, or of a few heads where one is narrower than a cache line: neighbouring
+queries look at neighbouring pixels, which the tile then shares. Sums are float32 whatever the inputs are. A sample
+always reads four pixels of its level, those that are not its corners with no share: a read costs less than deciding.
 
 Source: Deformable DETR (arXiv 2010.04159), section 4.1, equation 3; `reference` is the definition.
 """
@@ -68,7 +68,7 @@ def _softmax(logits, rows, SAMPLES: tl.constexpr):
 def _axis(at, size):
     """The first of the two pixels beside a place on one axis, and how far from it the place is.
 
-    Both pixels are in the level, also for a place outside: `_share` is then 0 for the pixel, or the pixels, too far off.
+    Both pixels are in the level, also for a place outside: `_share` is then 0 for those that are too far off.
     """
     low = tl.maximum(tl.minimum(tl.floor(at), size - 2.0), 0.0)  # also where the place is not a number
     return low.to(tl.int32), at - low
@@ -107,7 +107,10 @@ def _place(
     POINTS: tl.constexpr,
     REFERENCE: tl.constexpr,
 ):
-    """A sample's place in pixels, (0, 0) at the centre of the first; `REFERENCE` numbers say what it is counted from."""
+    """A sample's place in pixels, (0, 0) at the centre of the first.
+
+    It is given from edge to edge (`REFERENCE` 0) or as an offset from a point (2) or in a box (4).
+    """
     here = places + (rows * (LEVELS * POINTS) + level * POINTS + point) * 2
     x = tl.load(here).to(tl.float32)
     y = tl.load(here + 1).to(tl.float32)
@@ -237,7 +240,7 @@ def _backward(
         # What all samples of a row lose together: sum of share * gradient of share = gradient * output.
         common = tl.sum(wanted * tl.load(output + here, mask=present, other=0.0).to(tl.float32), 1)
 
-    # Gradients of a row's samples gather in as many slots as it has lanes, so that they stay in their threads until then.
+    # Gradients of a row's samples gather in as many slots as it has lanes: so they stay in their threads until the end.
     SLOTS: tl.constexpr = max(LANES, triton.next_power_of_2(LEVELS * POINTS))
     slot = tl.arange(0, SLOTS)[None, :]
     grads_x = tl.zeros([ROWS, SLOTS], tl.float32)
@@ -349,7 +352,8 @@ def _op(
 
 
 @_op.register_fake
-def _(value: Tensor, spatial_shapes: Any, reference: Any, places: Any, shares: Tensor) -> Tensor:
+def _(*inputs: Any) -> Tensor:
+    value, _, _, _, shares = inputs
     return value.new_empty(*shares.shape[:2], value.shape[2] * value.shape[3])
 
 
@@ -370,13 +374,12 @@ def _backward_op(
     grad_places, grad_shares = torch.empty_like(places), torch.empty_like(shares)
     run = _launch(_backward, value, reference, shares, _sizes(spatial_shapes, value))
     run(grad, value, reference, places, shares, output, grad_value, grad_places, grad_shares)
-    return grad_value.to(value.dtype, copy=False), grad_places, grad_shares
+    return grad_value.to(value.dtype), grad_places, grad_shares
 
 
 @_backward_op.register_fake
-def _(
-    grad: Any, value: Tensor, spatial_shapes: Any, reference: Any, places: Tensor, shares: Tensor, output: Any
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    _, value, _, _, places, shares, _ = inputs
     return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (value, places, shares))
 
 
