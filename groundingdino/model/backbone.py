@@ -1,14 +1,46 @@
 """Backbones: a picture to three feature maps at strides 8, 16 and 32, channels last."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from timm.layers import ConvNormAct, Mlp
 from timm.models.resnet import BasicBlock
-from timm.models.swin_transformer import PatchMerging, WindowAttention, window_partition, window_reverse
+from timm.models.swin_transformer import PatchMerging, WindowAttention, window_partition
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from groundingdino.config import ResNetConfig, SwinConfig
+from groundingdino.model.layers import by_rows
+
+
+class Windows(NamedTuple):
+    """How the places of a map are dealt out to windows, perhaps shifted ones."""
+
+    places: Tensor  # (1, windows, area), index of each place of a window among the map's H * W
+    padding: Tensor  # (1, windows, area, 1) bool, True where a window reaches beyond the map
+    region_mask: Tensor  # (1, windows, area, area), 0 where places were neighbours before the shift, else -100
+    order: Tensor  # (1, H * W), index of each place of the map among those of all windows
+
+
+def deal_windows(height: int, width: int, window_size: int, shift: int, device: torch.device) -> Windows:
+    """Windows of a map of height x width, which is padded at its bottom and right, then rolled by `shift`."""
+    window = (window_size, window_size)
+    padded = (height + -height % window_size, width + -width % window_size)
+    numbers = torch.arange(1, height * width + 1, device=device).view(height, width)
+    # Padding to whole windows comes before the shift, as published; timm's block shifts first.
+    numbers = F.pad(numbers, (0, padded[1] - width, 0, padded[0] - height)).roll((-shift, -shift), dims=(0, 1))
+    places = window_partition(numbers[None, :, :, None], window).flatten(1)  # (windows, area), 0 on padding
+    order = places.flatten().argsort()[padded[0] * padded[1] - height * width :]
+
+    regions = [torch.zeros(size, device=device, dtype=torch.long) for size in padded]
+    for axis in regions:
+        axis[-window_size:] = 1
+        axis[-(window_size // 2) :] = 2
+    region = window_partition((3 * regions[0][:, None] + regions[1])[None, :, :, None], window).flatten(1)
+    apart = (region[:, None, :] != region[:, :, None]) if shift else torch.zeros((), dtype=torch.bool, device=device)
+    region_mask = torch.where(apart, -100.0, 0.0).expand(len(places), places.shape[1], places.shape[1])
+    return Windows((places - 1).clamp(min=0)[None], (places == 0)[None, ..., None], region_mask[None], order[None])
 
 
 class SwinBlock(nn.Module):
@@ -16,44 +48,30 @@ class SwinBlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, window_size: int, shift: int):
         super().__init__()
-        self.window_size, self.shift = window_size, shift
+        self.shift = shift
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, num_heads, window_size=window_size)
+        # scaled_dot_product_attention, which timm leaves off for Swin as untested; final only for its scripts
+        self.attn.fused_attn = True  # type: ignore[misc]
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
 
-    def forward(self, x: Tensor, region_mask: Tensor) -> Tensor:
-        """(B, H, W, C) to the same; `region_mask` is what `shifted_region_mask` gives."""
-        x = x + self._attend(self.norm1(x), region_mask)
-        return x + self.mlp(self.norm2(x))
+    def forward(self, x: Tensor, windows: Windows) -> Tensor:
+        """(B, H * W, C) to the same; `windows` is what `deal_windows` gives for this block's shift."""
+        batch, _, dim = x.shape
+        area = windows.places.shape[2]
 
-    def _attend(self, x: Tensor, region_mask: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        window = (self.window_size, self.window_size)
-        # Padding to whole windows comes before the shift, as published; timm's block shifts first.
-        x = F.pad(x, (0, 0, 0, -width % self.window_size, 0, -height % self.window_size))
-        padded_height, padded_width = x.shape[1:3]
-        if self.shift:
-            x = x.roll((-self.shift, -self.shift), dims=(1, 2))
-        windows = window_partition(x, window).flatten(1, 2)  # (B * windows, window area, C)
-        windows = self.attn(windows, region_mask if self.shift else None)
-        x = window_reverse(windows.unflatten(1, window), window, padded_height, padded_width)
-        if self.shift:
-            x = x.roll((self.shift, self.shift), dims=(1, 2))
-        return x[:, :height, :width]
+        def attend(places: Tensor, padding: Tensor, region_mask: Tensor) -> Tensor:
+            inside = self.norm1(x[:, places[0]]).masked_fill(padding, 0).flatten(0, 1)  # (B * windows, area, C)
+            return self.attn(inside, region_mask[0] if self.shift else None).unflatten(0, (batch, -1))
 
+        attended = by_rows(attend, *windows[:3], width=3 * batch * area * dim).flatten(1, 2)
 
-def shifted_region_mask(height: int, width: int, window_size: int, device: torch.device) -> Tensor:
-    """(windows, area, area): 0 where two places of a shifted window were neighbours before the shift, else -100."""
-    rows, columns = (
-        torch.zeros(size + -size % window_size, device=device, dtype=torch.long) for size in (height, width)
-    )
-    for regions in (rows, columns):
-        regions[-window_size:] = 1
-        regions[-(window_size // 2) :] = 2
-    regions = (3 * rows[:, None] + columns)[None, :, :, None]
-    regions = window_partition(regions, (window_size, window_size)).flatten(1)  # (windows, area)
-    return torch.where(regions[:, None, :] == regions[:, :, None], 0.0, -100.0)
+        def transform(x: Tensor, order: Tensor) -> Tensor:
+            x = x + attended[:, order[0]]
+            return x + self.mlp(self.norm2(x))
+
+        return by_rows(transform, x, windows.order, width=4 * batch * dim)
 
 
 class SwinStage(nn.ModuleList):
@@ -67,10 +85,12 @@ class SwinStage(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to the same."""
-        region_mask = shifted_region_mask(x.shape[1], x.shape[2], self.window_size, x.device).to(x.dtype)
-        for block in self:
-            x = block(x, region_mask)
-        return x
+        height, width = x.shape[1:3]
+        windows = [deal_windows(height, width, self.window_size, s, x.device) for s in (0, self.window_size // 2)]
+        x = x.flatten(1, 2)
+        for index, block in enumerate(self):
+            x = block(x, windows[index % 2])
+        return x.unflatten(1, (height, width))
 
 
 class Swin(nn.Module):

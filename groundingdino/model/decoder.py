@@ -60,9 +60,8 @@ class DecoderLayer(nn.Module):
                 need_weights=False,
             )[0]
         )
-        x = self.image_norm(
-            x + self.image_attn(x + positions, reference, image.tokens, image.padding_mask, image.spatial_shapes)
-        )
+        value = self.image_attn.project(image.tokens, image.padding_mask)
+        x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
         return self.ffn_norm(self.ffn(x))
 
 
@@ -84,15 +83,17 @@ class Decoder(nn.Module):
         """Hidden states (B, Q, C), normed, and the boxes (B, Q, 4) they refine, for each layer."""
         ratios = torch.cat([image.valid_ratios, image.valid_ratios], -1)[:, None]  # (B, 1, L, 4)
         x, boxes = queries.content.to(image.tokens.dtype), queries.boxes.sigmoid()
-        states = []
+        states, start = [], boxes
         for index, layer in enumerate(self.layers):
             reference = boxes[:, :, None] * ratios
             positions = self.position_head(box_positions(reference[:, :, 0], x.shape[-1]).to(x.dtype))
             x = layer(x, positions, reference, image, text, blocked)
-            states.append((self.norm(x), boxes))
+            states.append((self.norm(x), start))
             if index < len(self.layers) - 1:
-                # Refinement reads the state before the norm, the output heads after it, as published.
-                boxes = self.refine(x, boxes).detach()
+                # Refinement reads the state before the norm, the output heads after it, as published. Without the
+                # next layer's gradient nothing would teach it ("look forward twice", arXiv 2203.03605, section 3.5).
+                start = self.refine(x, boxes)
+                boxes = start.detach()
         return states
 
     def refine(self, x: Tensor, boxes: Tensor) -> Tensor:

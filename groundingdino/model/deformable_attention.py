@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from groundingdino import kernels
+from groundingdino.model.layers import by_rows
 
 
 class DeformableAttention(nn.Module):
@@ -36,30 +37,29 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
 
+    def project(self, memory: Tensor, padding_mask: Tensor) -> Tensor:
+        """(B, S, H, D) to sample, of image tokens (B, S, C); zero on padding, where `padding_mask` is True."""
+        value = by_rows(self.value_proj, memory, width=memory.shape[0] * memory.shape[2])
+        # Asking whether there is any padding is cheap on a CPU; on a GPU it would make the host wait.
+        if value.device.type != "cpu" or padding_mask.any():
+            value = value.masked_fill(padding_mask[..., None], 0)
+        return value.unflatten(-1, (self.num_heads, -1))
+
     def forward(
-        self,
-        query: Tensor,
-        reference: Tensor,
-        memory: Tensor,
-        padding_mask: Tensor,
-        spatial_shapes: tuple[tuple[int, int], ...],
+        self, query: Tensor, reference: Tensor, value: Tensor, spatial_shapes: tuple[tuple[int, int], ...]
     ) -> Tensor:
         """Attend from queries to image tokens.
 
         Args:
             query: (B, Q, C), position encoding added.
             reference: (B, Q, L, 2) points or (B, Q, L, 4) boxes in cxcywh, [0, 1] of the padded picture.
-            memory: (B, S, C) image tokens.
-            padding_mask: (B, S) bool, True on padding, which is sampled as zero.
+            value: (B, S, H, D), of `project`.
             spatial_shapes: (height, width) of each level.
 
         Returns:
             (B, Q, C).
         """
-        batch, queries, _ = query.shape
-        grid = (batch, queries, self.num_heads, self.num_levels, self.num_points)
-        value = self.value_proj(memory).masked_fill(padding_mask[..., None], 0)
-        value = value.view(batch, memory.shape[1], self.num_heads, -1)
+        grid = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
         offsets = self.sampling_offsets(query).view(*grid, 2)
         logits = self.attention_weights(query).view(grid)
         output = kernels.deformable_attention_of_offsets(value, spatial_shapes, reference, offsets, logits)

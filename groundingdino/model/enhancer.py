@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.fusion import Fusion
-from groundingdino.model.layers import FeedForward, sine_encoding
+from groundingdino.model.layers import FeedForward, by_rows, sine_encoding
 from groundingdino.model.text_encoder import TextFeatures
 from groundingdino.prompt import TextTokens
 
@@ -54,8 +54,14 @@ class ImageLayer(nn.Module):
 
     def forward(self, tokens: Tensor, reference: Tensor, image: ImageFeatures) -> Tensor:
         """(B, S, C) to the same; `reference` (B, S, L, 2) is each token's own place."""
-        attended = self.self_attn(tokens + image.positions, reference, tokens, image.padding_mask, image.spatial_shapes)
-        return self.norm2(self.ffn(self.norm1(tokens + attended)))
+        value = self.self_attn.project(tokens, image.padding_mask)
+
+        def attend(tokens: Tensor, positions: Tensor, reference: Tensor) -> Tensor:
+            attended = self.self_attn(tokens + positions, reference, value, image.spatial_shapes)
+            return self.norm2(self.ffn(self.norm1(tokens + attended)))
+
+        width = tokens.shape[0] * self.ffn.linear1.out_features
+        return by_rows(attend, tokens, image.positions, reference, width=width)
 
 
 class EnhancerLayer(nn.Module):

@@ -22,19 +22,37 @@ class BiAttention(nn.Module):
         self.text_output = nn.Linear(attention_dim, dim)
 
     def forward(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What each image token takes from the text, (B, S, C), and each text token from the image, (B, T, C)."""
-        query = self._heads(self.image_query(image) * self.scale)  # (B, H, S, D)
-        key = self._heads(self.text_key(text))  # (B, H, T, D)
-        scores = (query @ key.transpose(-2, -1)).float()  # (B, H, S, T)
+        """What each image token takes from the text, (B, S, C), and each text token from the image, (B, T, C).
+
+        As published, but for the order of its products: the three projections of image tokens are multiplied into the
+        text tokens, which are few, so that no image tensor is `attention_dim` wide.
+        """
+        key, text_value = self._heads(self.text_key(text)), self._heads(self.text_value(text))  # (B, H, T, D)
+        query_weight, query_bias = self._by_head(self.image_query)  # (H, D, C), (H, 1, D)
+        image_key = (key @ query_weight * self.scale).flatten(1, 2)  # (B, H * T, C)
+        shift = (key * query_bias).float().sum(-1) * self.scale  # (B, H, T)
+        scores = (image_key @ image.transpose(1, 2)).float().unflatten(1, key.shape[1:3]) + shift[..., None]
+
+        # (B, H, T, S)
         scores = (scores - scores.amax(dim=(-2, -1), keepdim=True)).clamp(min=-SCORE_RANGE)
-        columns = scores.transpose(-2, -1)  # (B, H, T, S)
-        columns = (columns - columns.amax(dim=-1, keepdim=True)).clamp(min=-SCORE_RANGE)
-        to_text = columns.masked_fill(padding_mask[:, None, None, :], -torch.inf).softmax(-1)
-        to_image = scores.masked_fill(~token_mask[:, None, None, :], -torch.inf).softmax(-1)
-        text_value, image_value = self._heads(self.text_value(text)), self._heads(self.image_value(image))
-        image_update = (to_image.to(text_value.dtype) @ text_value).transpose(1, 2).flatten(2)
-        text_update = (to_text.to(image_value.dtype) @ image_value).transpose(1, 2).flatten(2)
-        return self.image_output(image_update), self.text_output(text_update)
+        to_image = scores.masked_fill(~token_mask[:, None, :, None], -torch.inf).softmax(-2)
+        scores = (scores - scores.amax(dim=-1, keepdim=True)).clamp(min=-SCORE_RANGE)
+        to_text = scores.masked_fill(padding_mask[:, None, None, :], -torch.inf).softmax(-1)
+
+        seen = (to_text.flatten(1, 2).to(image_key.dtype) @ image).unflatten(1, key.shape[1:3])  # (B, H, T, C)
+        value_weight, value_bias = self._by_head(self.image_value)
+        text_update = seen @ value_weight.transpose(-2, -1) + value_bias  # (B, H, T, D); the weights sum to one
+        output_weight = self.image_output.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)  # (H, D, C)
+        told = (text_value @ output_weight).flatten(1, 2)  # (B, H * T, C)
+        image_update = to_image.flatten(1, 2).transpose(1, 2).to(told.dtype) @ told + self.image_output.bias
+        return image_update, self.text_output(text_update.transpose(1, 2).flatten(2))
+
+    def _by_head(self, projection: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Weight (H, D, C) and bias (H, 1, D) of a projection to all heads."""
+        return (
+            projection.weight.unflatten(0, (self.num_heads, -1)),
+            projection.bias.unflatten(0, (self.num_heads, 1, -1)),
+        )
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, N, H * D) -> (B, H, N, D)."""

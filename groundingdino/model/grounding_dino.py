@@ -47,8 +47,7 @@ class GroundingDINO(nn.Module):
     def ground(self, image: ImageFeatures, text: TextFeatures) -> Output:
         """Token scores (B, Q, T) and boxes (B, Q, 4) of the `num_queries` places that answer the text best."""
         image, text = self.enhancer(image, text)
-        queries = self.query_selection.select(self.query_selection.propose(image, text))
-        states = self.decoder(queries, image, text)
+        states = self.decoder(self.query_selection(image, text), image, text)
         return self.decoder.predict(states[-1], text)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.enhancer import ImageFeatures, TextFeatures
-from groundingdino.model.layers import MLP
+from groundingdino.model.layers import MLP, by_rows
 
 
 class Proposals(NamedTuple):
@@ -43,6 +43,20 @@ class QuerySelection(nn.Module):
         self.box_head = MLP(dim, dim, 4, num_layers=3)
         self.content = nn.Embedding(config.num_queries, dim)  # mixed selection: content is learned, not taken
 
+    def forward(self, image: ImageFeatures, text: TextFeatures) -> Queries:
+        """`select(propose(image, text))`, for which boxes of the selected tokens are enough."""
+        anchors, usable = anchor_boxes(image)
+
+        def score(tokens: Tensor, usable: Tensor) -> Tensor:
+            return token_logits(self.describe(tokens, usable), text).amax(-1)
+
+        width = image.tokens.shape[0] * image.tokens.shape[2]
+        best = self._best(by_rows(score, image.tokens, usable, width=width))
+        tokens, anchors, usable = (
+            x.gather(1, best.expand(-1, -1, x.shape[2])) for x in (image.tokens, anchors, usable)
+        )
+        return self._queries(self.box_head(self.describe(tokens, usable)).float() + anchors)
+
     def propose(self, image: ImageFeatures, text: TextFeatures) -> Proposals:
         """A score for each text token and a box from every image token."""
         anchors, usable = anchor_boxes(image)
@@ -55,11 +69,15 @@ class QuerySelection(nn.Module):
 
     def select(self, proposals: Proposals) -> Queries:
         """The queries of the best proposals; a picture with fewer tokens than queries gives as many as it has."""
-        count = min(self.num_queries, proposals.logits.shape[1])
-        best = proposals.logits.amax(-1).topk(count, dim=1).indices  # (B, Q)
-        boxes = proposals.boxes.gather(1, best[..., None].expand(-1, -1, 4))
-        content = self.content.weight[:count].expand(boxes.shape[0], -1, -1)
-        return Queries(content, boxes.detach())
+        best = self._best(proposals.logits.amax(-1))
+        return self._queries(proposals.boxes.gather(1, best.expand(-1, -1, 4)))
+
+    def _best(self, scores: Tensor) -> Tensor:
+        """(B, Q, 1): which of the tokens, by their scores (B, S), best first."""
+        return scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices[..., None]
+
+    def _queries(self, boxes: Tensor) -> Queries:
+        return Queries(self.content.weight[: boxes.shape[1]].expand(boxes.shape[0], -1, -1), boxes.detach())
 
 
 def anchor_boxes(image: ImageFeatures) -> tuple[Tensor, Tensor]:
