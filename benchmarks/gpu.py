@@ -1,0 +1,284 @@
+"""One table for a GPU: `python -m benchmarks.gpu`.
+
+The operator against the authors' CUDA op and transformers' PyTorch code, then Swin-T whole and in parts against
+transformers on the same weights. Medians; what stands in one row was measured in turns in the same run.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks import authors_op
+from benchmarks.table import machine, print_table
+from groundingdino.checkpoints import load_checkpoint
+from groundingdino.config import SWIN_T
+from groundingdino.model import GroundingDINO
+from groundingdino.prompt import tokenize_captions
+
+SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
+HEADS, WIDTH, POINTS = 8, 32, 4
+ROUNDS = 5
+PROMPT = "cat . remote control . sofa ."
+
+
+def operator_inputs(batch: int, dtype: torch.dtype) -> list[Tensor]:
+    """Value, locations and weights of the enhancer: each token looks around itself, most of it within 4 pixels."""
+    torch.manual_seed(0)
+    centres = torch.cat(
+        [
+            torch.stack([(torch.arange(h * w) % w + 0.5) / w, (torch.arange(h * w) // w + 0.5) / h], -1)
+            for h, w in SHAPES
+        ]
+    ).cuda()
+    tokens, levels = len(centres), len(SHAPES)
+    value = torch.randn(batch, tokens, HEADS, WIDTH, device="cuda").to(dtype)
+    pixels = torch.tensor([(1 / w, 1 / h) for h, w in SHAPES], device="cuda")[:, None]
+    offsets = 2 * torch.randn(batch, tokens, HEADS, levels, POINTS, 2, device="cuda")
+    locations = centres[:, None, None, None] + offsets * pixels
+    weights = torch.randn(batch, tokens, HEADS, levels * POINTS, device="cuda").softmax(-1)
+    return [value, locations, weights.view(locations.shape[:-1])]
+
+
+def medians(functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """Milliseconds of each, in turns, with a cold L2 cache."""
+    from triton.testing import do_bench
+
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(ROUNDS):
+        for name, function in functions.items():
+            times[name].append(do_bench(function, warmup=10, rep=40, return_mode="median"))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def wall_medians(functions: Mapping[str, Callable[[], Any]], repeats: int = 15) -> dict[str, float]:
+    """Milliseconds of each until the GPU is done, in turns, after three rounds that compile and warm up."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(repeats + 3):
+        for name, function in functions.items():
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            function()
+            torch.cuda.synchronize()
+            times[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(values[3:]) for name, values in times.items()}
+
+
+def difference(ours: Tensor, theirs: Tensor) -> str:
+    return f"{(ours.float() - theirs.float()).abs().max().item():.1e}"
+
+
+def peak_mb(function: Callable[[], Any]) -> str:
+    """Highest allocation while the function runs, above what was there before."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    torch.cuda.synchronize()
+    return f"{(torch.cuda.max_memory_allocated() - before) / 2**20:.0f} MB"
+
+
+def row(what: str, peer: str, ours: float, theirs: float, gap: str, memory: str = "") -> list[str]:
+    return [what, f"{ours:.3f}", peer, f"{theirs:.3f}", f"{theirs / ours:.2f}x", gap, memory]
+
+
+def operator_rows(authors: Any) -> list[list[str]]:
+    """Forward and backward, fp32 and bf16, batch 1 and 4."""
+    from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
+
+    from groundingdino.kernels import triton as ours
+
+    their_module = MultiScaleDeformableAttention()
+    sizes = [size for shape in SHAPES for size in shape]
+    shapes = torch.tensor(SHAPES, device="cuda")
+    starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
+    backward = torch.ops.groundingdino.deformable_attention_backward
+    rows = []
+    for batch in (1, 4):
+        fp32_times: dict[str, float] = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            name = f"{str(dtype).removeprefix('torch.')}, batch {batch}"
+            value, locations, weights = operator_inputs(batch, dtype)
+            theirs = [value, locations.to(dtype), weights.to(dtype)]  # transformers wants one type
+            tracked = [x.detach().requires_grad_() for x in theirs]
+
+            def transformers(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+                return their_module(value, shapes, SHAPES, starts, locations, weights, 64)
+
+            ours_forward = lambda: ours.multi_scale_deformable_attention(value, SHAPES, locations, weights)  # noqa: B023, E731
+            output, their_output = ours_forward(), transformers(*tracked)
+            grad = torch.randn_like(output)
+            ours_backward = lambda: backward(grad, value, sizes, None, locations, weights, output)  # noqa: B023, E731
+            forwards = {"ours": ours_forward, "transformers": lambda: transformers(*theirs)}  # noqa: B023
+            backwards = {
+                "ours": ours_backward,
+                "transformers": lambda: torch.autograd.grad(their_output, tracked, grad, retain_graph=True),  # noqa: B023
+            }
+            results = {"transformers": (their_output, backwards["transformers"]()[0])}
+            if authors is not None and dtype == torch.float32:
+                inputs = (value, shapes, starts, locations, weights)
+
+                def authors_backward() -> list[Tensor]:
+                    grads = [torch.zeros_like(x) for x in (value, locations, weights)]  # noqa: B023
+                    authors.backward(*inputs, grad, *grads, 64)  # noqa: B023
+                    return grads
+
+                forwards["authors' op"] = lambda: authors.forward(*inputs, 64)  # noqa: B023
+                backwards["authors' op"] = authors_backward
+                results["authors' op"] = (forwards["authors' op"](), authors_backward()[0])
+            for part, functions in (("forward", forwards), ("backward", backwards)):
+                times = medians(functions)
+                ours_result = output if part == "forward" else ours_backward()[0]
+                memory = peak_mb(functions["ours"])
+                for peer, result in results.items():
+                    gap = difference(ours_result, result[part == "backward"])
+                    rows.append(row(f"{part}, {name}", peer, times["ours"], times[peer], gap, memory))
+                if dtype == torch.float32:
+                    fp32_times[part] = times["ours"]
+                else:
+                    rows.append(row(f"{part}, {name}", "ours, fp32", times["ours"], fp32_times[part], "", memory))
+    return rows
+
+
+def tile_rows() -> list[list[str]]:
+    """What other tiles would give, so that `tile_for` can be chosen again on another GPU."""
+    from groundingdino.kernels import triton as ours
+
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16):
+        value, locations, weights = operator_inputs(1, dtype)
+        chosen = ours.tile_for(HEADS, WIDTH, value.element_size())
+
+        def with_tile(tile: Any) -> Callable[[], Tensor]:
+            def run() -> Tensor:
+                ours.tile_for = lambda *_: tile
+                return ours.multi_scale_deformable_attention(value, SHAPES, locations, weights)  # noqa: B023
+
+            return run
+
+        tiles = [
+            chosen._replace(rows=count, group=group)
+            for count in (chosen.rows // 2, chosen.rows, 2 * chosen.rows)
+            for group in (1, 2, 8)
+        ]
+        pick = ours.tile_for
+        try:
+            times = medians({str(tile): with_tile(tile) for tile in [chosen, *tiles]})
+        finally:
+            ours.tile_for = pick
+        rows += [[str(dtype), tile, f"{value:.3f}"] for tile, value in times.items()]
+    return rows
+
+
+def model_rows() -> list[list[str]]:
+    """The published size with random weights, the same in both implementations, in bf16."""
+    from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
+
+    vocabulary = Path(__file__).resolve().parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
+    torch.manual_seed(0)
+    theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
+    model = GroundingDINO(SWIN_T).eval()
+    load_checkpoint(model, theirs.state_dict())
+    model.cuda()
+    theirs.cuda()
+    pixels = torch.randn(1, 3, 800, 1333, device="cuda")
+    padding = torch.zeros(1, 800, 1333, dtype=torch.bool, device="cuda")
+    tokens = tokenize_captions([PROMPT], BertTokenizerFast(vocab=str(vocabulary))).to("cuda")
+    mask = tokens.token_mask.long()
+
+    def run_theirs() -> Any:
+        return theirs(
+            pixel_values=pixels,
+            input_ids=tokens.input_ids,
+            attention_mask=mask,
+            token_type_ids=torch.zeros_like(mask),
+            pixel_mask=(~padding).long(),
+        )
+
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        image, text = model.encode_image(pixels, padding), model.encode_text(tokens)
+        enhanced, enhanced_text = model.enhancer(image, text)
+        queries = model.query_selection.select(model.query_selection.propose(enhanced, enhanced_text))
+        functions: dict[str, Callable[[], Any]] = {
+            "first picture": lambda: model(pixels, padding, tokens),
+            "new prompt": lambda: model.ground(image, model.encode_text(tokens)),
+            "transformers": run_theirs,
+            "  Swin-T and projection": lambda: model.encode_image(pixels, padding),
+            "  BERT and projection": lambda: model.encode_text(tokens),
+            "  enhancer": lambda: model.enhancer(image, text),
+            "  query selection": lambda: model.query_selection.select(
+                model.query_selection.propose(enhanced, enhanced_text)
+            ),
+            "  decoder": lambda: model.decoder(queries, enhanced, enhanced_text),
+        }
+        times = wall_medians(functions)
+        gap = difference(functions["first picture"]().boxes, run_theirs().pred_boxes)
+        memory = {name: peak_mb(function) for name, function in functions.items()}
+        peer = times.pop("transformers")
+        rows = []
+        for name, value in times.items():
+            if name.startswith(" "):
+                rows.append([name, f"{value:.3f}", "", "", "", "", memory[name]])
+            else:
+                found = gap if name == "first picture" else ""
+                rows.append(row(name, "transformers", value, peer, found, memory[name]))
+        # Last, since a capture that fails may leave the stream unfit for more.
+        for name in ("new prompt", "first picture"):
+            try:
+                replay = captured(functions[name])
+            except RuntimeError as error:
+                rows.append([f"{name}, CUDA graph", "", "", "", "", f"none: {str(error).splitlines()[0]}", ""])
+                break
+            pair = wall_medians({"eager": functions[name], "graph": replay})
+            rows.append(row(f"{name}, CUDA graph", "eager", pair["graph"], pair["eager"], ""))
+    return rows
+
+
+def captured(function: Callable[[], Any]) -> Callable[[], None]:
+    """The function as one launch.
+
+    Raises:
+        RuntimeError: It waits for the GPU somewhere, so that it cannot be captured.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--authors-source", type=Path, help=f"source archive of {authors_op.SOURCE}, instead of a download"
+    )
+    arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("This benchmark needs an NVIDIA GPU and Triton, and nvcc for the authors' op.", file=sys.stderr)
+        return 2
+    print(machine())
+    try:
+        authors = authors_op.build(arguments.authors_source)
+    except (RuntimeError, ValueError) as error:
+        authors = None
+        print(f"\nWithout the authors' op: {str(error).splitlines()[0]}.")
+    header = ("what", "ours ms", "against", "its ms", "faster", "max difference", "our peak memory")
+    print_table("Deformable attention, Swin-T at 800x1333", header, operator_rows(authors))
+    print_table("Tiles of the forward kernel, batch 1", ("type", "tile", "ms"), tile_rows())
+    print_table("Swin-T at 800x1333, bf16", header, model_rows())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
