@@ -6,15 +6,17 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import supervision as sv
 from PIL import Image
+from scipy.ndimage import binary_fill_holes
 
 from groundingdino.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate, labels_of, scores_of, vocabulary
-from groundingdino.masks import union
+from groundingdino.masks import compact, join, union
 
 
 def record(detections: sv.Detections, size: tuple[int, int], model: str) -> dict:
@@ -138,8 +140,17 @@ def coco_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
 def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
     """A YOLO data set of one picture: `images/NAME.png`, `labels/NAME.txt` and `data.yaml` with the phrases.
 
-    Objects with masks are polygons, one line for each part.
+    Objects with masks are polygons, one line for each part; a hole hangs on the outline by a cut of no width. Where a
+    mask is too ragged for such cuts, all holes are filled.
     """
+    try:
+        return _yolo_zip(image, name, detections, phrases)
+    except ValueError:  # "No foreground-contained seam found": the format has no other way to say hole
+        masks = join((compact(binary_fill_holes(mask)) for mask in _masks(detections)), image.size)
+        return _yolo_zip(image, name, replace(detections, mask=masks), phrases)
+
+
+def _yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str]) -> bytes:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         _dataset(root, image, name, detections, phrases).as_yolo(

@@ -115,7 +115,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=8_000_000,
+            size_bytes=3_764_808,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
         ),

@@ -33,6 +33,18 @@ def test_a_value_larger_than_the_cache_is_handed_out_and_drops_nothing():
     assert cache.size_bytes == 3
 
 
+def test_values_can_be_put_and_looked_up():
+    cache = ByteCache[str](max_bytes=4, size_of=len)
+    assert cache.get("a") is None
+    cache.put("a", "aa")
+    cache.put("b", "bb")
+    cache.put("a", "other")
+    assert cache.get("a") == "aa", "what is there stays"
+    cache.put("c", "cc")
+    assert [cache.get(key) for key in "abc"] == ["aa", None, "cc"], "a look counts as a use"
+    assert cache.size_bytes == 4
+
+
 def test_a_cache_of_no_bytes_keeps_nothing():
     cache = ByteCache[str](max_bytes=0, size_of=len)
     assert _fill(cache, "a", "a") == [False, False]

@@ -6,7 +6,7 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.drawing import PALETTE, annotate, phrase_colors, text_color, vocabulary
+from groundingdino.drawing import PALETTE, MaskStyle, annotate, phrase_colors, text_color, vocabulary
 
 
 def detections(*objects: tuple[str, float, tuple[float, float, float, float]]) -> sv.Detections:
@@ -113,3 +113,63 @@ def test_nothing_found_is_the_picture():
 def test_words_of_a_sentence_follow_its_phrases():
     found = detections(("red sofa", 0.9, (0, 0, 5, 5)), ("cat", 0.5, (0, 0, 5, 5)), ("cat", 0.4, (1, 1, 5, 5)))
     assert vocabulary(found, ["a", "cat"]) == ["a", "cat", "red sofa"]
+
+
+def masked() -> sv.Detections:
+    """A cat's disc inside a larger box."""
+    found = detections(("cat", 0.5, (50, 50, 250, 250)))
+    rows, columns = np.indices((300, 300))
+    found.mask = ((rows - 150) ** 2 + (columns - 150) ** 2 < 60**2)[None]
+    return found
+
+
+CONTOUR = MaskStyle(opacity=0, labels=False)
+FILL = MaskStyle(opacity=0.5, outline=False, labels=False)
+
+
+def test_a_mask_is_filled_in_the_colour_of_its_phrase():
+    drawn = annotate(Image.new("RGB", (300, 300), "white"), masked(), mask_style=FILL)
+    (color,) = phrase_colors(["cat"])
+    assert drawn.getpixel((150, 150)) == pytest.approx([(255 + value) / 2 for value in color.as_rgb()], abs=1)
+    assert drawn.getpixel((60, 60)) == (255, 255, 255), "neither box nor label"
+    assert drawn.getpixel((208, 150)) == drawn.getpixel((150, 150)), "no outline"
+
+
+def test_opacity_goes_from_nothing_to_the_whole_colour():
+    image = Image.new("RGB", (300, 300), "white")
+    (color,) = phrase_colors(["cat"])
+    opaque, clear = (
+        annotate(image, masked(), mask_style=MaskStyle(opacity, outline=False, labels=False)) for opacity in (1, 0)
+    )
+    assert opaque.getpixel((150, 150)) == color.as_rgb()
+    assert clear.tobytes() == image.tobytes()
+
+
+def test_a_contour_leaves_the_inside_alone():
+    drawn = annotate(Image.new("RGB", (300, 300), "white"), masked(), mask_style=CONTOUR)
+    (color,) = phrase_colors(["cat"])
+    assert drawn.getpixel((150, 150)) == (255, 255, 255)
+    assert drawn.getpixel((209, 150)) == color.as_rgb()
+
+
+def test_boxes_and_labels_of_masks_can_be_switched():
+    image = Image.new("RGB", (300, 300), "white")
+    (color,) = phrase_colors(["cat"])
+    assert annotate(image, masked(), mask_style=MaskStyle(boxes=True)).getpixel((150, 250)) == color.as_rgb()
+    assert annotate(image, masked()).getpixel((150, 250)) == (255, 255, 255)
+    plain, labelled = (annotate(image, masked(), mask_style=MaskStyle(0, False, labels=on)) for on in (False, True))
+    assert plain.tobytes() == image.tobytes() != labelled.tobytes()
+
+
+@pytest.mark.parametrize("style", [CONTOUR, FILL])
+def test_a_marked_mask_stands_out_by_its_contour(style):
+    drawn = np.asarray(annotate(Image.new("RGB", (300, 300), "black"), masked(), marked={0}, mask_style=style))
+    (color,) = phrase_colors(["cat"])
+    across = {tuple(pixel) for pixel in drawn[150, 195:225].tolist()}
+    assert {color.as_rgb(), (255, 255, 255)} <= across
+
+
+@pytest.mark.parametrize("opacity", [-0.1, 1.1, float("nan")])
+def test_an_opacity_that_is_none_is_refused(opacity):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        MaskStyle(opacity)

@@ -4,7 +4,7 @@ import re
 import pytest
 from safetensors import safe_open
 
-from groundingdino.model_cards import EMBEDDED_FILE, MODELS, is_cached
+from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER, MODELS, SEGMENTERS, has_segmenter, is_cached
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -33,3 +33,29 @@ def test_the_embedded_card_says_what_its_file_says():
     assert (card.title, card.description) == (stored["title"], stored["description"])
     assert (card.box_threshold, card.text_threshold) == (stored["box_threshold"], stored["text_threshold"])
     assert card.size_bytes == pytest.approx(EMBEDDED_FILE.stat().st_size, rel=0.05)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+def test_a_segmenters_card_is_whole(name):
+    card = SEGMENTERS[name]
+    assert card.name == name
+    assert card.title
+    assert card.description.endswith(".")
+    assert card.points_per_side > 1
+    assert 0 < card.min_quality < 1
+    assert 0 < card.min_stability < 1
+    if card.source is not None:
+        assert card.source.size == card.size_bytes
+        assert re.fullmatch("[0-9a-f]{64}", card.source.sha256)
+        assert re.fullmatch(rf"https://.*/sam_{name}_[0-9a-f]{{6}}\.pth", card.source.url)
+
+
+def test_the_embedded_segmenter_comes_along():
+    assert SEGMENTERS["embedded"].source is None
+    assert has_segmenter("embedded") == EMBEDDED_SEGMENTER.is_file()
+
+
+@pytest.mark.skipif(not EMBEDDED_SEGMENTER.is_file(), reason="the embedded segmenter is not trained yet")
+def test_the_embedded_segmenters_card_knows_its_size():
+    assert SEGMENTERS["embedded"].size_bytes == pytest.approx(EMBEDDED_SEGMENTER.stat().st_size, rel=0.05)
+    assert EMBEDDED_SEGMENTER.stat().st_size <= 8_000_000
