@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torchvision.transforms import functional as F
 
-from groundingdino.image import MAX_PIXELS, MIN_SCALED_SIDE, collate, load_image, preprocess, scaled_size
+from groundingdino.image import MAX_PIXELS, MIN_SCALED_SIDE, collate, content_hash, load_image, preprocess, scaled_size
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -261,3 +261,36 @@ def test_collate_pads_at_the_right_and_the_bottom():
     assert padding_mask.tolist()[0] == [[False, False, True, True, True]] * 4
     assert padding_mask.tolist()[1] == [[False] * 5] * 2 + [[True] * 5] * 2
     assert pixels[padding_mask[:, None].expand_as(pixels)].abs().max() == 0
+
+
+def test_a_loaded_picture_is_not_loaded_or_hashed_again(monkeypatch):
+    picture = load_image(quadrants())
+    key = content_hash(picture)
+    assert load_image(picture) is picture
+    monkeypatch.setattr(Image.Image, "tobytes", lambda _: pytest.fail("hashed again"))
+    assert content_hash(picture) == key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.putpixel((1, 1), (1, 2, 3)),
+        lambda image: image.paste((0, 0, 0), (0, 0, 1, 1)),
+        lambda image: ImageDraw.Draw(image).point((2, 2), (9, 9, 9)),
+        lambda image: image.putdata([(5, 5, 5)]),
+    ],
+)
+def test_a_changed_picture_has_another_key(change):
+    picture = load_image(quadrants())
+    key = content_hash(picture)
+    change(picture)
+    assert content_hash(picture) != key
+    assert content_hash(load_image(picture)) != key
+    assert load_image(picture) is not picture
+
+
+def test_a_picture_of_the_callers_own_is_hashed_each_time():
+    own = quadrants().convert("RGB")
+    pixels, key = own.load(), content_hash(own)
+    pixels[0, 0] = (7, 7, 7)
+    assert content_hash(own) != key

@@ -5,14 +5,19 @@ import json
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
+from timm.models.swin_transformer import window_partition
 from torch import Tensor
 
 from groundingdino.checkpoints import load_checkpoint
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T
 from groundingdino.image import collate
-from groundingdino.model import GroundingDINO, Output
+from groundingdino.kernels import cpu
+from groundingdino.model import GroundingDINO, Output, layers
+from groundingdino.model.backbone import deal_windows
+from groundingdino.model.fusion import BiAttention
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 TIE = 1e-4  # scores of the reference weights that differ by less may be ranked either way
@@ -197,3 +202,93 @@ def test_a_picture_of_few_tokens_gives_as_many_queries(mini_model, tokenizer):
     pixels, padding_mask = torch.randn(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.bool)
     output = mini_model(pixels, padding_mask, tokenize_captions(["cat ."], tokenizer))
     assert output.boxes.shape == (1, 22, 4)  # 4 x 4 + 2 x 2 + 1 + 1 tokens, fewer than 60 queries
+
+
+def padded_batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    pixels, padding_mask = torch.randn(2, 3, 150, 130), torch.zeros(2, 150, 130, dtype=torch.bool)
+    padding_mask[1, :, 70:] = True
+    return pixels.masked_fill(padding_mask[:, None], 0), padding_mask
+
+
+@pytest.mark.parametrize("piece", [2**13, 2**30])
+def test_the_fast_forward_equals_the_plain_one(mini_model, tokenizer, monkeypatch, piece):
+    """Inference in pieces and in one pass, against the forward that training runs, on grid_sample."""
+    inputs = (*padded_batch(), tokenize_captions(["cat . dog .", "person ."], tokenizer))
+    monkeypatch.setattr(layers, "PIECE", piece)
+    with torch.inference_mode():
+        image, text = mini_model.encode_image(*inputs[:2]), mini_model.encode_text(inputs[2])
+        fast = mini_model.ground(image, text)
+    monkeypatch.setattr(cpu, "AVAILABLE", False)
+    image, text = mini_model.encode_image(*inputs[:2]), mini_model.encode_text(inputs[2])
+    enhanced = mini_model.enhancer(image, text)
+    queries = mini_model.query_selection.select(mini_model.query_selection.propose(*enhanced))
+    plain = mini_model.decoder.predict(mini_model.decoder(queries, *enhanced)[-1], text=enhanced[1])
+    assert plain.boxes.requires_grad
+    torch.testing.assert_close(fast.boxes, plain.boxes, rtol=0, atol=1e-5)
+    torch.testing.assert_close(fast.logits, plain.logits, rtol=0, atol=1e-3)
+
+
+def published_bi_attention(attention, image, text, padding_mask, token_mask):
+    """The authors' order of products: all sides projected to the attention's width first."""
+
+    def heads(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+
+    query, key = heads(attention.image_query(image) * attention.scale), heads(attention.text_key(text))
+    scores = query @ key.transpose(-2, -1)  # (B, H, S, T)
+    scores = (scores - scores.amax(dim=(-2, -1), keepdim=True)).clamp(min=-50_000)
+    columns = scores.transpose(-2, -1)
+    columns = (columns - columns.amax(dim=-1, keepdim=True)).clamp(min=-50_000)
+    to_text = columns.masked_fill(padding_mask[:, None, None], -torch.inf).softmax(-1)
+    to_image = scores.masked_fill(~token_mask[:, None, None], -torch.inf).softmax(-1)
+    image_update = (to_image @ heads(attention.text_value(text))).transpose(1, 2).flatten(2)
+    text_update = (to_text @ heads(attention.image_value(image))).transpose(1, 2).flatten(2)
+    return attention.image_output(image_update), attention.text_output(text_update)
+
+
+@pytest.mark.parametrize("tokens", [1, 9, 60])
+@pytest.mark.parametrize("size", [1.0, 300.0])  # of the features: scores of 1e5 meet the clamps
+@torch.no_grad()
+def test_fusion_in_another_order_of_products(tokens, size):
+    torch.manual_seed(0)
+    attention = BiAttention(32, 64, 4).double()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    image, text = size * torch.randn(2, 70, 32).double(), size * torch.randn(2, tokens, 32).double()
+    padding_mask, token_mask = torch.zeros(2, 70, dtype=torch.bool), torch.ones(2, tokens, dtype=torch.bool)
+    padding_mask[1, 40:], token_mask[1, 5:] = True, False
+    ours = attention(image, text, padding_mask, token_mask)
+    expected = published_bi_attention(attention, image, text, padding_mask, token_mask)
+    for ours_side, expected_side in zip(ours, expected, strict=True):
+        torch.testing.assert_close(ours_side, expected_side, rtol=1e-4, atol=1e-4 * size)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_rows_in_pieces_are_the_rows(monkeypatch, rows):
+    monkeypatch.setattr(layers, "PIECE", 12)
+    seen = []
+
+    def add(a: Tensor, b: Tensor) -> Tensor:
+        seen.append(a.shape[1])
+        return a + b
+
+    a, b = torch.randn(2, rows, 3), torch.randn(1, rows, 1)
+    with torch.no_grad():
+        assert torch.equal(layers.by_rows(add, a, b, width=6), a + b)
+    assert sum(seen) == rows
+    assert max(seen) <= 2
+    seen.clear()
+    layers.by_rows(add, a, b, width=6)
+    assert seen == [rows]  # gradients need it whole
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 7), (10, 9), (3, 20)])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_windows_are_those_of_timm(height, width, shift):
+    tokens = torch.randn(1, height, width, 2)
+    windows = deal_windows(height, width, 7, shift, torch.device("cpu"))
+    dealt = tokens.flatten(1, 2)[:, windows.places[0]].masked_fill(windows.padding, 0)
+    padded = F.pad(tokens, (0, 0, 0, -width % 7, 0, -height % 7)).roll((-shift, -shift), dims=(1, 2))
+    assert torch.equal(dealt[0], window_partition(padded, (7, 7)).flatten(1, 2))
+    assert torch.equal(dealt.flatten(1, 2)[:, windows.order[0]], tokens.flatten(1, 2))
