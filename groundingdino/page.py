@@ -1,33 +1,37 @@
-"""What the page does: the handlers behind its controls, and its endpoints.
+"""What the page does: the handlers behind its controls.
 
-Everything that can change the result (picture, prompt, model, thresholds, ticks) triggers one event, `render`, and
-each request carries all of it. A page has one such request under way; whatever changes meanwhile is sent when it is
-answered, and an answer that a newer request has overtaken is dropped. So what is shown at rest belongs to the last
-text and the last picture.
+Everything that can change the result (tab, picture, prompt, models, thresholds, ticks, what was pointed at) triggers
+one event, `render`, and each request carries all of it. A page has one such request under way; whatever changes
+meanwhile is sent when it is answered, and an answer that a newer request has overtaken is dropped. So what is shown at
+rest belongs to the last text and the last picture.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
-from html import escape
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from groundingdino import export
-from groundingdino.drawing import annotate
-from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.studio import Studio, Thresholds
-from groundingdino.view import NOTHING, Canvas, Selection, chosen, sentence, status, view
+from groundingdino.drawing import MaskStyle, select
+from groundingdino.picker import Picker
+from groundingdino.selection import Selection, chosen
+from groundingdino.status_line import sentence, status
+from groundingdino.studio import Findings, Studio, Thresholds
+from groundingdino.view import NOTHING, Canvas, view
 
-DEFAULT_MODEL = "embedded"
 WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
+DETECT, SEGMENT = "detect", "segment"  # the tabs
+FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,11 @@ class Query(NamedTuple):
     box_threshold: float
     text_threshold: float
     nms_threshold: float
+    tab: str
+    segmenter: str
+    shapes: list[str]
+    opacity: float
+    specks: float  # percent of the picture's area
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -51,6 +60,16 @@ class Query(NamedTuple):
     def thresholds(self) -> Thresholds:
         """The sliders."""
         return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
+
+    @property
+    def mask_style(self) -> MaskStyle:
+        """How masks are drawn."""
+        return MaskStyle(
+            opacity=self.opacity if FILL in self.shapes else 0,
+            outline=OUTLINE in self.shapes,
+            boxes=BOXES in self.shapes,
+            labels=LABELS in self.shapes,
+        )
 
 
 class Visit:
@@ -67,25 +86,26 @@ class Page:
 
     def __init__(self, studio: Studio):
         self.studio = studio
+        self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self._workers = ThreadPoolExecutor(WORKERS)
         self._visits = Lock()
 
     def render(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
         """Updates of the result: that it is being worked on, if that takes long, and then the outcome."""
         query, canvas, stamp = Query(*values), Canvas.parse(sent.get("canvas")), float(sent["stamp"])
-        selection = Selection.parse(sent, *query.keys)
         with self._visits:
             visit.newest = max(visit.newest, stamp)
-        if visit.shown == (query, selection, canvas):
-            return  # one change often raises two events; an answer to the second would only overwrite the timing
-        visit.shown = None
-        for update in self._answer(visit, query, selection, canvas):
+        for update in self._answer(visit, query, sent, canvas):
             if visit.newest > stamp:
                 return
             yield update
 
-    def _answer(self, visit: Visit, query: Query, selection: Selection, canvas: Canvas) -> Iterator[Any]:
+    def _answer(self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas) -> Iterator[Any]:
         try:
+            selection = Selection.parse(sent, *query.keys)
+            if visit.shown == (query, selection, canvas):
+                return  # one change often raises two events; an answer to the second would only overwrite the timing
+            visit.shown = None
             yield from self._look(visit, query, selection, canvas)
         except ValueError as error:
             visit.picture = None
@@ -101,23 +121,44 @@ class Page:
             yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
             return
         picture = self.studio.picture(query.path, canvas.pixels)
-        work = self._workers.submit(self.studio.find, picture.image, query.prompt, query.model, query.thresholds)
-        try:
-            findings = work.result(PATIENCE)
-        except NotYet:
-            task = "Looking" if query.prompt.strip() else "Reading the picture"
-            now = sentence(f"{task} with {self.studio.card(query.model).title} …", "working")
-            if visit.picture == query.path:
-                yield gr.update(status=now)  # the boxes of the text before stay for the moment
-            else:
-                yield gr.update(view=view(picture, canvas, query.keys), status=now)
-            visit.picture = query.path
-            findings = work.result()
-        objects, _ = chosen(findings, selection)
-        shown = view(picture, canvas, query.keys, findings, selection)
-        yield gr.update(view=shown, status=status(findings, len(objects)))
+
+        def show(findings: Findings | None) -> dict[str, Any]:
+            return view(picture, canvas, query.keys, findings, selection, query.mask_style)
+
+        kept = visit.picture == query.path  # of the same picture, what was shown before stays for the moment
+        findings = None
+        for task, work in self._steps(query, selection, picture.image):
+            running = self._workers.submit(work, findings)
+            try:
+                findings = running.result(PATIENCE)
+            except NotYet:
+                now = sentence(task, "working")
+                yield gr.update(status=now) if kept else gr.update(view=show(findings), status=now)
+                visit.picture = query.path
+                findings = running.result()
+        assert findings
+        objects, _ = chosen(findings.detections, selection)
+        yield gr.update(view=show(findings), status=status(findings, len(objects)))
         # Only reached if the page was sent this answer, see `render`.
         visit.picture, visit.shown = query.path, (query, selection, canvas)
+
+    def _steps(
+        self, query: Query, selection: Selection, image: Image.Image
+    ) -> Iterator[tuple[str, Callable[[Findings | None], Findings]]]:
+        """What has to be done, in words and as a function of what was found so far."""
+        task = "Looking" if query.prompt.strip() else "Reading the picture"
+        title = self.studio.detectors.card(query.model).title
+        yield (
+            f"{task} with {title} …",
+            lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds),
+        )
+        if query.tab == SEGMENT:
+            title = self.studio.segmenters.card(query.segmenter).title
+            yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image)
+
+    def _cut_out(self, query: Query, selection: Selection, image: Image.Image, findings: Findings | None) -> Findings:
+        assert findings
+        return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100)
 
     def _failure(self, query: Query, canvas: Canvas, message: str) -> Any:
         """The picture alone, if there is one, so that no old boxes stay beside the message."""
@@ -134,18 +175,33 @@ class Page:
             gr.Warning("Choose a picture first: there is nothing to download yet.")
             return None
         try:
-            image = self.studio.image(query.path)
-            findings = self.studio.find(image, query.prompt, query.model, query.thresholds)
+            selection = Selection.parse(sent, *query.keys)
+            image, findings = self.studio.image(query.path), None
+            for _, work in self._steps(query, selection, image):
+                findings = work(findings)
         except ValueError as error:
             gr.Warning(str(error))
             return None
-        objects, marked = chosen(findings, Selection.parse(sent, *query.keys))
-        name = Path(query.path).stem
+        assert findings
+        return self._write(kind, query, image, findings, selection)
+
+    def _write(self, kind: str, query: Query, image: Image.Image, findings: Findings, selection: Selection) -> str:
+        objects, marked = chosen(findings.detections, selection)
+        name, phrases = Path(query.path or "").stem, findings.phrases
+        # A marked object is cut out alone.
+        cut = select(objects, np.array(marked)) if marked else objects
+        model = query.model if query.tab == DETECT else f"{query.model} + {query.segmenter}"
+        what = "boxes" if query.tab == DETECT else "overlay"
         data, ending = {
-            "picture": lambda: (export.annotated_png(image, objects, findings.phrases, marked), "-boxes.png"),
-            "json": lambda: (export.json_file(objects, image.size, query.model), ".json"),
-            "coco": lambda: (export.coco_zip(image, name, objects, findings.phrases), "-coco.zip"),
-            "yolo": lambda: (export.yolo_zip(image, name, objects, findings.phrases), "-yolo.zip"),
+            "picture": lambda: (
+                export.annotated_png(image, objects, phrases, marked, query.mask_style),
+                f"-{what}.png",
+            ),
+            "cut-out": lambda: (export.cut_out_png(image, cut), "-cut-out.png"),
+            "masks": lambda: (export.masks_zip(objects), "-masks.zip"),
+            "json": lambda: (export.json_file(objects, image.size, model), ".json"),
+            "coco": lambda: (export.coco_zip(image, name, objects, phrases), "-coco.zip"),
+            "yolo": lambda: (export.yolo_zip(image, name, objects, phrases), "-yolo.zip"),
         }[kind]()
         return save_bytes_to_cache(data, name + ending, gr.utils.get_upload_folder())
 
@@ -153,89 +209,7 @@ class Page:
         """A picture that was pasted, or dropped on the canvas; Gradio has checked that the file is an upload."""
         return event.file["path"]
 
-    def choose_model(self, model: str) -> tuple[float, float, str, Any]:
+    def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""
-        card = self.studio.card(model)
-        return card.box_threshold, card.text_threshold, card.description, gr.update(**self.fetch_button(model))
-
-    def fetch_button(self, model: str) -> dict[str, Any]:
-        """What the download button says, whether it is seen and whether it can be pressed."""
-        return {
-            "value": f"Download {megabytes(self.studio.card(model).size_bytes)}",
-            "visible": not self.studio.is_ready(model),
-            "interactive": not self.studio.local_files_only,
-        }
-
-    def download(self, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Fetches a model and reports it in its description; `ready` counts up when it can be used."""
-        try:
-            for done, total, what in self.studio.download(model):
-                share = f"{megabytes(done)} of {megabytes(total)}" if total else megabytes(done)
-                bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
-                yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready
-        except ValueError as error:
-            yield escape(str(error)), gr.update(interactive=True), gr.skip(), ready
-            return
-        description = self.studio.card(model).description
-        yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 1
-
-    def choices(self) -> list[tuple[str, str]]:
-        """The entries of the model picker: title and size, with an arrow if it has to be downloaded."""
-        return [
-            (f"{card.title} · {'' if self.studio.is_ready(name) else '↓ '}{megabytes(card.size_bytes)}", name)
-            for name, card in self.studio.cards.items()
-        ]
-
-    def detect(
-        self,
-        image: str,
-        prompt: str,
-        model: str = DEFAULT_MODEL,
-        box_threshold: float | None = None,
-        text_threshold: float | None = None,
-        nms_threshold: float | None = NMS_THRESHOLD,
-    ) -> tuple[Image.Image, dict[str, Any]]:
-        """Finds the objects that a prompt names in a picture.
-
-        Args:
-            image: The picture.
-            prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control".
-            model: A name that `/models` lists.
-            box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
-            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
-            nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
-
-        Returns:
-            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}]}.
-        """
-        try:
-            if not image:
-                raise ValueError("There is no picture: pass one as `image`.")
-            picture = self.studio.image(image)
-            findings = self.studio.find(
-                picture, prompt, model, Thresholds(box_threshold, text_threshold, nms_threshold)
-            )
-        except ValueError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        drawn = annotate(picture, findings.detections, findings.phrases)
-        return drawn, export.record(findings.detections, picture.size, model)
-
-    def models(self) -> list[dict[str, Any]]:
-        """Lists the models: name, title, description, size in bytes, thresholds, and whether they are downloaded."""
-        return [
-            {
-                "name": name,
-                "title": card.title,
-                "description": card.description,
-                "size_bytes": card.size_bytes,
-                "box_threshold": card.box_threshold,
-                "text_threshold": card.text_threshold,
-                "downloaded": self.studio.is_ready(name),
-            }
-            for name, card in self.studio.cards.items()
-        ]
-
-
-def megabytes(size: int) -> str:
-    """A size as people read it."""
-    return f"{size / 1e6:.0f} MB"
+        card = self.studio.detectors.card(model)
+        return card.box_threshold, card.text_threshold, *self.detectors.choose(model)

@@ -1,26 +1,27 @@
 """The models and pictures of a running page: the only state there is, shared by all who use it."""
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event, Lock, Thread
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import supervision as sv
 from PIL import Image
 
 from groundingdino.cache import ByteCache
-from groundingdino.checkpoints import MODELS, ModelCard, is_cached
+from groundingdino.cutting import cut
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
+from groundingdino.masks import size_bytes
+from groundingdino.model_cards import MODELS, SEGMENTERS, ModelCard, SegmenterCard, has_segmenter, is_cached
 from groundingdino.phrases import NMS_THRESHOLD
+from groundingdino.segmenter import Segmenter
+from groundingdino.selection import Pointing
+from groundingdino.shelf import Shelf
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
+_CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick does not make them again
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
-_TICK = 0.2  # seconds between two looks at a download
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,105 +57,42 @@ class Findings:
     box_threshold: float  # as used
     notes: tuple[str, ...]  # sentences for the user
     timing: "Timing"
+    segmenter: SegmenterCard | None = None  # of the masks, if there are any
 
 
 class Timing(NamedTuple):
     """Milliseconds; `None` where nothing was computed because the answer was kept from before."""
 
     text: float | None
-    picture: float | None
+    picture: float | None  # of the detector
     grounding: float | None
-
-
-class Progress(NamedTuple):
-    """Of a download: bytes done, bytes in all (None while unknown), and what is being fetched."""
-
-    done: int
-    total: int | None
-    what: str
-
-
-@dataclass
-class _Download:
-    progress: Progress
-    finished: Event = field(default_factory=Event)
-    error: str = ""
+    embedding: float | None = None  # the picture again, of the segmenter
+    masks: float | None = None
 
 
 class Studio:
-    """Loads each model once, when it is first needed, and decodes each picture once.
-
-    Models come from the local cache. Only `download` fetches one, because the user asked for it.
+    """Decodes each picture once, and finds and cuts out what is asked for.
 
     Args:
-        device: Where models run; None: the GPU if there is one.
-        local_files_only: Refuse downloads.
-        load: Makes the detector of a model, as `Detector.from_pretrained` does.
-        cards: The models on offer by name.
-        has_files: Whether the files of a model are on this machine.
+        detectors: The models that turn words into boxes.
+        segmenters: The models that turn boxes and points into masks.
     """
 
-    def __init__(
-        self,
-        device: str | None = None,
-        local_files_only: bool = False,
-        load: Callable[..., Detector] = Detector.from_pretrained,
-        cards: Mapping[str, ModelCard] = MODELS,
-        has_files: Callable[[str], bool] = is_cached,
-    ):
-        self.cards = cards
-        self.local_files_only = local_files_only
-        self._device = device
-        self._load = load
-        self._has_files = has_files
-        self._detectors: dict[str, Detector] = {}
-        self._loading = {name: Lock() for name in cards}
-        self._downloads: dict[str, _Download] = {}
-        self._downloads_lock = Lock()
+    def __init__(self, detectors: Shelf[Detector, ModelCard], segmenters: Shelf[Segmenter, SegmenterCard]):
+        self.detectors = detectors
+        self.segmenters = segmenters
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands())
         )
+        self._cuts: ByteCache[sv.Detections] = ByteCache(_CUT_BYTES, _mask_bytes)
 
-    def card(self, name: str) -> ModelCard:
-        """What is known of a model; a ValueError lists the names there are."""
-        if name not in self.cards:
-            raise ValueError(f"There is no model '{name}'; choose one of {', '.join(self.cards)}.")
-        return self.cards[name]
-
-    def is_ready(self, name: str) -> bool:
-        """Whether a model can be used without a download."""
-        self.card(name)
-        return name in self._detectors or self._has_files(name)
-
-    def detector(self, name: str) -> Detector:
-        """The detector of a model, loaded on first use; a ValueError says that it has to be downloaded first."""
-        card = self.card(name)
-        with self._loading[name]:
-            if name not in self._detectors:
-                if not self._has_files(name):
-                    raise ValueError(f"{card.title} is not on this machine yet: download it first.")
-                self._detectors[name] = self._load(name, device=self._device, local_files_only=True)
-        return self._detectors[name]
-
-    def download(self, name: str) -> Iterator[Progress]:
-        """Fetches a model and loads it, and tells how far it is until it is ready.
-
-        Whoever asks for a model that is on its way follows the same download. It goes on when nobody follows it any
-        more.
-
-        Raises:
-            ValueError: one sentence: no such model, downloads are switched off, or what went wrong.
-        """
-        card = self.card(name)
-        if self.is_ready(name):
-            return
-        if self.local_files_only:
-            raise ValueError(f"{card.title} is not on this machine, and downloads are switched off.")
-        download = self._start(name, card)
-        while not download.finished.wait(_TICK):
-            yield download.progress
-        if download.error:
-            raise ValueError(download.error)
+    @classmethod
+    def open(cls, device: str | None = None, local_files_only: bool = False) -> Self:
+        """A studio with all published models; None: on the GPU if there is one."""
+        return cls(
+            Shelf(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
+            Shelf(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
+        )
 
     def image(self, path: str | Path) -> Image.Image:
         """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""
@@ -170,7 +108,7 @@ class Studio:
 
     def find(self, image: Image.Image, prompt: str, model: str, thresholds: Thresholds) -> Findings:
         """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded."""
-        detector = self.detector(model)
+        detector = self.detectors.get(model)
         encoded = detector.encode_image(image)
         grounding = detector.ground(encoded, prompt)
         detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
@@ -191,29 +129,35 @@ class Studio:
             ),
         )
 
-    def _start(self, name: str, card: ModelCard) -> _Download:
-        with self._downloads_lock:
-            running = self._downloads.get(name)
-            if running is None or running.finished.is_set():
-                running = self._downloads[name] = _Download(Progress(0, card.size_bytes, card.title))
-                Thread(target=self._fetch, args=(name, running), daemon=True).start()
-            return running
+    def cut_out(
+        self, image: Image.Image, findings: Findings, model: str, pointing: Pointing, min_area: float
+    ) -> Findings:
+        """Findings with masks, and with what was pointed at, see `cutting.cut`."""
+        segmenter = self.segmenters.get(model)
+        encoded = segmenter.encode_image(image)
+        found = findings.detections
+        start = time.perf_counter()
+        objects, cached = self._cuts.get_or_compute(
+            (model, encoded.key, _content(found), pointing, min_area),
+            lambda: cut(segmenter, encoded, found, pointing, min_area),
+        )
+        took = 1000 * (time.perf_counter() - start)
+        timing = findings.timing._replace(
+            embedding=None if encoded.cached else encoded.milliseconds, masks=None if cached else took
+        )
+        return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card)
 
-    def _fetch(self, name: str, download: _Download) -> None:
-        def report(done: int, total: int | None, what: str) -> None:
-            download.progress = Progress(done, total, what)
 
-        try:
-            detector = self._load(name, device=self._device, local_files_only=False, progress=report)
-            with self._loading[name]:
-                self._detectors.setdefault(name, detector)
-        except ValueError as error:
-            download.error = str(error)
-        except Exception as error:  # a thread's error would vanish, and whoever waits would wait for ever
-            logger.exception("Fetching %s failed", name)
-            download.error = f"{self.cards[name].title} could not be downloaded: {error}"
-        finally:
-            download.finished.set()
+def _mask_bytes(objects: sv.Detections) -> int:
+    assert isinstance(objects.mask, sv.CompactMask)
+    return size_bytes(objects.mask)
+
+
+def _content(detections: sv.Detections) -> tuple[object, ...]:
+    """Detections without masks, as a key."""
+    assert detections.confidence is not None
+    labels = tuple(map(str, detections.data["class_name"]))
+    return detections.xyxy.tobytes(), detections.confidence.tobytes(), labels
 
 
 def _version(path: Path) -> tuple[Path, int]:

@@ -8,17 +8,27 @@ from typing import Any
 
 import gradio as gr
 import pytest
+import supervision as sv
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from oracle import CARD, Oracle
 from PIL import Image
+from scissors import SEGMENTER, Scissors
 
 import app
+from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)}
+
+
+def studio_of(detector: Oracle, is_here: bool = True) -> Studio:
+    return Studio(
+        Shelf(CARDS, lambda *_, **__: detector, lambda name: is_here and name == "embedded"),
+        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: is_here),
+    )
 
 
 @pytest.fixture
@@ -40,20 +50,23 @@ def picture(tmp_path: Path) -> str:
 @pytest.fixture
 def client(examples: Path) -> Iterator[Client]:
     detector = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
-    studio = Studio(load=lambda *_, **__: detector, cards=CARDS, has_files=lambda name: name == "embedded")
-    demo = app.build(studio, examples=examples)
+    demo = app.build(studio_of(detector), examples=examples)
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
     yield Client(url, verbose=False)
     demo.close()
 
 
-def test_the_endpoints_are_detect_and_models(client: Client, picture: str, capfd):
+def test_the_endpoints_are_detect_segment_and_models(client: Client, picture: str, capfd):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert set(endpoints["named_endpoints"]) == {"/detect", "/models"}
+    assert set(endpoints["named_endpoints"]) == {"/detect", "/segment", "/models"}
     assert endpoints["unnamed_endpoints"] == {}
 
     models = client.predict(api_name="/models")
-    assert [(model["name"], model["downloaded"]) for model in models] == [("embedded", True), ("large", False)]
+    assert [(model["task"], model["name"], model["downloaded"]) for model in models] == [
+        ("detect", "embedded", True),
+        ("detect", "large", False),
+        ("segment", "embedded", True),
+    ]
 
     drawn, record = client.predict(image=handle_file(picture), prompt="cat . pizza", api_name="/detect")
     assert Image.open(drawn).size == SIZE
@@ -70,6 +83,24 @@ def test_the_endpoints_are_detect_and_models(client: Client, picture: str, capfd
     _, record = client.predict(image=handle_file(picture), prompt="cat", api_name="/detect", **options)
     assert len(record["objects"]) == 1
 
+    drawn, record = client.predict(
+        image=handle_file(picture),
+        prompt="cat",
+        points=[[150, 200, 1], [150, 215, 0]],
+        boxes=[[10, 130, 90, 230]],
+        strokes=[[[200, 200], [260, 200]]],
+        api_name="/segment",
+    )
+    assert Image.open(drawn).size == SIZE
+    assert record["model"] == "embedded + embedded"
+    assert [found["phrase"] for found in record["objects"]] == ["cat", "cat", "object 1", "object 2", "object 3"]
+    masks = [sv.rle_to_mask(found["mask"]["counts"], SIZE).astype(bool) for found in record["objects"]]
+    assert masks[0][70, 60]
+    assert not masks[0][70, 250]
+    assert masks[2][185, 150]
+    assert not masks[2][215, 150], "excluded"
+    assert masks[4][200, 230]
+
     wrong = Path(picture).with_name("notes.png")
     wrong.write_text("no picture")
     for options, message in (
@@ -81,6 +112,19 @@ def test_the_endpoints_are_detect_and_models(client: Client, picture: str, capfd
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}
         with pytest.raises(AppError, match=message):
             client.predict(api_name="/detect", **arguments)
+    for options, message in (
+        ({"prompt": ""}, "Nothing is asked for"),
+        ({"points": [[900, 10, 1]]}, "outside the picture"),
+        ({"points": [[9, 10]]}, "Expected points as"),
+        ({"boxes": [1, 2, 3, 4]}, "Expected points as"),
+        ({"boxes": [[5, 5, 5, 5]]}, "has no area"),
+        ({"segmenter": "huge"}, "There is no model 'huge'"),
+        ({"fill": -1}, "must be 0 or more"),
+        ({"image": handle_file(str(wrong))}, "The picture is not an image"),
+    ):
+        arguments = {"image": handle_file(picture), "prompt": "cat", **options}
+        with pytest.raises(AppError, match=message):
+            client.predict(api_name="/segment", **arguments)
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -88,7 +132,7 @@ def test_the_command_line_reaches_the_page(monkeypatch):
     launched: dict[str, Any] = {}
     monkeypatch.setattr(gr.Blocks, "launch", lambda self, **options: launched.update(options, title=self.title))
     made: list[Any] = []
-    monkeypatch.setattr(app, "Studio", lambda *options: made.append(options) or Studio(has_files=lambda _: False))
+    monkeypatch.setattr(Studio, "open", lambda *options: made.append(options) or studio_of(Oracle({}), is_here=False))
     assert app.main(["--port", "8123", "--host", "0.0.0.0", "--device", "cpu", "--local-files-only"]) == 0
     assert made == [("cpu", True)]
     assert (launched["server_port"], launched["server_name"], launched["mcp_server"]) == (8123, "0.0.0.0", False)
@@ -101,7 +145,7 @@ def test_an_unknown_model_is_refused_in_one_line(capsys):
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):
-    monkeypatch.setattr(app, "Studio", lambda *_: Studio(load=lambda *_, **__: Oracle({}), has_files=lambda _: True))
+    monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
@@ -18,12 +19,14 @@ import pytest
 from oracle import CARD, Oracle
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
+from scissors import SEGMENTER, Scissors
 from visitor import BROWSERS, FLAGS, Visitor, find_browser, running_page
 
 import app
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
 from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio
 
 SIZE, OTHER_SIZE = (320, 240), (200, 300)
@@ -34,6 +37,7 @@ ANSWERS = {
     SIZE: {"cat": [CAT[1:], OTHER_CAT[1:]], "pizza": [PIZZA[1:]], "dog": [DOG[1:]]},
     OTHER_SIZE: {"car": [CAR[1:]]},
 }
+OTHERS = {SIZE: [(200, 150, 300, 220), (112, 22, 190, 100)]}  # besides, when everything is asked for
 LARGE = replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)
 
 
@@ -57,9 +61,12 @@ class Server:
     """The page with a detector that knows the answers."""
 
     def __init__(self, examples: Path):
-        self.detector = Oracle(ANSWERS)
+        self.detector, self.segmenter = Oracle(ANSWERS), Scissors(OTHERS)
         self.downloaded: list[str] = []
-        studio = Studio(load=self.load, cards={"embedded": CARD, "large": LARGE}, has_files=self.has_files)
+        studio = Studio(
+            Shelf({"embedded": CARD, "large": LARGE}, self.load, self.has_files),
+            Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
+        )
         self.demo = app.build(studio, examples=examples)
         _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
 
@@ -99,7 +106,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def visitor(browser: Browser, log: io.StringIO, server: Server) -> Iterator[Visitor]:
-    server.detector.seconds = 0
+    server.detector.seconds = server.segmenter.seconds = 0
     someone = Visitor(browser, server.url)
     yield someone
     assert someone.complaints == [], "the browser's console stays clean"
@@ -275,10 +282,255 @@ def test_a_model_is_downloaded_on_request(visitor: Visitor, server: Server):
     expect(visitor.message).to_have_text("Large is not on this machine yet: download it first.")
     assert server.downloaded == [], "nothing is fetched before it is asked for"
     visitor.page.get_by_role("button", name="Download 2 MB").click()
-    expect(visitor.find("#about")).to_contain_text("weights of Large: 1 MB of 2 MB")
-    expect(visitor.find("#about progress")).to_be_visible()
+    expect(visitor.find("#about-model")).to_contain_text("weights of Large: 1 MB of 2 MB")
+    expect(visitor.find("#about-model progress")).to_be_visible()
     visitor.expect_table(PIZZA)  # at the large model's own threshold
-    expect(visitor.find("#fetch")).not_to_be_visible()
+    expect(visitor.find("#fetch-model")).not_to_be_visible()
+
+
+def segment(visitor: Visitor, prompt: str, count: int) -> None:
+    """Types a prompt into the tab Segment and waits for that many masks."""
+    visitor.open_tab("Segment")
+    visitor.type(prompt)
+    expect(visitor.find("#result .shapes path")).to_have_count(count)
+
+
+def test_typing_gives_masks_and_the_tabs_share_picture_prompt_and_results(visitor: Visitor, server: Server):
+    visitor.type("dog")
+    visitor.expect_table(DOG)
+    assert visitor.outlines() == []
+    encoded = server.detector.encoded
+    segment(visitor, "cat . dog", 3)
+    visitor.expect_table(CAT, DOG, OTHER_CAT)
+    expect(visitor.rows.nth(0).locator("td.quality")).to_have_text("0.90")
+    expect(visitor.find("#result .detail")).to_contain_text("masks")
+    visitor.rows.nth(1).locator("input").click()
+    expect(visitor.boxes).to_have_count(2)
+    visitor.open_tab("Detect")
+    expect(visitor.find("#result .shapes rect")).to_have_count(2)
+    visitor.expect_table(CAT, DOG, OTHER_CAT)
+    expect(visitor.prompt).to_have_value("cat . dog")
+    expect(visitor.message).to_have_text("3 objects, 1 hidden")
+    expect(visitor.tool("Select")).not_to_be_visible()
+    visitor.open_tab("Segment")
+    expect(visitor.find("#result .shapes path")).to_have_count(2)
+    assert server.detector.encoded == encoded
+
+
+def test_a_click_on_a_mask_changes_it_and_marks_its_object(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    before = visitor.outlines()
+    visitor.tool("Exclude").click()
+    visitor.click(60, 70)
+    expect(visitor.gestures).to_have_count(1)
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "true")
+    expect(visitor.rows).to_have_count(2)
+    after = visitor.outlines()
+    assert len(set(before) & set(after)) == 1, "one mask changed, the other did not"
+
+
+def test_a_click_beside_makes_an_object_that_the_next_clicks_refine(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    visitor.click(150, 180)
+    expect(visitor.rows).to_have_count(3)
+    expect(visitor.rows.nth(2)).to_contain_text("object 1")
+    expect(visitor.rows.nth(2)).to_have_attribute("aria-selected", "true")
+    visitor.click(190, 180)
+    expect(visitor.gestures).to_have_count(2)
+    expect(visitor.rows.nth(2)).to_contain_text("130, 160, 211, 201")
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.rows.nth(2)).to_have_attribute("aria-selected", "false")
+    visitor.click(260, 180)
+    expect(visitor.rows).to_have_count(4)
+    expect(visitor.chips).to_have_text(["cat2", "by hand2"])
+
+
+def test_undo_takes_back_the_last_gesture_wherever_it_went(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    before = visitor.outlines()
+    visitor.click(150, 200)
+    expect(visitor.rows).to_have_count(3)
+    visitor.page.keyboard.press("Escape")
+    visitor.page.keyboard.press("e")
+    visitor.click(60, 70)
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "true")
+    visitor.page.keyboard.press("z")
+    expect(visitor.gestures).to_have_count(1)
+    expect(visitor.find("#result .shapes path[aria-pressed=true]")).to_have_count(1)
+    visitor.tool("Undo").click()
+    expect(visitor.rows).to_have_count(2)
+    expect(visitor.gestures).to_have_count(0)
+    assert visitor.outlines() == before
+    expect(visitor.tool("Undo")).to_be_disabled()
+
+
+def test_clear_takes_back_all_gestures(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    for x in (20, 160, 190):
+        visitor.click(x, 200)
+    expect(visitor.gestures).to_have_count(3)
+    visitor.page.keyboard.press("c")
+    expect(visitor.rows).to_have_count(2)
+    expect(visitor.gestures).to_have_count(0)
+
+
+def test_boxes_and_lines_are_drawn_by_dragging(visitor: Visitor):
+    segment(visitor, "pizza", 0)
+    visitor.tool("Draw a box").click()
+    visitor.drag((150, 40), (170, 80), (190, 100))
+    expect(visitor.rows).to_have_count(1)
+    expect(visitor.rows.nth(0)).to_contain_text("150, 40, 191, 101")
+    visitor.page.keyboard.press("Escape")
+    visitor.page.keyboard.press("d")
+    visitor.drag((220, 200), (240, 200), (280, 200))
+    expect(visitor.rows).to_have_count(2)
+    expect(visitor.gestures).to_have_count(2)
+    assert visitor.canvas()
+
+
+def test_an_exclude_click_on_nothing_says_what_it_needs(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    visitor.tool("Exclude").click()
+    visitor.click(150, 220)
+    expect(visitor.message).to_have_text("An exclude point belongs to an object: click on one, or mark one first.")
+    expect(visitor.gestures).to_have_count(0)
+
+
+def test_selecting_marks_without_a_point_and_the_next_mask_is_one_click_away(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    before = visitor.outlines()
+    expect(visitor.tool("Next mask")).to_be_disabled()
+    visitor.page.keyboard.press("Tab")  # away from the prompt
+    visitor.tool("Select").click()
+    visitor.click(60, 70)
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "true")
+    expect(visitor.gestures).to_have_count(0)
+    for quality in ("0.80", "0.70", "0.90"):
+        visitor.page.keyboard.press("n")
+        expect(visitor.rows.nth(0).locator("td.quality")).to_have_text(quality)
+    assert visitor.outlines() == before
+    visitor.click(150, 200)
+    expect(visitor.rows.nth(0)).to_have_attribute("aria-selected", "false")
+
+
+def test_everything_is_switched_on_and_off(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    visitor.tool("All other").click()
+    expect(visitor.rows).to_have_count(4)
+    expect(visitor.chips).to_have_text(["cat2", "everything2"])
+    visitor.chips.nth(1).click()
+    expect(visitor.rows).to_have_count(2)
+    visitor.chips.nth(1).click()
+    expect(visitor.rows).to_have_count(4)
+    visitor.tool("All other").click()
+    expect(visitor.rows).to_have_count(2)
+
+
+def test_letters_choose_tools_but_not_while_typing(visitor: Visitor):
+    visitor.open_tab("Segment")
+    visitor.type("bed")
+    expect(visitor.tool("Include")).to_have_attribute("aria-pressed", "true")
+    visitor.tool("Select").click()
+    visitor.page.keyboard.press("b")
+    expect(visitor.tool("Draw a box")).to_have_attribute("aria-pressed", "true")
+    expect(visitor.prompt).to_have_value("bed")
+    visitor.open_tab("Detect")
+    visitor.page.keyboard.press("s")
+    visitor.open_tab("Segment")
+    expect(visitor.tool("Draw a box")).to_have_attribute("aria-pressed", "true")
+
+
+def test_another_prompt_keeps_what_was_pointed_at_and_another_picture_forgets_it(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    visitor.click(150, 200)
+    expect(visitor.rows).to_have_count(3)
+    segment(visitor, "dog", 2)
+    expect(visitor.rows).to_have_text([re.compile("dog"), re.compile("object 1")])
+    visitor.find("#gallery button").nth(1).click()
+    visitor.expect_table(CAR)
+    expect(visitor.gestures).to_have_count(0)
+    expect(visitor.find("#result .shapes path")).to_have_count(1)
+    visitor.find("#gallery button").nth(0).click()
+    expect(visitor.rows).to_have_count(2)
+    expect(visitor.gestures).to_have_count(0)
+
+
+def test_the_controls_of_masks_change_the_canvas(visitor: Visitor):
+    expect(visitor.find("#masks")).not_to_be_visible()
+    segment(visitor, "cat", 2)
+    seen = {visitor.canvas()}
+
+    def expect_change() -> None:
+        deadline = time.monotonic() + 30
+        while visitor.canvas() in seen and time.monotonic() < deadline:
+            visitor.page.wait_for_timeout(50)
+        assert visitor.canvas() not in seen
+        seen.add(visitor.canvas())
+
+    visitor.page.get_by_label("number input for Opacity").fill("0.9")
+    expect_change()
+    for shape in ("Fill", "Labels", "Boxes", "Outline"):
+        visitor.find("#shapes").get_by_text(shape).click()
+        expect_change()
+
+
+def test_small_specks_are_removed_on_request(visitor: Visitor):
+    segment(visitor, "cat", 2)
+    visitor.click(60, 70)
+    visitor.click(250, 200)
+    expect(visitor.gestures).to_have_count(2)
+    marked = visitor.find("#result .shapes path[aria-pressed=true]")
+    expect(marked).to_have_attribute("d", re.compile("M.*M"))
+    visitor.page.get_by_label("number input for Holes").fill("2")
+    expect(marked).to_have_attribute("d", re.compile("^M[^M]*$"))
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Picture", "first-overlay.png"),
+        ("Cut-out", "first-cut-out.png"),
+        ("Masks", "first-masks.zip"),
+        ("JSON", "first.json"),
+    ],
+)
+def test_masks_are_downloaded(visitor: Visitor, label: str, name: str):
+    segment(visitor, "cat", 2)
+    with visitor.page.expect_download() as download:
+        visitor.find("#downloads").get_by_text(label).click()
+    assert download.value.suggested_filename == name
+    path = Path(download.value.path())
+    if label == "Cut-out":
+        assert Image.open(path).getchannel("A").getextrema() == (0, 255)
+    elif label == "JSON":
+        assert all("counts" in found["mask"] for found in json.loads(path.read_text())["objects"])
+    else:
+        assert path.stat().st_size > 300
+
+
+def test_slow_masks_are_announced_while_boxes_stay(visitor: Visitor, server: Server):
+    visitor.type("dog . car")
+    visitor.expect_table(DOG)
+    server.segmenter.seconds = 1
+    visitor.open_tab("Segment")
+    expect(visitor.message).to_have_text("Cutting out with Scissors …")
+    expect(visitor.find("#result .shapes rect")).to_have_count(1)
+    expect(visitor.find("#result .shapes path")).to_have_count(1)
+
+
+def test_a_finger_points_draws_and_scrolls(browser: Browser, server: Server):
+    server.segmenter.seconds = 0
+    someone = Visitor(browser, server.url, 390, 844, has_touch=True, is_mobile=True)
+    segment(someone, "cat", 2)
+    assert someone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    buttons = [button.bounding_box() for button in someone.find("#result .tools button").all()]
+    assert all(box["width"] >= 28 and box["height"] >= 32 and box["x"] + box["width"] <= 390 for box in buttons)
+    someone.page.touchscreen.tap(*someone.place(150, 200))
+    expect(someone.rows).to_have_count(3)
+    assert someone.find(".shapes").evaluate("shapes => getComputedStyle(shapes).touchAction") == "auto"
+    someone.tool("Draw a box").tap()
+    assert someone.find(".shapes").evaluate("shapes => getComputedStyle(shapes).touchAction") == "none"
+    someone.page.close()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
@@ -297,6 +549,12 @@ def test_the_page_fits_its_screen(browser: Browser, server: Server, width: int, 
     expect(someone.chips).to_have_count(11)
     expect(someone.message).to_contain_text("Nothing found")
     assert someone.find(".canvas").bounding_box() == before, "the canvas never jumps"
+    someone.open_tab("Segment")
+    expect(someone.find("#result .detail")).to_contain_text("masks")
+    after = someone.find(".canvas").bounding_box()
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
+    assert width < 768 or after == before, "where there is room, the tools are beside the tabs"
+    assert someone.page.evaluate("document.documentElement.scrollWidth") <= width
     someone.page.close()
 
 

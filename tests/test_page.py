@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import gradio as gr
 import pytest
 from oracle import CARD, Oracle
 from PIL import Image
+from scissors import SEGMENTER, Scissors
 
-from groundingdino.page import PATIENCE, Page, Visit
+from groundingdino.page import BOXES, DETECT, FILL, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
+from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio
 
 SIZE = (320, 240)
@@ -27,16 +30,22 @@ def detector() -> Oracle:
 
 
 @pytest.fixture
-def studio(detector: Oracle) -> Studio:
-    def load(name: str, **options: Any) -> Any:
-        return replace(detector, card=CARDS[name]) if options.get("progress") else detector
-
-    return Studio(load=load, cards=CARDS, has_files=lambda name: name == "embedded")
+def scissors() -> Scissors:
+    return Scissors({SIZE: [(200, 150, 260, 210)]})
 
 
 @pytest.fixture
-def page(studio: Studio) -> Page:
-    return Page(studio)
+def page(detector: Oracle, scissors: Scissors) -> Page:
+    def is_here(name: str) -> bool:
+        return name == "embedded"
+
+    segmenters = {"embedded": SEGMENTER, "large": replace(SEGMENTER, name="large", title="Shears")}
+    return Page(
+        Studio(
+            Shelf(CARDS, lambda *_, **__: detector, is_here),
+            Shelf(segmenters, lambda *_, **__: scissors, is_here),
+        )
+    )
 
 
 @pytest.fixture
@@ -44,6 +53,25 @@ def picture(tmp_path: Path) -> str:
     path = tmp_path / "two cats.png"
     Image.new("RGB", SIZE, "teal").save(path)
     return str(path)
+
+
+CONTROLS: dict[str, Any] = {
+    "model": "embedded",
+    "box": 0.35,
+    "text": 0.25,
+    "nms": 0.7,
+    "tab": DETECT,
+    "segmenter": "embedded",
+    "shapes": [FILL],
+    "opacity": 0.5,
+    "specks": 0.0,
+}
+
+
+def query_of(path: str | None, prompt: str, **changed: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The values of the page's controls, and of what was changed that which is the selection's."""
+    values = [changed.pop(name, value) for name, value in CONTROLS.items()]
+    return [path, prompt, *values], changed
 
 
 class Browser:
@@ -56,15 +84,16 @@ class Browser:
         self.view: dict[str, Any] = {}
         self.status: dict[str, str] = {}
 
-    def ask(self, path: str | None, prompt: str, box: float = 0.35, model: str = "embedded", **selection: Any) -> None:
-        for update in self.request(path, prompt, box, model, **selection):
+    def ask(self, path: str | None, prompt: str, **changed: Any) -> None:
+        for update in self.request(path, prompt, **changed):
             self.view = update.get("view", self.view)
             self.status = update["status"]
 
-    def request(self, path: str | None, prompt: str, box: float = 0.35, model: str = "embedded", **selection: Any):
+    def request(self, path: str | None, prompt: str, **changed: Any) -> Iterator[Any]:
         self.clock += 1
+        query, selection = query_of(path, prompt, **changed)
         sent = {"picture": self.view.get("picture"), "query": self.view.get("query"), "canvas": CANVAS, **selection}
-        return self.page.render(self.visit, {**sent, "stamp": self.clock}, path, prompt, model, box, 0.25, 0.7)
+        return self.page.render(self.visit, {**sent, "stamp": self.clock}, *query)
 
     @property
     def boxes(self) -> list[Any]:
@@ -207,7 +236,7 @@ def test_downloads_hold_what_is_shown(browser: Browser, picture: str, kind: str)
     browser.ask(picture, "cat . pizza")
     unticked = [browser.view["objects"][0]["id"]]
     sent = {"picture": browser.view["picture"], "query": browser.view["query"], "unticked": unticked}
-    path = Path(browser.page.export(kind, sent, picture, "cat . pizza", "embedded", 0.35, 0.25, 0.7))
+    path = Path(browser.page.export(kind, sent, *query_of(picture, "cat . pizza")[0]))
     assert path.name.startswith("two cats")
     if kind == "picture":
         assert Image.open(path).size == SIZE
@@ -219,36 +248,158 @@ def test_downloads_hold_what_is_shown(browser: Browser, picture: str, kind: str)
             assert {"images/two cats.png", names[kind]} <= set(archive.namelist())
 
 
-@pytest.mark.parametrize(("path", "model"), [(None, "embedded"), ("picture", "large")])
+@pytest.mark.parametrize(
+    ("path", "changed", "sent"),
+    [
+        (None, {}, {}),
+        ("picture", {"model": "large"}, {}),
+        ("picture", {"tab": SEGMENT, "segmenter": "large"}, {}),
+        ("picture", {}, {"gestures": "?"}),
+    ],
+)
 def test_there_is_nothing_to_download_without_a_result(
-    page: Page, picture: str, path: str | None, model: str, monkeypatch
+    page: Page, picture: str, path: str | None, changed: dict[str, Any], sent: dict[str, Any], monkeypatch
 ):
     notices: list[str] = []
     monkeypatch.setattr(gr, "Warning", notices.append)
-    assert page.export("json", {}, path and picture, "cat", model, 0.35, 0.25, 0.7) is None
+    values, _ = query_of(path and picture, "cat", **changed)
+    assert page.export("json", {"picture": values[0], **sent}, *values) is None
     assert len(notices) == 1
 
 
 def test_choosing_a_model_sets_its_thresholds_and_offers_the_download(page: Page):
-    box, text, description, button = page.choose_model("large")
+    box, text, description, button = page.choose_detector("large")
     assert (box, text, description) == (0.2, CARD.text_threshold, CARD.description)
     assert button["visible"]
-    assert button["value"] == "Download 2 MB"
-    assert not page.choose_model("embedded")[3]["visible"]
 
 
-def test_a_download_ends_with_a_model_that_is_ready(page: Page, browser: Browser, picture: str):
-    *_, (description, button, picker, ready) = page.download("large", 4)
-    assert (description, ready) == (CARD.description, 5)
-    assert not button["visible"]
-    assert picker["choices"] == [("Oracle · 12 MB", "embedded"), ("Large · 2 MB", "large")]
-    browser.ask(picture, "cat", model="large")
+def test_the_tab_segment_shows_masks_and_only_it_encodes_for_them(browser: Browser, scissors: Scissors, picture: str):
+    browser.ask(picture, "cat")
+    assert scissors.encoded == 0
+    assert not browser.view["masks"]
+    browser.ask(picture, "cat", tab=SEGMENT)
+    assert browser.view["masks"]
     assert browser.boxes == [CAT, OTHER_CAT]
+    assert all(row["path"] for row in browser.view["objects"])
+    assert scissors.encoded == 1
+    browser.ask(picture, "cat . pizza", tab=SEGMENT, box=0.2)
+    assert browser.boxes == [CAT, OTHER_CAT, PIZZA]
+    assert scissors.encoded == 1
 
 
-def test_a_failed_download_says_why_and_leaves_the_button(page: Page):
-    page.studio.local_files_only = True
-    ((message, button, _, ready),) = page.download("large", 4)
-    assert message == "Large is not on this machine, and downloads are switched off."
-    assert button["interactive"]
-    assert ready == 4
+def test_no_box_is_an_empty_result(browser: Browser, picture: str):
+    browser.ask(picture, "zebra", tab=SEGMENT)
+    assert browser.view["objects"] == []
+    assert browser.status["message"] == "Nothing found: the best candidate scores 0.00."
+    assert browser.status["tone"] == "hint"
+
+
+def test_clicks_make_and_change_objects_and_another_picture_forgets_them(
+    browser: Browser, picture: str, tmp_path: Path
+):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    before = [row["path"] for row in browser.view["objects"]]
+    gestures = [
+        {"target": "pointed 1", "point": [150, 200, 1]},
+        {"target": browser.view["objects"][0]["id"], "point": [60, 70, 0]},
+    ]
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, marked="pointed 1")
+    assert [row["phrase"] for row in browser.view["objects"]] == ["cat", "cat", "object 1"]
+    after = [row["path"] for row in browser.view["objects"]]
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+    assert [row["marked"] for row in browser.view["objects"]] == [False, False, True]
+    other = str(tmp_path / "other.png")
+    Image.new("RGB", SIZE, "navy").save(other)
+    browser.ask(other, "cat", tab=SEGMENT, gestures=gestures)
+    assert [row["path"] for row in browser.view["objects"]] == before
+
+
+def test_everything_can_be_switched_on(browser: Browser, picture: str):
+    browser.ask(picture, "", tab=SEGMENT)
+    assert browser.view["objects"] == []
+    browser.ask(picture, "", tab=SEGMENT, everything=True)
+    assert [row["phrase"] for row in browser.view["objects"]] == ["object 1"]
+
+
+def test_the_controls_of_masks_change_the_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    pictures = [browser.view["image"]]
+    for changed in (
+        {"opacity": 0.9},
+        {"shapes": []},
+        {"shapes": [OUTLINE]},
+        {"shapes": [BOXES]},
+        {"shapes": [LABELS]},
+        {"unticked": [browser.view["objects"][0]["id"]]},
+        {"candidates": {browser.view["objects"][0]["id"]: 1}},
+    ):
+        browser.ask(picture, "cat", tab=SEGMENT, **changed)
+        pictures.append(browser.view["image"])
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_specks_are_removed_up_to_a_share_of_the_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    gestures = [{"target": browser.view["objects"][0]["id"], "point": [250, 200, 1]}]
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures)
+    assert browser.view["objects"][0]["path"].count("M") == 2, "the ellipse, and a disc away from it"
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, specks=2.0)
+    assert browser.view["objects"][0]["path"].count("M") == 1
+
+
+def test_slow_masks_are_announced_and_a_new_picture_shows_boxes_meanwhile(
+    browser: Browser, scissors: Scissors, picture: str
+):
+    scissors.seconds = PATIENCE + 0.3
+    working, done = list(browser.request(picture, "cat", tab=SEGMENT))
+    assert working["status"]["message"] == "Cutting out with Scissors …"
+    assert len(working["view"]["objects"]) == 2
+    assert not working["view"]["masks"]
+    assert done["view"]["masks"]
+
+
+def test_a_segmenter_that_is_not_there_is_told_in_a_sentence(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT, segmenter="large")
+    assert browser.status["message"] == "Shears is not on this machine yet: download it first."
+    assert browser.view["image"]
+
+
+def test_what_no_page_sends_is_told_in_a_sentence(browser: Browser, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=[{"point": 1}])
+    assert browser.status["message"] == "What was pointed at could not be read: load the page again."
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("picture", "two cats-overlay.png"), ("cut-out", "two cats-cut-out.png"), ("json", "two cats.json")],
+)
+def test_downloads_of_masks(browser: Browser, picture: str, kind: str, name: str):
+    values, _ = query_of(picture, "cat", tab=SEGMENT)
+    path = Path(browser.page.export(kind, {}, *values))
+    assert path.name == name
+    if kind == "json":
+        record = json.loads(path.read_text())
+        assert record["model"] == "embedded + embedded"
+        assert [found["mask"]["size"] for found in record["objects"]] == [[240, 320]] * 2
+    else:
+        image = Image.open(path)
+        assert image.size == SIZE
+        if kind == "cut-out":
+            assert image.getpixel((60, 70)) == (0, 128, 128, 255)
+            assert image.getpixel((5, 5)) == (0, 0, 0, 0)
+
+
+def test_a_marked_object_is_cut_out_alone(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    sent = {"picture": picture, "query": browser.view["query"], "marked": browser.view["objects"][1]["id"]}
+    image = Image.open(browser.page.export("cut-out", sent, *query_of(picture, "cat", tab=SEGMENT)[0]))
+    assert image.getpixel((60, 70))[3] == 0
+    assert image.getpixel((250, 70))[3] == 255
+
+
+def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: str):
+    path = browser.page.export("masks", {}, *query_of(picture, "cat", tab=SEGMENT)[0])
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["01_cat.png", "02_cat.png"]

@@ -1,40 +1,30 @@
-import threading
-import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 from oracle import CARD, Oracle
 from PIL import Image
+from scissors import SEGMENTER, Scissors
 
-from groundingdino.studio import Progress, Studio, Thresholds
+from groundingdino.selection import Gesture, Pointing
+from groundingdino.shelf import Shelf
+from groundingdino.studio import Studio, Thresholds, Timing
 
 SIZE = (64, 48)
 ANSWERS = {SIZE: {"cat": [(0.9, (1, 2, 30, 40)), (0.3, (40, 2, 60, 40))]}}
-CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}
 
 
-class Loader:
-    """Stands in for `Detector.from_pretrained`; counts how often it was asked."""
-
-    def __init__(self, error: Exception | None = None, seconds: float = 0.0):
-        self.loaded: list[tuple[str, dict[str, Any]]] = []
-        self.error = error
-        self.seconds = seconds
-
-    def __call__(self, name: str, progress=None, **options: Any) -> Any:
-        if progress:
-            progress(400, 1000, "the weights")
-        time.sleep(self.seconds)
-        if self.error:
-            raise self.error
-        self.loaded.append((name, options))
-        return Oracle(ANSWERS, CARDS[name])
+@pytest.fixture
+def scissors() -> Scissors:
+    return Scissors()
 
 
-def studio(loader: Loader, **options: Any) -> Studio:
-    return Studio(load=loader, cards=CARDS, has_files=lambda name: name == "embedded", **options)
+@pytest.fixture
+def shared(scissors: Scissors) -> Studio:
+    return Studio(
+        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
+        Shelf({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True),
+    )
 
 
 @pytest.fixture
@@ -44,93 +34,7 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_model_is_loaded_once_by_all_who_need_it():
-    loader = Loader(seconds=0.1)
-    shared = studio(loader, device="cpu")
-    found: list[Any] = []
-    threads = [threading.Thread(target=lambda: found.append(shared.detector("embedded"))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert loader.loaded == [("embedded", {"device": "cpu", "local_files_only": True})]
-    assert len({id(detector) for detector in found}) == 1
-
-
-def test_using_a_model_never_downloads_it():
-    with pytest.raises(ValueError, match="Large is not on this machine yet: download it first"):
-        studio(Loader()).detector("large")
-
-
-def test_an_unknown_model_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="no model 'huge'; choose one of embedded, large"):
-        studio(Loader()).detector("huge")
-
-
-def test_a_download_reports_its_progress_and_leaves_the_model_ready():
-    loader = Loader(seconds=0.5)
-    shared = studio(loader)
-    assert not shared.is_ready("large")
-    reports = list(shared.download("large"))
-    assert reports
-    assert set(reports) == {Progress(400, 1000, "the weights")}
-    assert shared.is_ready("large")
-    assert shared.detector("large").card.title == "Large"
-    assert loader.loaded == [("large", {"device": None, "local_files_only": False})]
-
-
-def test_two_who_ask_follow_one_download():
-    loader = Loader(seconds=0.4)
-    shared = studio(loader)
-    threads = [threading.Thread(target=lambda: list(shared.download("large"))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(loader.loaded) == 1
-
-
-def test_a_download_goes_on_when_its_page_is_closed():
-    shared = studio(Loader(seconds=0.4))
-    follower = shared.download("large")
-    next(follower)
-    follower.close()
-    deadline = time.monotonic() + 5
-    while not shared.is_ready("large") and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert shared.is_ready("large")
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (ValueError("The file is damaged: fetch it again."), "The file is damaged: fetch it again."),
-        (OSError("no route to host"), "Large could not be downloaded: no route to host"),
-    ],
-)
-def test_a_failed_download_says_why_and_can_be_tried_again(error: Exception, message: str):
-    loader = Loader(error)
-    shared = studio(loader)
-    with pytest.raises(ValueError, match=message):
-        list(shared.download("large"))
-    loader.error = None
-    list(shared.download("large"))
-    assert shared.is_ready("large")
-
-
-def test_downloads_can_be_switched_off():
-    with pytest.raises(ValueError, match="downloads are switched off"):
-        list(studio(Loader(), local_files_only=True).download("large"))
-
-
-def test_a_model_that_is_there_is_not_downloaded():
-    loader = Loader()
-    assert list(studio(loader).download("embedded")) == []
-    assert loader.loaded == []
-
-
-def test_thresholds_are_the_models_own_unless_given(picture: Path):
-    shared = studio(Loader())
+def test_thresholds_are_the_models_own_unless_given(shared: Studio, picture: Path):
     image = shared.image(picture)
     assert len(shared.find(image, "cat", "embedded", Thresholds()).detections) == 1
     found = shared.find(image, "cat", "embedded", Thresholds(box=0.2))
@@ -139,29 +43,25 @@ def test_thresholds_are_the_models_own_unless_given(picture: Path):
     assert found.best_score == pytest.approx(0.9)
 
 
-def test_what_was_computed_before_takes_no_time(picture: Path):
-    shared = studio(Loader())
+def test_what_was_computed_before_takes_no_time(shared: Studio, picture: Path):
     image = shared.image(picture)
     first = shared.find(image, "cat", "embedded", Thresholds())
-    assert first.timing == (3.0, 20.0, 40.0)
-    assert shared.find(image, "dog", "embedded", Thresholds()).timing == (3.0, None, 40.0)
-    assert shared.find(image, "cat", "embedded", Thresholds(box=0.1)).timing == (None, None, None)
+    assert first.timing == Timing(3.0, 20.0, 40.0)
+    assert shared.find(image, "dog", "embedded", Thresholds()).timing == Timing(3.0, None, 40.0)
+    assert shared.find(image, "cat", "embedded", Thresholds(box=0.1)).timing == Timing(None, None, None)
 
 
-def test_an_empty_prompt_finds_nothing(picture: Path):
-    shared = studio(Loader())
+def test_an_empty_prompt_finds_nothing(shared: Studio, picture: Path):
     found = shared.find(shared.image(picture), " ", "embedded", Thresholds())
     assert (len(found.detections), found.phrases, found.best_score) == (0, (), 0.0)
 
 
-def test_a_sentence_is_told_by_the_labels_that_were_found(picture: Path):
-    shared = studio(Loader())
+def test_a_sentence_is_told_by_the_labels_that_were_found(shared: Studio, picture: Path):
     found = shared.find(shared.image(picture), "there is a cat on it", "embedded", Thresholds())
     assert found.phrases == ("cat",)
 
 
-def test_a_picture_is_decoded_once_and_again_when_the_file_changes(picture: Path):
-    shared = studio(Loader())
+def test_a_picture_is_decoded_once_and_again_when_the_file_changes(shared: Studio, picture: Path):
     first = shared.image(picture)
     assert shared.image(picture) is first
     Image.new("RGB", (30, 20)).save(picture)
@@ -177,23 +77,56 @@ def test_a_picture_is_decoded_once_and_again_when_the_file_changes(picture: Path
         ((5000, 1), (800, 600), (800, 1)),
     ],
 )
-def test_the_picture_fits_the_canvas(tmp_path: Path, size, canvas, shown):
+def test_the_picture_fits_the_canvas(shared: Studio, tmp_path: Path, size, canvas, shown):
     path = tmp_path / "picture.png"
     Image.new("RGB", size).save(path)
-    picture = studio(Loader()).picture(path, canvas)
+    picture = shared.picture(path, canvas)
     assert picture.image.size == size
     assert picture.shown.size == shown
     assert picture.scale == pytest.approx(shown[0] / size[0])
 
 
-def test_a_picture_that_is_gone_is_asked_for_again(tmp_path: Path):
+def test_a_picture_that_is_gone_is_asked_for_again(shared: Studio, tmp_path: Path):
     with pytest.raises(ValueError, match="no longer on the server"):
-        studio(Loader()).image(tmp_path / "gone.png")
+        shared.image(tmp_path / "gone.png")
 
 
-def test_what_is_no_picture_is_refused_without_naming_the_servers_folders(tmp_path: Path):
+def test_what_is_no_picture_is_refused_without_naming_the_servers_folders(shared: Studio, tmp_path: Path):
     path = tmp_path / "notes.jpg"
     path.write_text("no picture")
     with pytest.raises(ValueError, match="not an image") as caught:
-        studio(Loader()).image(path)
+        shared.image(path)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_picture_is_encoded_for_masks_once_and_only_when_masks_are_asked_for(
+    shared: Studio, scissors: Scissors, picture: Path
+):
+    image = shared.image(picture)
+    findings = shared.find(image, "cat", "embedded", Thresholds())
+    assert scissors.encoded == 0
+    first = shared.cut_out(image, findings, "embedded", Pointing(), 0)
+    assert first.timing.embedding == 30.0
+    assert first.timing.masks is not None
+    assert first.segmenter == SEGMENTER
+    assert (first.phrases, first.timing.grounding) == (findings.phrases, findings.timing.grounding)
+    dog = shared.cut_out(image, shared.find(image, "dog", "embedded", Thresholds()), "embedded", Pointing(), 0)
+    assert dog.timing.embedding is None
+    assert len(dog.detections) == 0
+    assert scissors.encoded == 1
+
+
+def test_masks_are_kept_until_something_about_them_changes(shared: Studio, scissors: Scissors, picture: Path):
+    image = shared.image(picture)
+    findings = shared.find(image, "cat", "embedded", Thresholds())
+    shared.cut_out(image, findings, "embedded", Pointing(), 0)
+    runs = scissors.cut
+    again = shared.cut_out(image, findings, "embedded", Pointing(), 0)
+    assert again.timing.masks is None
+    assert scissors.cut == runs
+    both = shared.find(image, "cat", "embedded", Thresholds(box=0.2))
+    click = Pointing((Gesture("pointed 1", point=(50.0, 20.0, 1)),))
+    for findings, pointing, area in ((both, Pointing(), 0), (both, click, 0), (both, click, 0.1)):
+        assert shared.cut_out(image, findings, "embedded", pointing, area).timing.masks is not None
+    names = shared.cut_out(image, both, "embedded", click, 0).detections["class_name"]
+    np.testing.assert_array_equal(names, ["cat", "cat", "object 1"])

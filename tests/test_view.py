@@ -1,7 +1,7 @@
 import base64
 import io
 import json
-from dataclasses import replace
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +9,38 @@ import numpy as np
 import pytest
 from oracle import CARD, Oracle
 from PIL import Image
+from scissors import SEGMENTER, Scissors
 
+from groundingdino.drawing import MaskStyle
+from groundingdino.selection import Gesture, Pointing, Selection, object_ids
+from groundingdino.shelf import Shelf
 from groundingdino.studio import Findings, Picture, Studio, Thresholds
-from groundingdino.view import NOTHING, Canvas, Selection, chosen, object_ids, status, view
+from groundingdino.view import NOTHING, Canvas, view
 
 SIZE = (320, 240)
 ANSWERS = {
     SIZE: {"cat": [(0.9, (10, 20, 110, 120)), (0.6, (200, 20, 300, 120))], "pizza": [(0.28, (100, 150, 180, 230))]}
 }
+OTHERS = {SIZE: [(180, 140, 220, 180), (240, 140, 280, 180)]}
 KEYS = ("picture.png", "embedded: cat . pizza")
 PICTURE = Picture(Image.new("RGB", SIZE, "gray"), Image.new("RGB", (640, 480), "gray"))
 CANVAS = Canvas(640, 480, 1.0)
 
 
+def studio() -> Studio:
+    return Studio(
+        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
+        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(OTHERS), lambda _: True),
+    )
+
+
 def find(prompt: str = "cat . pizza", box_threshold: float = 0.2) -> Findings:
-    studio = Studio(load=lambda *_, **__: Oracle(ANSWERS), cards={"embedded": CARD}, has_files=lambda _: True)
-    return studio.find(PICTURE.image, prompt, "embedded", Thresholds(box_threshold))
+    return studio().find(PICTURE.image, prompt, "embedded", Thresholds(box_threshold))
+
+
+def cut(prompt: str = "cat . pizza", *gestures: Gesture, everything: bool = False, candidate: int = 0) -> Findings:
+    pointing = Pointing(gestures, ((FIRST, candidate),), everything)
+    return studio().cut_out(PICTURE.image, find(prompt), "embedded", pointing, 0)
 
 
 def select(**chosen_by_visitor: Any) -> Selection:
@@ -32,39 +48,6 @@ def select(**chosen_by_visitor: Any) -> Selection:
 
 
 FIRST, SECOND, THIRD = object_ids(find().detections)
-
-
-def test_everything_is_chosen_at_first():
-    objects, marked = chosen(find(), Selection.parse("", *KEYS))
-    assert objects["class_name"].tolist() == ["cat", "cat", "pizza"]
-    assert marked == []
-
-
-def test_what_is_ticked_off_or_hidden_is_not_chosen():
-    objects, marked = chosen(find(), select(unticked=[FIRST], hidden=["pizza"], marked=SECOND))
-    assert objects.confidence.tolist() == pytest.approx([0.6])
-    assert marked == [0]
-
-
-def test_what_is_marked_and_then_ticked_off_is_not_drawn():
-    objects, marked = chosen(find(), select(unticked=[FIRST], marked=FIRST))
-    assert len(objects) == 2
-    assert marked == []
-
-
-def test_ticks_stay_with_their_objects_when_thresholds_move():
-    objects, _ = chosen(find(box_threshold=0.5), select(unticked=[FIRST]))
-    assert object_ids(objects) == [SECOND]
-
-
-def test_another_prompt_forgets_ticks_and_marks_but_not_hidden_phrases():
-    sent = {"picture": KEYS[0], "query": "embedded: cat", "hidden": ["cat"], "unticked": [THIRD], "marked": THIRD}
-    assert Selection.parse(sent, *KEYS) == Selection(hidden=frozenset({"cat"}))
-
-
-def test_another_picture_forgets_everything():
-    sent = {"picture": "other.png", "query": KEYS[1], "hidden": ["cat"], "unticked": [THIRD], "marked": THIRD}
-    assert Selection.parse(sent, *KEYS) == Selection()
 
 
 def test_the_view_is_what_the_browser_draws():
@@ -78,7 +61,8 @@ def test_the_view_is_what_the_browser_draws():
         ("pizza", 1, False),
     ]
     cat = shown["phrases"][0]["color"]
-    expected = {"phrase": "cat", "color": cat}
+    assert not shown["masks"]
+    expected = {"phrase": "cat", "color": cat, "quality": "", "path": ""}
     assert shown["objects"] == [
         {"id": FIRST, "score": "0.90", "box": [10, 20, 110, 120], "ticked": True, "marked": True, **expected},
         {"id": SECOND, "score": "0.60", "box": [200, 20, 300, 120], "ticked": False, "marked": False, **expected},
@@ -106,50 +90,54 @@ def test_what_is_ticked_off_is_not_drawn():
     assert np.abs(drawn - 128).max() < 4
 
 
+def test_masks_are_drawn_and_outlined_where_the_canvas_shows_them():
+    shown = view(PICTURE, CANVAS, KEYS, cut("cat"), mask_style=MaskStyle(0.5, outline=False, labels=False))
+    changed = np.abs(decode(shown["image"]) - 128).max(axis=-1) > 30
+    assert changed[140, 120], "the middle of the first cat, at twice the picture's pixels"
+    assert not changed[46, 26], "the corner of its box"
+    assert shown["masks"]
+    assert shown["description"] == "The picture with 2 objects marked by masks"
+    first = shown["objects"][0]
+    assert (first["score"], first["quality"]) == ("0.90", "0.90")
+    places = np.array(re.findall(r"[\d.]+", first["path"]), float).reshape(-1, 2)
+    np.testing.assert_allclose(places.min(axis=0), (10, 20), atol=1.5)
+    np.testing.assert_allclose(places.max(axis=0), (110, 120), atol=1.5)
+
+
+@pytest.mark.parametrize(
+    ("style", "inside", "edge"),
+    [
+        (MaskStyle(0.5, outline=False, labels=False), True, True),
+        (MaskStyle(0, outline=True, labels=False), False, True),
+        (MaskStyle(0, outline=False, labels=False), False, False),
+    ],
+)
+def test_fill_and_outline_are_drawn_on_their_own(style: MaskStyle, inside: bool, edge: bool):
+    drawn = decode(view(PICTURE, CANVAS, KEYS, cut("cat"), mask_style=style)["image"])
+    changed = np.abs(drawn - 128).max(axis=-1) > 30
+    assert changed[140, 120] == inside
+    assert changed[130:150, 18:26].any() == edge, "the left edge of the first cat"
+
+
+def test_what_has_no_phrase_is_one_entry_of_the_legend_and_has_no_score():
+    click = Gesture("pointed 1", point=(30.0, 200.0, 1))
+    shown = view(PICTURE, CANVAS, KEYS, cut("cat", click, everything=True))
+    legend = [(entry["key"], entry["name"], entry["count"]) for entry in shown["phrases"]]
+    assert legend == [("cat", "cat", 2), (".by hand", "by hand", 1), (".everything", "everything", 2)]
+    assert [(row["phrase"], row["score"]) for row in shown["objects"][2:]] == [
+        ("object 1", ""),
+        ("object 2", ""),
+        ("object 3", ""),
+    ]
+    hidden = view(PICTURE, CANVAS, KEYS, cut("cat", click), Selection(hidden=frozenset({".by hand"})))
+    assert [row["phrase"] for row in hidden["objects"]] == ["cat", "cat"]
+    assert not hidden["phrases"][1]["shown"]
+
+
 def test_a_picture_without_findings_is_the_picture():
     shown = view(PICTURE, CANVAS, KEYS)
     assert np.abs(decode(shown["image"]) - 128).max() < 4
     assert shown["objects"] == shown["phrases"] == []
-
-
-@pytest.mark.parametrize(
-    ("prompt", "box_threshold", "tone", "message"),
-    [
-        ("cat . pizza", 0.2, "done", "3 objects"),
-        ("cat . pizza", 0.7, "done", "1 object"),
-        ("", 0.2, "idle", "Type what you are looking for."),
-        ("pizza", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box threshold."),
-        ("pizza", 0.6, "hint", "Nothing found: the best candidate scores 0.28."),
-        ("zebra", 0.0, "hint", "Nothing found: the best candidate scores 0.00."),
-        ("zebra", 0.35, "hint", "Nothing found: the best candidate scores 0.00."),
-        ("there is a pizza on it", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box "),
-    ],
-)
-def test_the_status_says_what_happened(prompt: str, box_threshold: float, tone: str, message: str):
-    findings = find(prompt, box_threshold)
-    line = status(findings, len(findings.detections))
-    assert line["tone"] == tone
-    assert line["message"].startswith(message)
-
-
-def test_the_status_counts_what_is_hidden():
-    assert status(find(), 1)["message"] == "3 objects, 2 hidden"
-
-
-def test_the_status_says_how_long_each_part_took():
-    assert status(find(), 3)["detail"] == "text 3 ms · picture 20 ms · grounding 40 ms · Oracle"
-
-
-def test_the_status_says_that_thresholds_do_not_run_the_model():
-    studio = Studio(load=lambda *_, **__: Oracle(ANSWERS), cards={"embedded": CARD}, has_files=lambda _: True)
-    studio.find(PICTURE.image, "cat", "embedded", Thresholds(box=0.5))
-    again = studio.find(PICTURE.image, "cat", "embedded", Thresholds(box=0.7))
-    assert status(again, 1)["detail"] == "0 ms of model, scores kept · Oracle"
-
-
-def test_notes_follow_the_message():
-    findings = replace(find(), notes=("The model reads English only.",))
-    assert status(findings, 3)["message"] == "3 objects. The model reads English only."
 
 
 @pytest.mark.parametrize(
@@ -171,6 +159,7 @@ def test_the_canvas_is_what_the_browser_measured_within_limits(sent, canvas, pix
 
 
 def test_page_files_match_the_view():
-    script = (Path(__file__).parent.parent / "assets" / "page" / "result.js").read_text()
+    page = Path(__file__).parent.parent / "assets" / "page"
+    script = "".join((page / name).read_text() for name in ("result.js", "pointing.js"))
     for field in NOTHING:
         assert f"view.{field}" in script or f"{{ {field}" in script or f"{field} }}" in script, field

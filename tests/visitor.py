@@ -95,12 +95,52 @@ class Visitor:
     @property
     def boxes(self) -> Locator:
         """What can be clicked on the picture, one for each object that is not hidden."""
-        return self.find("#result svg rect")
+        return self.find("#result .shapes > *")
 
     @property
     def chips(self) -> Locator:
         """The legend's buttons, one for each phrase."""
         return self.find("#result .chip")
+
+    @property
+    def gestures(self) -> Locator:
+        """The clicks, boxes and lines that are drawn on the picture."""
+        return self.find("#result .gestures > g")
+
+    def open_tab(self, name: str) -> None:
+        """Switches to the tab Detect or Segment."""
+        self.page.get_by_role("tab", name=name).click()
+
+    def tool(self, title: str) -> Locator:
+        """A button of the tool bar by the beginning of its title."""
+        return self.find(f'#result .tools button[title^="{title}"]')
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel of the picture is on the screen."""
+        where = """([x, y]) => {
+            const to = document.querySelector("#result .shapes").getScreenCTM();
+            const place = new DOMPoint(x, y).matrixTransform(to);
+            return [place.x, place.y];
+        }"""
+        x, y = self.page.evaluate(where, [x, y])
+        return x, y
+
+    def click(self, x: float, y: float) -> None:
+        """Clicks on a pixel of the picture."""
+        self.page.mouse.click(*self.place(x, y))
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Draws on the picture, from pixel to pixel."""
+        for index, (x, y) in enumerate(places):
+            self.page.mouse.move(*self.place(x, y))
+            if not index:
+                self.page.mouse.down()
+        self.page.mouse.up()
+
+    def outlines(self) -> list[str]:
+        """The outline of each mask that is shown, sorted."""
+        paths = self.find("#result .shapes path")
+        return sorted(path.get_attribute("d") or "" for path in paths.all())
 
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
@@ -116,7 +156,7 @@ class Visitor:
         expect(self.rows).to_have_count(len(objects))
         for index, (phrase, score, box) in enumerate(objects):
             cells = ["", phrase, f"{score:.2f}", ", ".join(str(round(edge)) for edge in box)]
-            expect(self.rows.nth(index).locator("td")).to_have_text(cells)
+            expect(self.rows.nth(index).locator("td:not(.quality)")).to_have_text(cells)
 
     def set_threshold(self, value: float) -> None:
         """Sets the box threshold."""

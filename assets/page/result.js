@@ -1,8 +1,10 @@
-// The result: a picture with clickable boxes, a legend of phrases and a table of objects.
+// The result: a picture with clickable boxes or masks, a legend of phrases and a table of objects.
 //
 // props.view and props.status come from the server and are only read here. props.value, the user's selection, goes to
 // the server and is only written here, so an answer under way never undoes a click:
-//   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null}
+//   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
+//    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool}
+// The last three, see pointing.js, belong to the picture whatever the query is.
 const find = (selector) => element.querySelector(selector);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -10,27 +12,35 @@ function selection() {
   const { picture, query } = props.view;
   const last = props.value || {};
   const samePicture = last.picture === picture;
-  const sameQuery = samePicture && last.query === query;
-  return {
-    picture,
-    query,
-    hidden: samePicture ? last.hidden : [],
-    unticked: sameQuery ? last.unticked : [],
-    marked: sameQuery ? last.marked : null,
-  };
+  if (!samePicture) {
+    return { picture, query, hidden: [], unticked: [], marked: null, gestures: [], candidates: {}, everything: false };
+  }
+  const lasts = (id) => last.query === query || isPointed(id);
+  const marked = last.marked && lasts(last.marked) ? last.marked : null;
+  return { ...last, query, unticked: last.unticked.filter(lasts), marked };
 }
 
 function choose(change) {
   props.value = { ...selection(), ...change };
   trigger("input");
+  drawPointing();
 }
 
+const isPointed = (id) => /^pointed \d+$/.test(id);
 const toggled = (list, item) => (list.includes(item) ? list.filter((other) => other !== item) : [...list, item]);
 const mark = (object) => choose({ marked: selection().marked === object.id ? null : object.id });
+const isSegmenting = () => document.querySelector("#tab-segment-button")?.getAttribute("aria-selected") === "true";
 
 // Phrases come from the user, so everything is set as text, never as HTML.
 function make(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function draw(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   node.append(...children);
   return node;
 }
@@ -47,28 +57,32 @@ function drawCanvas(view) {
   if (view.image) image.src = view.image;
   else image.removeAttribute("src");
   image.alt = view.description;
-  const svg = find("svg");
-  svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
+  for (const svg of element.querySelectorAll(".canvas svg")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
+  find(".shapes").replaceChildren(...shownObjects(view).map(drawShape));
+}
+
+// Large ones first, so that small ones lie on top.
+function shownObjects(view) {
   const area = ({ box: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
-  const shown = view.objects.filter((object) => object.ticked).sort((a, b) => area(b) - area(a));
-  svg.replaceChildren(
-    ...shown.map((object) => {
-      const [x0, y0, x1, y1] = object.box;
-      const box = document.createElementNS(SVG, "rect");
-      const attributes = { x: x0, y: y0, width: x1 - x0, height: y1 - y0, role: "button", tabindex: 0 };
-      for (const [name, value] of Object.entries(attributes)) box.setAttribute(name, value);
-      box.setAttribute("data-key", `box ${object.id}`);
-      box.setAttribute("aria-label", `${object.phrase} ${object.score}`);
-      box.setAttribute("aria-pressed", object.marked);
-      box.onclick = () => mark(object);
-      box.onkeydown = (event) => {
-        if (event.key !== "Enter" && event.key !== " ") return;
-        event.preventDefault();
-        mark(object);
-      };
-      return box;
-    }),
-  );
+  return view.objects.filter((object) => object.ticked).sort((a, b) => area(b) - area(a));
+}
+
+function drawShape(object) {
+  const [x0, y0, x1, y1] = object.box;
+  const outline = { d: object.path, "fill-rule": "evenodd" };
+  const shape = object.path
+    ? draw("path", outline)
+    : draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
+  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": object.marked };
+  for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
+  shape.setAttribute("aria-label", `${object.phrase} ${object.score || object.quality}`);
+  shape.onclick = () => isSegmenting() || mark(object);
+  shape.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    mark(object);
+  };
+  return shape;
 }
 
 function drawLegend(view) {
@@ -76,9 +90,9 @@ function drawLegend(view) {
     ...view.phrases.map((phrase) => {
       const chip = make("button", { type: "button", className: "chip" }, swatch(phrase.color), phrase.name);
       chip.append(make("span", { className: "count", textContent: phrase.count }));
-      chip.setAttribute("data-key", `chip ${phrase.name}`);
+      chip.setAttribute("data-key", `chip ${phrase.key}`);
       chip.setAttribute("aria-pressed", phrase.shown);
-      chip.onclick = () => choose({ hidden: toggled(selection().hidden, phrase.name) });
+      chip.onclick = () => choose({ hidden: toggled(selection().hidden, phrase.key) });
       return chip;
     }),
   );
@@ -86,17 +100,20 @@ function drawLegend(view) {
 
 function drawTable(view) {
   find(".objects").toggleAttribute("data-empty", !view.objects.length);
+  find("th.quality").hidden = !view.masks;
   find("tbody").replaceChildren(
     ...view.objects.map((object) => {
       const tick = make("input", { type: "checkbox", checked: object.ticked });
       tick.setAttribute("data-key", `tick ${object.id}`);
-      tick.setAttribute("aria-label", `Show ${object.phrase} ${object.score}`);
+      tick.setAttribute("aria-label", `Show ${object.phrase} ${object.score || object.quality}`);
       tick.onclick = (event) => event.stopPropagation();
       tick.onchange = () => choose({ unticked: toggled(selection().unticked, object.id) });
       const name = make("button", { type: "button" }, swatch(object.color), object.phrase);
       name.setAttribute("data-key", `name ${object.id}`);
-      const cells = [tick, name, object.score, object.box.join(", ")];
-      const row = make("tr", { onclick: () => mark(object) }, ...cells.map((cell) => make("td", {}, cell)));
+      const quality = make("td", { className: "quality", hidden: !view.masks }, object.quality);
+      const cells = [tick, name, object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
+      cells.splice(-1, 0, quality);
+      const row = make("tr", { onclick: () => mark(object) }, ...cells);
       row.setAttribute("aria-selected", object.marked);
       row.toggleAttribute("data-hidden", !object.ticked);
       return row;
@@ -109,6 +126,7 @@ function drawView() {
   drawCanvas(props.view);
   drawLegend(props.view);
   drawTable(props.view);
+  drawPointing();
   if (focused) find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
@@ -117,11 +135,6 @@ function drawStatus() {
   find(".message").textContent = props.status.message;
   find(".detail").textContent = props.status.detail;
 }
-
-watch("view", drawView);
-watch("status", drawStatus);
-drawView();
-drawStatus();
 
 // A picture may be dropped on the canvas or pasted anywhere.
 async function take(files) {

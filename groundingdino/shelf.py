@@ -1,0 +1,138 @@
+"""The models of one kind that a running page offers: each loaded once, and fetched only on request."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+_TICK = 0.2  # seconds between two looks at a download
+
+logger = logging.getLogger(__name__)
+
+
+class Card(Protocol):
+    """What is known of every model, whatever it does."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def description(self) -> str: ...
+
+
+M = TypeVar("M")
+C = TypeVar("C", bound=Card)
+
+
+class Progress(NamedTuple):
+    """Of a download: bytes done, bytes in all (None while unknown), and what is being fetched."""
+
+    done: int
+    total: int | None
+    what: str
+
+
+@dataclass
+class _Download:
+    progress: Progress
+    finished: Event = field(default_factory=Event)
+    error: str = ""
+
+
+class Shelf(Generic[M, C]):
+    """Loads each model once, when it is first needed.
+
+    Models come from the local cache. Only `download` fetches one, because the user asked for it.
+
+    Args:
+        cards: The models on offer by name.
+        load: Makes a model by name, as `Detector.from_pretrained` and `Segmenter.from_pretrained` do.
+        has_files: Whether the files of a model are on this machine.
+        device: Where models run; None: the GPU if there is one.
+        local_files_only: Refuse downloads.
+    """
+
+    def __init__(
+        self,
+        cards: Mapping[str, C],
+        load: Callable[..., M],
+        has_files: Callable[[str], bool],
+        device: str | None = None,
+        local_files_only: bool = False,
+    ):
+        self.cards = cards
+        self.local_files_only = local_files_only
+        self._load = load
+        self._has_files = has_files
+        self._device = device
+        self._models: dict[str, M] = {}
+        self._loading = {name: Lock() for name in cards}
+        self._downloads: dict[str, _Download] = {}
+        self._downloads_lock = Lock()
+
+    def card(self, name: str) -> C:
+        """What is known of a model; a ValueError lists the names there are."""
+        if name not in self.cards:
+            raise ValueError(f"There is no model '{name}'; choose one of {', '.join(self.cards)}.")
+        return self.cards[name]
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a model can be used without a download."""
+        self.card(name)
+        return name in self._models or self._has_files(name)
+
+    def get(self, name: str) -> M:
+        """A model, loaded on first use; a ValueError says that it has to be downloaded first."""
+        card = self.card(name)
+        with self._loading[name]:
+            if name not in self._models:
+                if not self._has_files(name):
+                    raise ValueError(f"{card.title} is not on this machine yet: download it first.")
+                self._models[name] = self._load(name, device=self._device, local_files_only=True)
+        return self._models[name]
+
+    def download(self, name: str) -> Iterator[Progress]:
+        """Fetches a model and loads it, and tells how far it is until it is ready.
+
+        Whoever asks for a model that is on its way follows the same download. It goes on when nobody follows it any
+        more.
+
+        Raises:
+            ValueError: one sentence: no such model, downloads are switched off, or what went wrong.
+        """
+        card = self.card(name)
+        if self.is_ready(name):
+            return
+        if self.local_files_only:
+            raise ValueError(f"{card.title} is not on this machine, and downloads are switched off.")
+        download = self._start(name, card)
+        while not download.finished.wait(_TICK):
+            yield download.progress
+        if download.error:
+            raise ValueError(download.error)
+
+    def _start(self, name: str, card: C) -> _Download:
+        with self._downloads_lock:
+            running = self._downloads.get(name)
+            if running is None or running.finished.is_set():
+                running = self._downloads[name] = _Download(Progress(0, card.size_bytes, card.title))
+                Thread(target=self._fetch, args=(name, running), daemon=True).start()
+            return running
+
+    def _fetch(self, name: str, download: _Download) -> None:
+        def report(done: int, total: int | None, what: str) -> None:
+            download.progress = Progress(done, total, what)
+
+        try:
+            model = self._load(name, device=self._device, local_files_only=False, progress=report)
+            with self._loading[name]:
+                self._models.setdefault(name, model)
+        except ValueError as error:
+            download.error = str(error)
+        except Exception as error:  # a thread's error would vanish, and whoever waits would wait for ever
+            logger.exception("Fetching %s failed", name)
+            download.error = f"{self.cards[name].title} could not be downloaded: {error}"
+        finally:
+            download.finished.set()
