@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.boxes import to_pixels
 from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import LoadedModel, load_pretrained
@@ -21,6 +22,7 @@ from groundingdino.hub import Progress
 from groundingdino.image import collate, content_hash, load_image, preprocess
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
+from groundingdino.precision import fastest_dtype
 from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
 
 
@@ -51,10 +53,28 @@ class EncodedImage:
 class Detector:
     """Finds phrases in pictures. Safe to share between threads: there is no current picture, only caches by content."""
 
-    def __init__(self, loaded: LoadedModel, cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES):
+    def __init__(
+        self, loaded: LoadedModel, cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES, dtype: torch.dtype | None = None
+    ):
+        """A detector of a loaded model.
+
+        On a CPU this sets how the whole process allocates memory, see `allocation.keep_freed_memory`.
+
+        Args:
+            dtype: of matrix products, torch.float32 or torch.bfloat16; by default what is fastest here, see
+                `precision.fastest_dtype`. On a CPU the picture's side is float32 in any case: there bfloat16 would move
+                boxes most, and a picture is encoded once.
+
+        Raises:
+            ValueError: another dtype.
+        """
         self.model, self.tokenizer, self.card = loaded
         self.device = next(self.model.parameters()).device
-        self._bf16 = self.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        if dtype not in (None, torch.float32, torch.bfloat16):
+            raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
+        self.dtype = dtype or fastest_dtype(self.device, self.model.config)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
         self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes)
         self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)
@@ -70,10 +90,11 @@ class Detector:
         local_files_only: bool = False,
         progress: Progress | None = None,
         cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES,
+        dtype: torch.dtype | None = None,
     ) -> Self:
         """Load a model by name or path, see `checkpoints.load_pretrained`; by default on the GPU if there is one."""
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(load_pretrained(name_or_path, device, local_files_only, progress), cache_bytes)
+        return cls(load_pretrained(name_or_path, device, local_files_only, progress), cache_bytes, dtype)
 
     def __call__(
         self,
@@ -130,12 +151,12 @@ class Detector:
     def _encode_image(self, image: Image.Image) -> ImageFeatures:
         config = self.model.config
         pixels, padding_mask = collate([preprocess(image, config.short_side, config.long_side)])
-        with self._inference():
+        with self._inference(self.dtype if self.device.type == "cuda" else torch.float32):
             return self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device))
 
     def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
         def compute() -> TextFeatures:
-            with self._inference():
+            with self._inference(self.dtype):
                 return self.model.encode_text(tokens.to(self.device))
 
         return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
@@ -150,7 +171,7 @@ class Detector:
         start = time.perf_counter()
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty((0, len(prompt.phrases)), np.float32)]
         for passage, (text, _) in zip(passages, texts, strict=True):
-            with self._inference():
+            with self._inference(self.dtype):
                 output = self.model.ground(encoded.features, text)
             boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
             scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
@@ -168,8 +189,9 @@ class Detector:
         )
 
     @contextmanager
-    def _inference(self) -> Iterator[None]:
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+    def _inference(self, dtype: torch.dtype) -> Iterator[None]:
+        bfloat16 = dtype == torch.bfloat16
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
             yield
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step

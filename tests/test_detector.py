@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,8 @@ from groundingdino.detector import CacheBytes, Detector
 from groundingdino.image import collate, preprocess
 from groundingdino.model import GroundingDINO
 from groundingdino.prompt import tokenize_captions
+
+EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 
 TINY = GroundingDINOConfig(
     backbone=ResNetConfig(channels=(8, 16, 16, 32), stem_width=8),
@@ -255,3 +258,30 @@ def test_threads_get_what_they_would_get_alone(loaded, calls):
             np.testing.assert_array_equal(found.confidence, alone[request].confidence)
             assert found["class_name"].tolist() == alone[request]["class_name"].tolist()
     assert vars(calls) == {"encode_image": 2, "encode_text": 3, "ground": 6}
+
+
+def test_another_precision_than_the_two_is_refused(loaded):
+    with pytest.raises(ValueError, match=r"torch\.float32 or torch\.bfloat16, but got torch\.float16"):
+        Detector(loaded, dtype=torch.float16)
+
+
+def test_bf16_is_the_prompts_side_only_and_finds_the_same():
+    picture = EXAMPLES / "picnic.webp"
+    exact, narrow = (
+        Detector.from_pretrained("embedded", device="cpu", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert torch.equal(exact.encode_image(picture).features.tokens, narrow.encode_image(picture).features.tokens)
+    expected, found = exact(picture, "cat . pizza", 0.4), narrow(picture, "cat . pizza", 0.4)
+    assert len(expected) > 0
+    assert not np.array_equal(found.xyxy, expected.xyxy)
+    size = exact.encode_image(picture).size
+    for box, name in zip(expected.xyxy, expected["class_name"], strict=True):
+        same = found.xyxy[found["class_name"] == name]
+        assert (np.abs(same - box) / [*size, *size]).max(axis=1).min() < 2e-2
+
+
+def test_memory_is_kept_for_a_model_on_a_cpu(loaded, monkeypatch):
+    calls = []
+    monkeypatch.setattr("groundingdino.detector.keep_freed_memory", lambda: calls.append(1))
+    Detector(loaded)
+    assert calls == [1]

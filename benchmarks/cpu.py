@@ -1,0 +1,303 @@
+"""One table for a CPU: `python -m benchmarks.cpu`, or some of its sections: `python -m benchmarks.cpu whole-800`.
+
+Swin-T with random weights against transformers' implementation on the same weights and pictures. Medians; what stands
+in one row was measured in turns in the same run, on PyTorch's number of threads (OMP_NUM_THREADS).
+"""
+
+import argparse
+import ctypes
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
+
+from benchmarks.table import machine, print_table
+from groundingdino import kernels
+from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
+from groundingdino.checkpoints import LoadedModel, load_checkpoint
+from groundingdino.config import SWIN_T, GroundingDINOConfig
+from groundingdino.config_json import from_transformers
+from groundingdino.detector import CacheBytes, Detector
+from groundingdino.kernels import reference
+from groundingdino.model import GroundingDINO, ImageFeatures, Output
+from groundingdino.model_cards import MODELS
+from groundingdino.prompt import TextTokens, tokenize_captions
+
+VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
+PROMPT = "cat . remote control . sofa ."
+DTYPES = (torch.float32, torch.bfloat16)
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+SIZES = ((800, 1066), (480, 640))  # height and width
+SHAPES = ((100, 134), (50, 67), (25, 34), (13, 17))  # Swin-T's levels at 800 x 1066
+EVERY_LENGTH = (4, 16, 64, 128, 256)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+class Bench:
+    """Both models with one set of weights, and the clock."""
+
+    def __init__(self, repeats: int, clock: Callable[[], float]):
+        self.repeats, self.clock = repeats, clock
+        self.tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
+
+    def medians(self, functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+        """Seconds of each, in turns, after a first call that does not count."""
+        times: dict[str, list[float]] = {name: [] for name in functions}
+        for function in functions.values():
+            function()
+        for _ in range(self.repeats):
+            for name, function in functions.items():
+                start = self.clock()
+                function()
+                times[name].append(self.clock() - start)
+        return {name: statistics.median(values) for name, values in times.items()}
+
+    def tokens(self, prompt: str = PROMPT, batch: int = 1) -> TextTokens:
+        return tokenize_captions([prompt] * batch, self.tokenizer)
+
+    def swin_t(self, config: GroundingDINOConfig = SWIN_T) -> GroundingDINO:
+        torch.manual_seed(0)
+        model = GroundingDINO(config).eval()
+        spread(model)
+        return model
+
+
+def spread(model: nn.Module) -> None:
+    """Random weights under which every part of the model matters: fresh gains and offsets would hide most of it."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+        else:
+            nn.init.uniform_(parameter, 0.2, 0.8)
+
+
+def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
+    """Pixels and padding mask of a batch without padding."""
+    return torch.randn(batch, 3, height, width), torch.zeros(batch, height, width, dtype=torch.bool)
+
+
+def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens, dtype: torch.dtype) -> Output:
+    """What a new prompt costs, as `Detector` runs it."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        return model.ground(image, model.encode_text(tokens))
+
+
+def as_glibc_is(function: Callable[[], Any]) -> Callable[[], Any]:
+    """The function with memory allocated as in any other program, in a process where `keep_freed_memory` is on."""
+    mallopt = ctypes.CDLL(None).mallopt
+
+    def run() -> Any:
+        # What glibc's moving thresholds end at: 32 MiB for blocks of their own, twice that for what is kept.
+        for parameter, value in ((M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
+            mallopt(parameter, value)
+        try:
+            return function()
+        finally:
+            keep_freed_memory()
+
+    return run
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def difference(ours: Tensor, theirs: Tensor) -> str:
+    """How far boxes are from the nearest of theirs: the middle one, the worst of 99%, and the share within 2e-2."""
+    nearest = torch.cdist(ours[0].float(), theirs[0].float(), p=torch.inf).amin(1)
+    return f"{nearest.median():.0e}, {nearest.quantile(0.99):.0e}, {(nearest < 2e-2).float().mean():.1%}"
+
+
+def whole(bench: Bench, height: int, width: int) -> None:
+    """First picture and new prompt, float32 and bfloat16, against transformers."""
+    torch.manual_seed(0)
+    theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
+    spread(theirs)
+    model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
+    load_checkpoint(model, theirs.state_dict())
+    tokens, (pixels, padding_mask) = bench.tokens(), picture(height, width)
+    image = model.encode_image(pixels, padding_mask)
+    boxes: dict[str, Tensor] = {}
+
+    def peer() -> None:
+        boxes["peer"] = theirs(
+            pixel_values=pixels,
+            input_ids=tokens.input_ids,
+            token_type_ids=torch.zeros_like(tokens.input_ids),
+            attention_mask=tokens.token_mask.long(),
+            pixel_mask=(~padding_mask).long(),
+        ).pred_boxes
+
+    def ours(dtype: torch.dtype) -> None:
+        boxes[name_of(dtype)] = ground(model, image, tokens, dtype).boxes
+
+    took = bench.medians(
+        {
+            "peer": as_glibc_is(peer),
+            "image": lambda: model.encode_image(pixels, padding_mask),
+            **{name_of(dtype): partial(ours, dtype) for dtype in DTYPES},
+        }
+    )
+    rows = []
+    for name in map(name_of, DTYPES):
+        first, new = took["image"] + took[name], took[name]
+        seconds = [f"{first:.2f} s", f"{took['peer'] / first:.1f}x", f"{new:.2f} s", f"{took['peer'] / new:.1f}x"]
+        rows.append([name, f"{took['peer']:.2f} s", *seconds, difference(boxes[name], boxes["peer"])])
+    header = [
+        "prompt's side",
+        "transformers",
+        "first picture",
+        "",
+        "new prompt",
+        "",
+        "boxes apart: middle, 99%, < 2e-2",
+    ]
+    print_table(f"Swin-T against transformers, {height} x {width}, '{PROMPT}'", header, rows)
+
+
+def sampling(bench: Bench) -> None:
+    """Deformable attention of one enhancer layer: softmax, places, sampling."""
+    torch.manual_seed(0)
+    count, heads, points, width = sum(h * w for h, w in SHAPES), SWIN_T.num_heads, SWIN_T.num_points, 32
+    centres = [torch.stack([torch.arange(h * w) % w / w, torch.arange(h * w) // w / h], -1) for h, w in SHAPES]
+    points_of = torch.cat(centres)[None, :, None].expand(1, count, len(SHAPES), 2).contiguous()
+    value = torch.randn(1, count, heads, width)
+    offsets = 2 * torch.randn(1, count, heads, len(SHAPES), points, 2)
+    logits = torch.randn(1, count, heads, len(SHAPES), points)
+
+    def grid_sample() -> Tensor:
+        places = reference.sampling_places(SHAPES, points_of, offsets, logits)
+        return reference.multi_scale_deformable_attention(value, SHAPES, *places)
+
+    def ours(value: Tensor) -> Tensor:
+        return kernels.deformable_attention_of_offsets(value, SHAPES, points_of, offsets, logits)
+
+    narrow = value.bfloat16()
+    took = bench.medians({"grid": grid_sample, "ours": lambda: ours(value), "narrow": lambda: ours(narrow)})
+    apart = (grid_sample() - ours(value)).abs().max()
+    cells = [f"{1000 * took[name]:.0f} ms" for name in ("grid", "ours", "narrow")]
+    header = ["grid_sample", "ours", "", "ours, bfloat16 value", "largest difference"]
+    print_table(
+        "Deformable attention of the enhancer, 800 x 1066",
+        header,
+        [[cells[0], cells[1], f"{took['grid'] / took['ours']:.1f}x", cells[2], f"{apart:.0e}"]],
+    )
+
+
+def parts(bench: Bench) -> None:
+    """Seconds of each part of our forward."""
+    model, tokens, rows = bench.swin_t(), bench.tokens(), []
+    for height, width in SIZES:
+        inputs = picture(height, width)
+        maps = model.backbone(inputs[0])
+        image, text = model.encode_image(*inputs), model.encode_text(tokens)
+        for dtype in DTYPES:
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                enhanced = model.enhancer(image, text)
+                queries = model.query_selection(*enhanced)
+            functions: dict[str, Callable[[], Any]] = {
+                "text": lambda: model.encode_text(tokens),
+                "enhancer": lambda image=image, text=text: model.enhancer(image, text),
+                "query selection": lambda enhanced=enhanced: model.query_selection(*enhanced),
+                "decoder": lambda queries=queries, enhanced=enhanced: model.decoder(queries, *enhanced),
+            }
+            if dtype == torch.float32:
+                functions["backbone"] = lambda inputs=inputs: model.backbone(inputs[0])
+                functions["neck"] = lambda maps=maps, inputs=inputs: model.neck(maps, inputs[1])
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                took = bench.medians(functions)
+            cells = [f"{took[name]:.3f}" if name in took else "as above" for name in PARTS]
+            rows.append((f"{height} x {width}", name_of(dtype), *cells))
+    print_table("Parts of Swin-T, seconds", ["picture", "precision", *PARTS], rows)
+
+
+PARTS = ("backbone", "neck", "text", "enhancer", "query selection", "decoder")
+
+
+def growth(bench: Bench) -> None:
+    """Seconds as pictures, prompts and batches grow."""
+    model, dtype = bench.swin_t(), torch.float32
+    cases = [
+        *((f"{side} x {side}, short prompt", (side, side), 1, PROMPT) for side in (256, 512, 1024, 2048)),
+        *((f"480 x 640, {length} tokens", (480, 640), 1, "cat . " * (length // 2 - 1)) for length in EVERY_LENGTH),
+        *((f"480 x 640, batch of {batch}", (480, 640), batch, PROMPT) for batch in (1, 2, 4, 8)),
+    ]
+    rows = []
+    for name, size, batch, prompt in cases:
+        inputs, tokens = picture(*size, batch), bench.tokens(prompt, batch)
+        image = model.encode_image(*inputs)
+        took = bench.medians(
+            {
+                "image": lambda inputs=inputs: model.encode_image(*inputs),
+                "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens, dtype),
+            }
+        )
+        rows.append((name, f"{took['image']:.2f}", f"{took['prompt']:.2f}", f"{resident_mb():.0f}"))
+        del inputs, image
+        gc.collect()
+    header = ["case", "picture, s", "prompt, s", "resident, MB"]
+    print_table("Growth of Swin-T, float32, one after the other in one process", header, rows)
+
+
+def memory(bench: Bench, pictures: int = 50) -> None:
+    """Resident memory of a detector that sees ever new pictures and prompts."""
+    config = replace(SWIN_T, short_side=320, long_side=576)  # about growth, not about size
+    loaded = LoadedModel(bench.swin_t(config), bench.tokenizer, MODELS["swin-t"])
+    detector = Detector(loaded, CacheBytes(images=64 << 20))
+    rng, sizes, seen = np.random.default_rng(0), ((640, 480), (480, 640), (512, 384), (600, 400)), []
+    for index in range(pictures):
+        width, height = sizes[index % len(sizes)]
+        detector(Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)), f"cat . thing {index}")
+        seen.append(resident_mb())
+    tenth, last = seen[9], seen[-1]
+    header = ["first", "10th", f"{pictures}th", "largest after the 10th against it"]
+    row = [f"{value:.0f} MB" for value in (seen[0], tenth, last)]
+    print_table(
+        "Resident memory over different pictures and prompts", header, [[*row, f"{max(seen[9:]) / tenth - 1:+.1%}"]]
+    )
+
+
+def resident_mb() -> float:
+    """Megabytes of this process that are in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {
+    "sampling": sampling,
+    **{f"whole-{size[0]}": partial(whole, height=size[0], width=size[1]) for size in SIZES},
+    "parts": parts,
+    "growth": growth,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    """Print the sections asked for."""
+    parser = argparse.ArgumentParser(description="Measure the detector on a CPU.")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("--repeats", type=int, default=5, help="measurements behind each median")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: where other programs share the cores")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sections) - set(SECTIONS):
+        parser.error(f"there is no section {', '.join(sorted(unknown))}: expected {', '.join(SECTIONS)}")
+    print(f"{machine()}; {arguments.clock} clock, medians of {arguments.repeats}", flush=True)
+    keep_freed_memory()
+    bench = Bench(arguments.repeats, CLOCKS[arguments.clock])
+    for name in arguments.sections or SECTIONS:
+        with torch.inference_mode():
+            SECTIONS[name](bench)
+
+
+if __name__ == "__main__":
+    main()
