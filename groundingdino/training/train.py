@@ -86,8 +86,9 @@ EMBEDDED_PLAN = Plan(
     stages=(
         Stage(pictures=20_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
         Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
-        Stage(pictures=45_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
-        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # what the model will see
+        Stage(pictures=38_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
+        Stage(pictures=9_000, batch_size=16, short_sides=(160, 192, 224), whole=True),  # every other batch crowds
+        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # as it will see them
     ),
     restarts=(2,),
 )
@@ -215,7 +216,12 @@ def main() -> None:
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
     crowds = partial(scenes.scene, crowded=True)
     tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
-    sources = (crowds, scenes.scene, scenes.scene, scenes.scene)
+
+    def mixed(index: int, size: tuple[int, int]) -> Example:
+        """Crowds and others in turn, whole batches of each, so that little is padded."""
+        return scenes.scene(index, size, crowded=index // EMBEDDED_PLAN.stages[-1].batch_size % 2 == 0)
+
+    sources = (crowds, scenes.scene, scenes.scene, mixed, mixed)
     average = train(model, tokenizer, sources, EMBEDDED_PLAN, arguments.output)
     save_embedded(average, arguments.output / "model.safetensors")
 
