@@ -69,8 +69,8 @@ class Plan:
 
 EMBEDDED_PLAN = Plan(
     stages=(
-        Stage(steps=1300, pictures=8, objects=6, image_size=192),
-        Stage(steps=350, pictures=5, objects=6, image_size=IMAGE_SIZE),
+        Stage(steps=1100, pictures=8, objects=6, image_size=192),
+        Stage(steps=300, pictures=5, objects=6, image_size=IMAGE_SIZE),
     )
 )
 
