@@ -1,12 +1,13 @@
 """Encode a picture once, ground many prompts in it, re-threshold for nothing."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import supervision as sv
@@ -19,11 +20,18 @@ from groundingdino.boxes import to_pixels
 from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import LoadedModel, load_pretrained
 from groundingdino.hub import Progress
-from groundingdino.image import collate, content_hash, load_image, preprocess
+from groundingdino.image import collate, content_hash, load_image, preprocess, scaled_size
+from groundingdino.interruption import StopCheck, Stopped, make_interruptible, stopping
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
 from groundingdino.precision import fastest_dtype
 from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
+
+T = TypeVar("T")
+
+DRAFT_MILLISECONDS = 300.0  # what a pass may take before a draft is worth showing first
+DRAFT_SIDES = (480, 320)  # pixels of a draft's short side, the larger one if it is fast enough
+PACES = 5  # passes whose fastest says how fast the machine is: others shared it
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class EncodedImage:
 
     features: ImageFeatures = field(repr=False)
     size: tuple[int, int]  # (width, height) of the upright picture; boxes are in its pixels
-    key: str  # hash of the picture's content
+    key: str  # hash of the picture's content, and the side of a draft
     cached: bool  # the model did not run for this call
     milliseconds: float
     owner: "Detector" = field(repr=False)  # another detector cannot read these features
@@ -78,6 +86,10 @@ class Detector:
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
         self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes)
         self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)
+        make_interruptible(self.model)
+        # Milliseconds per image token, of pictures and of groundings.
+        self._encoding_paces: deque[float] = deque(maxlen=PACES)
+        self._grounding_paces: deque[float] = deque(maxlen=PACES)
         self._groundings: ByteCache[Grounding] = ByteCache(
             cache_bytes.groundings, lambda grounding: grounding.boxes.nbytes + grounding.scores.nbytes
         )
@@ -109,20 +121,57 @@ class Detector:
         grounding = self.ground(self.encode_image(image), prompt)
         return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections)
 
-    def encode_image(self, image: str | Path | bytes | Image.Image | np.ndarray) -> EncodedImage:
+    def encode_image(
+        self,
+        image: str | Path | bytes | Image.Image | np.ndarray,
+        short_side: int | None = None,
+        stop: StopCheck | None = None,
+    ) -> EncodedImage:
         """Compute, or find, what the model knows of a picture before any prompt.
+
+        Args:
+            short_side: pixels that the picture's short side is scaled to, fewer for a draft; by default the model's.
+            stop: asked between layers; once it says True, `Stopped` is raised.
 
         Raises:
             ValueError: It is no picture, or too large, or too narrow: see `image.load_image` and `image.preprocess`.
         """
         start = time.perf_counter()
         image = load_image(image)
-        key = content_hash(image)
-        features, cached = self._images.get_or_compute(key, lambda: self._encode_image(image))
+        side = short_side or self.model.config.short_side
+        key = content_hash(image) if side == self.model.config.short_side else f"{content_hash(image)} {side}"
+        features, cached = _kept(self._images, key, lambda: self._encode_image(image, side), stop)
         return EncodedImage(features, image.size, key, cached, _milliseconds_since(start), owner=self)
 
+    def draft_side(self, image: Image.Image, prompt: str | Sequence[str]) -> int | None:
+        """The short side at which a draft should be shown first; None where the full pass is fast, or done already.
+
+        Fast is `DRAFT_MILLISECONDS`, by what the last passes took per image token; before the first pass nobody knows.
+        """
+        config = self.model.config
+        key = content_hash(image)
+        if not self._grounding_paces or self._groundings.get((key, _as_prompt(prompt, None))) is not None:
+            return None
+        pace = min(self._grounding_paces)
+        if self._images.get(key) is None:
+            pace += min(self._encoding_paces)
+
+        def milliseconds(side: int) -> float:
+            width, height = scaled_size(*image.size, side, self._long_side(side))
+            # Levels of stride 8, 16, 32, ... have a quarter of the one before.
+            return pace * width * height / 64 * sum(1 / 4**level for level in range(config.num_levels))
+
+        if milliseconds(config.short_side) <= DRAFT_MILLISECONDS:
+            return None
+        sides = [side for side in DRAFT_SIDES if side < config.short_side]
+        return next((side for side in sides if milliseconds(side) <= DRAFT_MILLISECONDS), sides[-1] if sides else None)
+
     def ground(
-        self, encoded: EncodedImage, prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None = None
+        self,
+        encoded: EncodedImage,
+        prompt: str | Sequence[str],
+        spans: Sequence[Sequence[Span]] | None = None,
+        stop: StopCheck | None = None,
     ) -> Grounding:
         """Score every query's box against every phrase of the prompt.
 
@@ -131,6 +180,7 @@ class Detector:
             prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole. An
                 empty prompt finds nothing, and the model does not run.
             spans: Makes the prompt a caption to ground parts of: for each phrase its character spans [start, end).
+            stop: asked between layers; once it says True, `Stopped` is raised.
 
         Raises:
             ValueError: The picture is another detector's; a single phrase is longer than the model can read; a span is
@@ -140,19 +190,24 @@ class Detector:
         if encoded.owner is not self:
             raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
         parsed = _as_prompt(prompt, spans)
-        grounding, cached = self._groundings.get_or_compute(
-            (encoded.key, parsed), lambda: self._ground(encoded, parsed)
-        )
+        key = (encoded.key, parsed)
+        grounding, cached = _kept(self._groundings, key, lambda: self._ground(encoded, parsed), stop)
         if not cached:
             return grounding
         took = _milliseconds_since(start)
         return replace(grounding, text_milliseconds=0.0, grounding_milliseconds=took, text_cached=True, cached=True)
 
-    def _encode_image(self, image: Image.Image) -> ImageFeatures:
-        config = self.model.config
-        pixels, padding_mask = collate([preprocess(image, config.short_side, config.long_side)])
+    def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
+        start = time.perf_counter()
+        pixels, padding_mask = collate([preprocess(image, short_side, self._long_side(short_side))])
         with self._inference(self.dtype if self.device.type == "cuda" else torch.float32):
-            return self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device))
+            features = self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device))
+        self._encoding_paces.append(_milliseconds_since(start) / features.tokens.shape[1])
+        return features
+
+    def _long_side(self, short_side: int) -> int:
+        config = self.model.config
+        return round(config.long_side * short_side / config.short_side)
 
     def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
         def compute() -> TextFeatures:
@@ -175,6 +230,8 @@ class Detector:
                 output = self.model.ground(encoded.features, text)
             boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
             scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
+        if passages:
+            self._grounding_paces.append(_milliseconds_since(start) / encoded.features.tokens.shape[1])
         return Grounding(
             prompt,
             boxes=_read_only(boxes),
@@ -195,6 +252,17 @@ class Detector:
             yield
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
+
+
+def _kept(cache: ByteCache[T], key: Hashable, compute: Callable[[], T], stop: StopCheck | None) -> tuple[T, bool]:
+    """What a cache has or computes; a computation that somebody else began and gave up is begun again."""
+    while True:
+        try:
+            with stopping(stop):
+                return cache.get_or_compute(key, compute)
+        except Stopped:
+            if stop is not None and stop():
+                raise
 
 
 def _as_prompt(prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None) -> Prompt:

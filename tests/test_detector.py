@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from groundingdino import detector as detecting
 from groundingdino.checkpoints import MODELS, LoadedModel
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
 from groundingdino.detector import CacheBytes, Detector
 from groundingdino.image import collate, preprocess
+from groundingdino.interruption import Stopped
 from groundingdino.model import GroundingDINO
 from groundingdino.prompt import tokenize_captions
 
@@ -285,3 +288,81 @@ def test_memory_is_kept_for_a_model_on_a_cpu(loaded, monkeypatch):
     monkeypatch.setattr("groundingdino.detector.keep_freed_memory", lambda: calls.append(1))
     Detector(loaded)
     assert calls == [1]
+
+
+@pytest.fixture
+def slow(detector, monkeypatch) -> Detector:
+    """A detector that takes a millisecond for an image token, half of it for the picture."""
+    monkeypatch.setattr(detecting, "DRAFT_SIDES", (48, 32))
+    detector._encoding_paces.append(0.5)
+    detector._grounding_paces.append(0.5)
+    return detector
+
+
+def test_a_slow_pass_is_worth_a_draft_of_the_largest_size_that_is_fast(slow):
+    image = picture(0, (96, 64))  # 96 + 24 + 6 tokens at full size
+    for milliseconds, side in ((126, None), (125, 48), (71, 48), (70, 32), (1, 32)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(detecting, "DRAFT_MILLISECONDS", milliseconds)
+            assert slow.draft_side(image, "cat") == side, milliseconds
+
+
+def test_what_is_known_needs_no_draft(slow, monkeypatch):
+    image = picture(0, (96, 64))
+    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 71)
+    assert slow.draft_side(image, "cat") == 48
+    encoded = slow.encode_image(image)
+    assert slow.draft_side(image, "cat") is None  # the picture is encoded: half of the work is left
+    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 0)
+    assert slow.draft_side(image, "cat") == 32
+    slow.ground(encoded, "cat")
+    assert slow.draft_side(image, "cat .") is None  # the same prompt, and its scores are kept
+
+
+def test_nobody_knows_how_slow_the_first_pass_is(detector, monkeypatch):
+    monkeypatch.setattr(detecting, "DRAFT_SIDES", (48, 32))
+    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 0)
+    assert detector.draft_side(picture(0), "cat") is None
+    detector(picture(1), "cat")
+    assert detector.draft_side(picture(0), "cat") == 32
+
+
+def test_a_draft_is_another_picture_to_the_caches(detector, calls):
+    image = picture(0)
+    full, draft = detector.encode_image(image), detector.encode_image(image, short_side=32)
+    assert draft.features.tokens.shape[1] < full.features.tokens.shape[1]
+    assert draft.size == full.size
+    boxes = [detector.ground(encoded, "cat").boxes for encoded in (full, draft)]
+    assert calls.ground == 2
+    assert not np.array_equal(*boxes)
+    assert detector.encode_image(image, short_side=32).cached
+    assert detector.encode_image(image, short_side=64).key == full.key
+
+
+def test_a_pass_stops_at_the_next_layer_when_it_is_not_wanted(detector, calls):
+    encoded = detector.encode_image(picture(0))
+    answers = iter([False, False, True, True])
+    with pytest.raises(Stopped):
+        detector.ground(encoded, "cat", stop=lambda: next(answers))  # two layers ran
+    assert calls.ground == 1
+    assert len(detector.ground(encoded, "cat", stop=lambda: False).boxes) == 20  # nothing of it was kept
+    assert detector.ground(encoded, "cat", stop=lambda: True).cached  # what is there needs no stopping
+
+
+def test_who_waited_for_a_pass_that_was_given_up_still_gets_an_answer(detector, calls):
+    encoded = detector.encode_image(picture(0))
+    begun, wanted = Event(), Event()
+
+    def stop() -> bool:
+        begun.set()
+        return wanted.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(detector.ground, encoded, "cat", stop=stop)
+        assert begun.wait(10)
+        second = pool.submit(detector.ground, encoded, "cat")
+        wanted.set()
+        with pytest.raises(Stopped):
+            first.result()
+        assert len(second.result().boxes) == 20
+    assert calls.ground == 2
