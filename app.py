@@ -62,8 +62,11 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 STAMP = """(visit, sent, ...query) => {
   const box = document.querySelector("#result .canvas");
   const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio];
-  return [visit, {...sent, stamp: performance.now(), canvas}, ...query];
+  const typed = Number(document.querySelector("#prompt").dataset.typed ?? -Infinity);
+  return [visit, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
+# What is asked already is not wanted any more; this one does not wait for its answer.
+INTERRUPT = "(visit) => [visit, {stamp: performance.now()}]"
 # Gradio passes the index of what was clicked.
 ADD_PHRASE = """(index, prompt) => {
   const phrase = document.querySelectorAll("#suggestions .gallery-item")[index].innerText.trim();
@@ -119,6 +122,16 @@ def _wire(page: Page, demo: gr.Blocks, question: Question, answer: Answer, setti
         trigger_mode="always_last",
         concurrency_limit=WORKERS,
         js=STAMP,
+        **PRIVATE,
+    )
+    gr.on(
+        [question.prompt.input, question.picture.change, detector.model.change],
+        page.interrupt,
+        [visit, answer.result],
+        None,
+        trigger_mode="multiple",
+        queue=False,
+        js=INTERRUPT,
         **PRIVATE,
     )
     for name, tab in answer.tabs.items():

@@ -4,6 +4,9 @@ Everything that can change the result (tab, picture, prompt, models, thresholds,
 one event, `render`, and each request carries all of it. A page has one such request under way; whatever changes
 meanwhile is sent when it is answered, and an answer that a newer request has overtaken is dropped. So what is shown at
 rest belongs to the last text and the last picture.
+
+Where the model is slow, a draft of a smaller copy comes first. While somebody types, it is all there is: the browser
+asks for the rest when typing pauses. The next key gives up a pass that is under way, see `interrupt`.
 """
 
 import logging
@@ -22,6 +25,7 @@ from PIL import Image
 
 from groundingdino import export
 from groundingdino.drawing import MaskStyle, select
+from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.picker import Picker
 from groundingdino.selection import Selection, chosen
 from groundingdino.status_line import sentence, status
@@ -30,6 +34,7 @@ from groundingdino.view import NOTHING, Canvas, view
 
 WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
+SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
 DETECT, SEGMENT = "detect", "segment"  # the tabs
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
@@ -77,6 +82,7 @@ class Visit:
 
     def __init__(self) -> None:
         self.newest = 0.0
+        self.interrupted = 0.0  # when something was changed last
         self.picture: str | None = None
         self.shown: tuple[Query, Selection, Canvas] | None = None
 
@@ -95,18 +101,31 @@ class Page:
         query, canvas, stamp = Query(*values), Canvas.parse(sent.get("canvas")), float(sent["stamp"])
         with self._visits:
             visit.newest = max(visit.newest, stamp)
-        for update in self._answer(visit, query, sent, canvas):
+
+        def stop() -> bool:
+            return visit.interrupted > stamp + SAME_EVENT
+
+        for update in self._answer(visit, query, sent, canvas, stop):
             if visit.newest > stamp:
                 return
             yield update
 
-    def _answer(self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas) -> Iterator[Any]:
+    def interrupt(self, visit: Visit, sent: dict[str, Any]) -> None:
+        """What was asked before this moment is not wanted any more; the request for what is follows by itself."""
+        with self._visits:
+            visit.interrupted = max(visit.interrupted, float(sent["stamp"]))
+
+    def _answer(
+        self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
+    ) -> Iterator[Any]:
         try:
             selection = Selection.parse(sent, *query.keys)
             if visit.shown == (query, selection, canvas):
                 return  # one change often raises two events; an answer to the second would only overwrite the timing
             visit.shown = None
-            yield from self._look(visit, query, selection, canvas)
+            yield from self._look(visit, query, selection, canvas, bool(sent.get("typing")), stop)
+        except Stopped:
+            visit.shown = None
         except ValueError as error:
             visit.picture = None
             yield self._failure(query, canvas, str(error))
@@ -115,7 +134,9 @@ class Page:
             visit.picture = None
             yield self._failure(query, canvas, "Something went wrong on the server; its log says what.")
 
-    def _look(self, visit: Visit, query: Query, selection: Selection, canvas: Canvas) -> Iterator[Any]:
+    def _look(
+        self, visit: Visit, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
+    ) -> Iterator[Any]:
         if not query.path:
             visit.picture = None
             yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
@@ -125,32 +146,45 @@ class Page:
         def show(findings: Findings | None) -> dict[str, Any]:
             return view(picture, canvas, query.keys, findings, selection, query.mask_style)
 
-        kept = visit.picture == query.path  # of the same picture, what was shown before stays for the moment
-        findings = None
-        for task, work in self._steps(query, selection, picture.image):
-            running = self._workers.submit(work, findings)
-            try:
-                findings = running.result(PATIENCE)
-            except NotYet:
-                now = sentence(task, "working")
-                yield gr.update(status=now) if kept else gr.update(view=show(findings), status=now)
-                visit.picture = query.path
-                findings = running.result()
-        assert findings
-        objects, _ = chosen(findings.detections, selection)
-        yield gr.update(view=show(findings), status=status(findings, len(objects)))
-        # Only reached if the page was sent this answer, see `render`.
-        visit.picture, visit.shown = query.path, (query, selection, canvas)
+        for draft in (True, False):
+            findings = None
+            # What is fast is not given up: there would be nothing to see before typing pauses.
+            for task, work in self._steps(query, selection, picture.image, draft, None if draft else stop):
+                running = self._workers.submit(work, findings)
+                try:
+                    findings = running.result(PATIENCE)
+                except NotYet:
+                    now = sentence(task, "working")
+                    # Of the same picture, what was shown before stays for the moment.
+                    kept = visit.picture == query.path
+                    yield gr.update(status=now) if kept else gr.update(view=show(findings), status=now)
+                    visit.picture = query.path
+                    findings = running.result()
+            assert findings
+            objects, _ = chosen(findings.detections, selection)
+            yield gr.update(view=show(findings), status=status(findings, len(objects)))
+            # Only reached if the page was sent this answer, see `render`.
+            visit.picture = query.path
+            if not findings.draft_side:
+                visit.shown = (query, selection, canvas)
+                return
+            if typing:
+                return
 
     def _steps(
-        self, query: Query, selection: Selection, image: Image.Image
+        self,
+        query: Query,
+        selection: Selection,
+        image: Image.Image,
+        draft: bool = False,
+        stop: StopCheck | None = None,
     ) -> Iterator[tuple[str, Callable[[Findings | None], Findings]]]:
         """What has to be done, in words and as a function of what was found so far."""
         task = "Looking" if query.prompt.strip() else "Reading the picture"
         title = self.studio.detectors.card(query.model).title
         yield (
             f"{task} with {title} …",
-            lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds),
+            lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop),
         )
         if query.tab == SEGMENT:
             title = self.studio.segmenters.card(query.segmenter).title

@@ -23,6 +23,9 @@ def status(findings: Findings, shown: int) -> dict[str, str]:
         message = f"Nothing above {threshold:.2f}; the best candidate scores {best:.2f}: lower the box threshold."
     if findings.notes:
         message = " ".join([message.rstrip(".") + ".", *findings.notes])
+    if findings.draft_side:
+        draft = f"{count(found)} in a draft of {findings.draft_side} pixels, the whole picture follows …"
+        return sentence(draft, "working", _timing(findings))
     return sentence(message, tone, _timing(findings))
 
 

@@ -12,6 +12,7 @@ from groundingdino.cache import ByteCache
 from groundingdino.cutting import cut
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
+from groundingdino.interruption import StopCheck
 from groundingdino.masks import size_bytes
 from groundingdino.model_cards import MODELS, SEGMENTERS, ModelCard, SegmenterCard, has_segmenter, is_cached
 from groundingdino.phrases import NMS_THRESHOLD
@@ -58,6 +59,7 @@ class Findings:
     notes: tuple[str, ...]  # sentences for the user
     timing: "Timing"
     segmenter: SegmenterCard | None = None  # of the masks, if there are any
+    draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
 
 
 class Timing(NamedTuple):
@@ -106,11 +108,25 @@ class Studio:
         shown, _ = self._pictures.get_or_compute((*version, canvas), lambda: _fit(image, canvas))
         return Picture(image, shown)
 
-    def find(self, image: Image.Image, prompt: str, model: str, thresholds: Thresholds) -> Findings:
-        """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded."""
+    def find(
+        self,
+        image: Image.Image,
+        prompt: str,
+        model: str,
+        thresholds: Thresholds,
+        draft: bool = False,
+        stop: StopCheck | None = None,
+    ) -> Findings:
+        """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded.
+
+        Args:
+            draft: where the whole pass would take long, make do with a smaller copy of the picture.
+            stop: asked now and then; once it says True, `interruption.Stopped` is raised.
+        """
         detector = self.detectors.get(model)
-        encoded = detector.encode_image(image)
-        grounding = detector.ground(encoded, prompt)
+        side = detector.draft_side(image, prompt) if draft else None
+        encoded = detector.encode_image(image, side, stop)
+        grounding = detector.ground(encoded, prompt, stop=stop)
         detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
         phrases = grounding.phrases
         if grounding.prompt.kind == "sentence":
@@ -127,6 +143,7 @@ class Studio:
                 picture=None if encoded.cached else encoded.milliseconds,
                 grounding=None if grounding.cached else grounding.grounding_milliseconds,
             ),
+            draft_side=side,
         )
 
     def cut_out(

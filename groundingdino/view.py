@@ -33,6 +33,7 @@ NOTHING: dict[str, Any] = {
     "width": 1,
     "height": 1,
     "masks": False,
+    "draft": False,
     "phrases": [],
     "objects": [],
 }
@@ -97,6 +98,7 @@ def view(
         "image": _jpeg(drawn),
         "description": f"The picture with {count(len(objects))} marked by {kind}",
         "masks": findings.detections.mask is not None,
+        "draft": findings.draft_side is not None,
         "phrases": _legend(findings, selection),
         "objects": _table(findings, selection, picture),
     }

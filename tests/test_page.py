@@ -1,6 +1,7 @@
 """What the page answers to the requests that its script sends."""
 
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -216,7 +217,7 @@ def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Bro
 
 
 def test_a_fault_of_ours_is_logged_and_told_without_details(browser: Browser, detector: Oracle, picture: str, caplog):
-    detector.ground = lambda *_: 1 / 0
+    detector.ground = lambda *_, **__: 1 / 0
     browser.ask(picture, "cat")
     assert browser.status["message"] == "Something went wrong on the server; its log says what."
     assert "ZeroDivisionError" in caplog.text
@@ -403,3 +404,77 @@ def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: 
     path = browser.page.export("masks", {}, *query_of(picture, "cat", tab=SEGMENT)[0])
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["01_cat.png", "02_cat.png"]
+
+
+@pytest.fixture
+def slow(detector: Oracle) -> Oracle:
+    """A detector that offers drafts; they know half of each score."""
+    detector.slow_side = 320
+    return detector
+
+
+def test_while_somebody_types_there_is_a_draft_and_then_the_whole(browser: Browser, slow: Oracle, picture: str):
+    browser.ask(picture, "cat", typing=True)
+    assert browser.view["draft"]
+    assert browser.boxes == [CAT]
+    assert browser.status["tone"] == "working"
+    assert browser.status["message"] == "1 object in a draft of 320 pixels, the whole picture follows …"
+    assert slow.grounded == 1
+    browser.ask(picture, "cat", typing=False)  # typing has paused
+    assert not browser.view["draft"]
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.status["message"] == "2 objects"
+    assert slow.grounded == 2  # the draft was kept
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_does_not_type_gets_both_in_one_answer(browser: Browser, picture: str):
+    updates = list(browser.request(picture, "cat"))
+    assert [update["view"]["draft"] for update in updates] == [True, False]
+
+
+def test_what_is_known_needs_no_draft(browser: Browser, slow: Oracle, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", typing=True, box=0.7)
+    assert not browser.view["draft"]
+    assert browser.boxes == [CAT]
+    assert slow.grounded == 2
+
+
+def test_the_next_key_gives_up_a_pass_under_way_but_never_a_draft(
+    page: Page, browser: Browser, slow: Oracle, picture: str
+):
+    browser.ask(picture, "ca", typing=True)
+    slow.seconds = 2.0
+    request = browser.request(picture, "cat", typing=True)
+    page.interrupt(browser.visit, {"stamp": browser.clock + 100})
+    assert [update["view"]["draft"] for update in request if "view" in update] == [True]
+
+    slow.seconds = 60.0
+    started = time.monotonic()
+    request = browser.request(picture, "cat")
+    assert next(request)["view"]["draft"]
+    page.interrupt(browser.visit, {"stamp": browser.clock + 200})
+    assert [update for update in request if "view" in update] == []  # nothing more is shown
+    assert time.monotonic() - started < 30
+
+    slow.seconds = 0.0
+    browser.clock += 300
+    browser.ask(picture, "cat")
+    assert browser.boxes == [CAT, OTHER_CAT]
+
+
+@pytest.mark.usefixtures("slow")
+def test_the_message_of_the_same_key_gives_up_nothing(page: Page, browser: Browser, picture: str):
+    request = browser.request(picture, "cat")
+    page.interrupt(browser.visit, {"stamp": browser.clock + 1})
+    assert [update["view"]["draft"] for update in request] == [True, False]
+
+
+@pytest.mark.usefixtures("slow")
+def test_masks_are_cut_of_drafts_too(browser: Browser, picture: str):
+    updates = list(browser.request(picture, "cat", tab=SEGMENT))
+    assert [(update["view"]["draft"], update["view"]["masks"]) for update in updates if "view" in update] == [
+        (True, True),
+        (False, True),
+    ]

@@ -161,8 +161,13 @@ function drawPointing() {
   find(".canvas").dataset.tool = tool;
 
   const unit = 1 / (shapes.getScreenCTM()?.a || 1); // pixels of the picture per pixel of the screen
-  const drawn = gestures.map((gesture) => drawGesture(gesture, unit, gesture.target === marked));
-  if (drawing) drawn.push(drawGesture(tool === "box" ? { box: [...drawing[0], ...drawing.at(-1)] } : { stroke: drawing }, unit, true));
+  // What belongs to an object that the prompt does not find any more waits for it unseen.
+  const isShown = ({ target }) => isPointed(target) || props.view.objects.some(({ id }) => id === target);
+  const drawn = gestures.filter(isShown).map((gesture) => drawGesture(gesture, unit, gesture.target === marked));
+  if (drawing) {
+    const unfinished = tool === "box" ? { box: [...drawing[0], ...drawing.at(-1)] } : { stroke: drawing };
+    drawn.push(drawGesture(unfinished, unit, true));
+  }
   find(".gestures").replaceChildren(...drawn);
 }
 
@@ -185,6 +190,7 @@ function drawGesture({ point, box, stroke }, unit, isMarked) {
 new ResizeObserver(drawPointing).observe(find(".canvas"));
 
 watch("view", drawView);
+watch("view", settle);
 watch("status", drawStatus);
 drawView();
 drawStatus();

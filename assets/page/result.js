@@ -130,6 +130,20 @@ function drawView() {
   if (focused) find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
+// A draft is all the server makes while somebody types; the rest is asked for when typing pauses.
+const PAUSE = 500; // milliseconds, as app.py says, too
+const typed = () => Number(document.querySelector("#prompt").dataset.typed ?? -Infinity);
+document.querySelector("#prompt").addEventListener("input", (event) => {
+  event.currentTarget.dataset.typed = performance.now();
+}, true);
+let settling;
+function settle() {
+  clearTimeout(settling);
+  if (!props.view.draft) return;
+  const rest = typed() + PAUSE - performance.now();
+  settling = setTimeout(() => (typed() + PAUSE > performance.now() ? settle() : trigger("input")), Math.max(rest, 0) + 20);
+}
+
 function drawStatus() {
   find(".status").dataset.tone = props.status.tone;
   find(".message").textContent = props.status.message;
