@@ -3,17 +3,22 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as coco_masks
 
 from groundingdino import __main__ as command_line
 from groundingdino.__main__ import main
 from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
+from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.hub import cached
+from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.model import GroundingDINO
-from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS
+from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS, has_segmenter
+from groundingdino.segmenter import Segmenter
 
 TINY = GroundingDINOConfig(
     backbone=ResNetConfig(channels=(8, 16, 16, 16), depths=(1, 1, 1, 1), stem_width=8),
@@ -41,10 +46,27 @@ def model(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> str:
+    """A segmenter that was never trained: it cuts noise out of any picture."""
+    path = tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors"
+    torch.manual_seed(1)  # with others some masks are all of the picture
+    save_embedded_sam(build_embedded_sam(), path)
+    return str(path)
+
+
 @pytest.fixture
 def picture(tmp_path) -> str:
     path = tmp_path / "picture.png"
     Image.linear_gradient("L").resize((120, 80)).convert("RGB").save(path)
+    return str(path)
+
+
+@pytest.fixture
+def noise(tmp_path) -> str:
+    """A picture in which a segmenter that was never trained finds masks with holes."""
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)).save(path)
     return str(path)
 
 
@@ -117,6 +139,101 @@ def test_each_threshold_changes_what_is_found(model, picture, capsys):
     assert len(" ".join(long_labels)) > len(" ".join(short_labels))
 
 
+def cut(capsys, picture: str, *options: str) -> list[dict]:
+    """The objects that `segment` finds."""
+    assert main(["segment", picture, *options, "--json", "-"]) == 0
+    return found(capsys)
+
+
+def test_segment_gives_each_found_object_its_mask(model, segmenter, picture, capsys):
+    main(["detect", picture, "cat . dog", "--model", model, "--json", "-"])
+    boxes = found(capsys)
+    objects = cut(capsys, picture, "cat . dog", "--model", model, "--segmenter", segmenter)
+    for box, one in zip(boxes, objects, strict=True):
+        assert {**box, "mask": one["mask"]} == one
+        assert one["mask"]["size"] == [80, 120]
+        assert coco_masks.decode(one["mask"]).shape == (80, 120)
+
+
+def test_points_are_one_object_and_each_box_is_one(model, segmenter, noise, capsys):
+    pointed = ["--point", "30,40,1", "--point", "5,5,0", "--box", "10,10,60,60", "--box", "50,20,110.5,70"]
+    objects = cut(capsys, noise, "", "--segmenter", segmenter, *pointed)
+    assert [one["phrase"] for one in objects] == ["object 1", "object 2", "object 3"]
+    assert len({one["mask"]["counts"] for one in objects}) == 3
+    with_text = cut(capsys, noise, "cat", "--model", model, "--segmenter", segmenter, *pointed)
+    assert [one["phrase"] for one in with_text][-4:] == ["cat", "object 1", "object 2", "object 3"]
+    assert with_text[-3:] == objects
+
+
+def test_the_label_of_a_point_counts(segmenter, noise, capsys):
+    masks = [
+        cut(capsys, noise, "", "--segmenter", segmenter, "--point", "30,40,1", "--point", f"60,40,{label}")[0]["mask"]
+        for label in (0, 1)
+    ]
+    assert masks[0] != masks[1]
+
+
+def test_the_record_names_the_models_that_ran(model, segmenter, picture, capsys):
+    for prompt, expected in (("", "tiny-sam"), ("cat", "tiny + tiny-sam")):
+        main(
+            ["segment", picture, prompt, "--model", model, "--segmenter", segmenter, "--box", "1,1,9,9", "--json", "-"]
+        )
+        assert json.loads(capsys.readouterr().out)["model"] == expected
+
+
+def test_fill_removes_holes_and_specks(segmenter, noise, capsys):
+    options = ["--segmenter", segmenter, "--point", "30,40,1"]
+    plain, filled, share = (
+        cut(capsys, noise, "", *options, *fill)[0]["mask"] for fill in ([], ["--fill", "400"], ["--fill", "0.0416667"])
+    )
+    assert plain != filled == share
+
+
+def test_everything_adds_to_what_is_asked_for(segmenter, picture, capsys, monkeypatch):
+    # A model that was never trained is sure of nothing, so another request stands for it.
+    others = [MaskPrompt(box=(5, 5, 50, 50)), MaskPrompt(points=[(60, 60, 1)])]
+    monkeypatch.setattr(Segmenter, "everything", lambda self, encoded: self.segment(encoded, others))
+    objects = cut(capsys, picture, "", "--segmenter", segmenter, "--box", "1,1,90,60", "--everything")
+    assert [one["phrase"] for one in objects] == ["object 1", "object 2", "object 3"]
+
+
+def test_nothing_found_is_a_result_of_segment_too(model, segmenter, picture, capsys, tmp_path):
+    options = ["--model", model, "--segmenter", segmenter, "--box-threshold", "1"]
+    assert cut(capsys, picture, "cat", *options, "--output", str(tmp_path / "out.png")) == []
+    assert Image.open(tmp_path / "out.png").tobytes() == Image.open(picture).tobytes()
+    assert main(["segment", picture, "cat", *options]) == 0
+    assert "Nothing found" in capsys.readouterr().out
+
+
+def test_output_is_the_picture_with_masks(segmenter, picture, tmp_path, capsys):
+    output = tmp_path / "out.png"
+    (one,) = cut(capsys, picture, "", "--segmenter", segmenter, "--point", "30,40,1", "--output", str(output))
+    changed = (np.asarray(Image.open(output)) != np.asarray(Image.open(picture))).any(axis=2)
+    mask = coco_masks.decode(one["mask"]).astype(bool)
+    assert changed[mask].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "Nothing is asked for: expected a prompt that names something, --point, --box or --everything"),
+        (["--point", "500,5,1"], "The point (500, 5) lies outside the picture of 120 x 80 pixels"),
+        (["--point", "5,5,0"], "needs a box, or a point or stroke with label 1"),
+        (["--box", "500,5,600,9"], "lies outside the picture"),
+        (["--point", "5,5,1", "--segmenter", "vit_x"], "There is no segmenter 'vit_x'"),
+        (["--point", "5,5,1", "--device", "toaster"], "The device 'toaster' cannot be used"),
+        (["--point", "5,5,1", "--output", "out.txt"], "does not name a kind of picture"),
+    ],
+)
+def test_bad_pointing_is_one_line_and_status_2(options, sentence, picture, capsys):
+    assert main(["segment", picture, " . ", *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("groundingdino: ")
+    assert sentence in line
+
+
 def test_the_picture_may_come_from_standard_input(model, picture, capsys, monkeypatch):
     with open(picture, "rb") as file:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read())))
@@ -169,6 +286,14 @@ def test_bad_input_is_one_line_and_status_2(changes, sentence, model, picture, c
         (["detect", "p", "cat", "--text-threshold", "-0.1"], "--text-threshold"),
         (["detect", "p", "cat", "--box-threshold", "nan"], "from 0 to 1, not 'nan'"),
         (["detect", "p", "cat", "--nms-threshold", "none"], "from 0 to 1, not 'none'"),
+        (["detect", "p", "cat", "--point", "1,2,1"], "unrecognized arguments"),
+        (["segment", "p", "", "--point", "1,2"], "--point: expected X,Y,1 or X,Y,0, not '1,2'"),
+        (["segment", "p", "", "--point", "1,2,3"], "--point: expected X,Y,1 or X,Y,0, not '1,2,3'"),
+        (["segment", "p", "", "--point", "a,2,1"], "--point: expected X,Y,1 or X,Y,0, not 'a,2,1'"),
+        (["segment", "p", "", "--point", "nan,2,1"], "not 'nan,2,1'"),
+        (["segment", "p", "", "--box", "1,2,3"], "--box: expected X0,Y0,X1,Y1, not '1,2,3'"),
+        (["segment", "p", "", "--box", "5,5,5,9"], "--box: expected a box with X0 < X1 and Y0 < Y1"),
+        (["segment", "p", "", "--fill", "-3"], "--fill: expected an area of 0 or more, not '-3'"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(arguments, sentence, capsys):
@@ -177,6 +302,14 @@ def test_bad_usage_is_one_line_and_status_2(arguments, sentence, capsys):
     assert exit.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
+
+
+def test_local_files_only_holds_for_segmenters(picture, capsys):
+    if has_segmenter("vit_b"):
+        pytest.skip("vit_b is on this machine")
+    segment = ["segment", picture, "", "--box", "1,1,50,50", "--segmenter", "vit_b", "--local-files-only"]
+    assert main(segment) == 2
+    assert "'sam_vit_b_01ec64.pth' is not on this machine and downloads are switched off" in capsys.readouterr().err
 
 
 def test_local_files_only_is_passed_on(picture, capsys):

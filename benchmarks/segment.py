@@ -1,0 +1,103 @@
+"""How much faster a second prompt on a picture is than the first, and what 200 boxes take in memory.
+
+    python -m benchmarks.segment [vit_b | embedded]
+
+Weights are random: time and memory do not depend on them, but for the masks, which are replaced by discs in the boxes
+(noise has run lengths that no object has).
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import numpy as np
+import supervision as sv
+import torch
+from PIL import Image
+from segment_anything import build_sam_vit_b
+
+from groundingdino.embedded_sam import build_embedded_sam
+from groundingdino.mask_prompts import MaskPrompt
+from groundingdino.segmenter import Segmenter, SegmenterCacheBytes
+from groundingdino.segmenter_models import SEGMENTERS, LoadedSegmenter
+
+SIZE = (2000, 1500)
+BOXES = 200
+PROMPTS = 5  # of which the median counts
+
+
+def measure(name: str) -> dict[str, float]:
+    """Seconds of a first and of further prompts, their ratio, and bytes of 200 masks."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = {"vit_b": build_sam_vit_b, "embedded": build_embedded_sam}[name]().eval()
+    segmenter = Segmenter(LoadedSegmenter(model, SEGMENTERS[name]), SegmenterCacheBytes(masks=0, candidates=0))
+    image = Image.fromarray(rng.integers(0, 256, (*SIZE[::-1], 3), np.uint8))
+
+    def ask() -> float:
+        start = time.perf_counter()
+        point = (*rng.integers(0, SIZE).tolist(), 1)
+        segmenter.segment(segmenter.encode_image(image), [MaskPrompt(points=(point,))])
+        return time.perf_counter() - start
+
+    first = ask()
+    second = float(np.median([ask() for _ in range(PROMPTS)]))
+
+    corners = rng.uniform(0, np.array(SIZE) - 300, (BOXES, 2))
+    found = sv.Detections(np.concatenate([corners, corners + rng.uniform(50, 300, (BOXES, 2))], axis=1))
+    encoded = segmenter.encode_image(image)
+    _draw_discs(segmenter)
+    before = _peak()
+    start = time.perf_counter()
+    cut = segmenter.segment_boxes(encoded, found)
+    seconds = time.perf_counter() - start
+    return {
+        "first_prompt_seconds": first,
+        "second_prompt_seconds": second,
+        "ratio": first / second,
+        "boxes_seconds": seconds,
+        "boxes_added_to_peak_MB": (_peak() - before) / 1e6,
+        "peak_MB": _peak() / 1e6,
+        "masks_MB": sum(runs.nbytes for runs in cut.mask._rles) / 1e6,
+        "masks_as_bools_MB": BOXES * SIZE[0] * SIZE[1] / 1e6,
+    }
+
+
+def _draw_discs(segmenter: Segmenter) -> None:
+    """Makes the decoder's answer a disc in the box, of the same shape, after it has done its work."""
+    decode = segmenter.model.mask_decoder.predict_masks
+    place = segmenter.model.prompt_encoder
+    boxes: list[torch.Tensor] = []
+    embed = place.forward
+
+    def remember(points, boxes_, masks):
+        boxes[:] = [boxes_]
+        return embed(points=points, boxes=boxes_, masks=masks)
+
+    def draw(**arguments):
+        logits, quality = decode(**arguments)
+        side = logits.shape[-1]
+        rows, columns = torch.meshgrid(*[(torch.arange(side) + 0.5) / side] * 2, indexing="ij")
+        x0, y0, x1, y1 = (boxes[0] / place.input_image_size[0]).T[..., None, None]
+        discs = 1 - ((2 * columns - x0 - x1) / (x1 - x0)) ** 2 - ((2 * rows - y0 - y1) / (y1 - y0)) ** 2
+        return discs[:, None].expand_as(logits).clone(), quality
+
+    place.forward = lambda points, boxes, masks: remember(points, boxes, masks)
+    segmenter.model.mask_decoder.predict_masks = draw
+
+
+def _peak() -> float:
+    """The most bytes that the process ever had in memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description="Time a second prompt against the first; memory of 200 masks.")
+    parser.add_argument("size", nargs="?", default="vit_b", choices=("vit_b", "embedded"))
+    print(json.dumps({name: round(value, 3) for name, value in measure(parser.parse_args().size).items()}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
