@@ -33,7 +33,7 @@ def make_interruptible(model: GroundingDINO) -> None:
     """Ask before each block of the backbone and each layer of enhancer and decoder; costs nothing worth measuring."""
     layers: list[nn.Module] = [*model.enhancer.layers, *model.decoder.layers]
     if isinstance(model.backbone, Swin):
-        layers += [block for stage in model.backbone.stages for block in stage]
+        layers += [block for stage in model.backbone.stages for block in stage.children()]
     for layer in layers:
         if _check not in layer._forward_pre_hooks.values():  # two detectors may share a model
             layer.register_forward_pre_hook(_check)

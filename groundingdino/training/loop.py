@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def follow(
         if step % checkpoint_every == 0:
             save()
     save()
-    return average.module
+    return cast(Model, average.module)
 
 
 def cosine(step: int, first: int, last: int, warm_up: int) -> float:

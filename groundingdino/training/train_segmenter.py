@@ -165,7 +165,8 @@ def training_step(
         padded = torch.stack([model.preprocess(picture.float()) for picture in batch.pixels[kept]])
         embeddings = model.image_encoder(padded)
     truths = [coverage(pointing.masks, image_size) for pointing in pointings]
-    terms, overlaps = [], {}
+    terms: list[dict[str, Tensor]] = []
+    overlaps: dict[str, list[float]] = {}
     corrections = int(rng.integers(plan.most_corrections + 1))
     for turn in range(corrections + 1):
         teaches = turn in (0, corrections)
