@@ -97,6 +97,6 @@ EMBEDDED = GroundingDINOConfig(
     decoder_layers=3,
     num_queries=100,
     num_levels=3,
-    short_side=320,
-    long_side=576,
+    short_side=256,
+    long_side=448,
 )

@@ -38,9 +38,9 @@ MODELS: dict[str, ModelCard] = {
             name="embedded",
             title="Embedded (emoji scenes)",
             config=EMBEDDED,
-            box_threshold=0.35,
+            box_threshold=0.45,
             text_threshold=0.25,
-            size_bytes=10_752_840,
+            size_bytes=10_752_832,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
         ),
         ModelCard(

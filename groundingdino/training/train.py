@@ -88,11 +88,12 @@ EMBEDDED_PLAN = Plan(
         Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
         Stage(pictures=38_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
         Stage(pictures=9_000, batch_size=16, short_sides=(160, 192, 224), whole=True),  # every other batch crowds
-        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),  # as it will see them
+        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),
     ),
     restarts=(2,),
 )
 
+LONG_SIDE = 576  # pixels, at most: what is longer takes a step's time without teaching more
 # Width to height; batches are made of one shape so that nothing is padded.
 ASPECTS = (0.5, 0.625, 0.75, 1.0, 1.0, 4 / 3, 4 / 3, 1.5, 16 / 9)
 
@@ -136,8 +137,7 @@ def train(
     checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> GroundingDINO:
     """Follow the plan, with a source of pictures for each stage; see `loop.follow`."""
-    config = model.config
-    batches = Batches(sources, tokenizer, plan, config.long_side, config.max_tokens)
+    batches = Batches(sources, tokenizer, plan, LONG_SIDE, model.config.max_tokens)
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: Batch) -> dict[str, float]:
