@@ -62,7 +62,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 STAMP = """(visit, sent, ...query) => {
   const box = document.querySelector("#result .canvas");
   const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio];
-  const typed = Number(document.querySelector("#prompt").dataset.typed ?? -Infinity);
+  const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
   return [visit, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
 # What is asked already is not wanted any more; this one does not wait for its answer.

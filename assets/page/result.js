@@ -132,9 +132,11 @@ function drawView() {
 
 // A draft is all the server makes while somebody types; the rest is asked for when typing pauses.
 const PAUSE = 500; // milliseconds, as app.py says, too
-const typed = () => Number(document.querySelector("#prompt").dataset.typed ?? -Infinity);
-document.querySelector("#prompt").addEventListener("input", (event) => {
-  event.currentTarget.dataset.typed = performance.now();
+const typed = () => Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
+// The prompt may not be there yet, so the document listens for it; first, so that the request knows already.
+document.addEventListener("input", (event) => {
+  const prompt = event.target.closest("#prompt");
+  if (prompt) prompt.dataset.typed = performance.now();
 }, true);
 let settling;
 function settle() {
