@@ -1,4 +1,4 @@
-"""Makes the README's picture of the page: `python tests/screenshot.py assets/screenshot.png`.
+"""Makes the README's picture of the page: `python tests/screenshot.py assets/screenshot.webp`.
 
 It starts the page as a user does, opens the first example, types its first two phrases key by key and saves what the
 browser shows.
@@ -20,7 +20,7 @@ from visitor import BROWSERS, FLAGS, ROOT, Visitor, find_browser, running_page
 def main() -> int:
     """Writes the picture; 2 after one line on stderr if there is no browser."""
     parser = argparse.ArgumentParser(description="Save a picture of the page with boxes on it.")
-    parser.add_argument("output", type=Path, help="a .png file")
+    parser.add_argument("output", type=Path, help="a .webp or .png file")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     options = parser.parse_args()
     path = find_browser()
@@ -35,8 +35,7 @@ def main() -> int:
         expect(visitor.chips).to_have_text([re.compile(rf"{phrase}[1-9]") for phrase in phrases])
         picture = visitor.page.screenshot()
         browser.close()
-    # 256 colours are a quarter of the bytes and look the same.
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256).save(options.output, "PNG", optimize=True)
+    Image.open(io.BytesIO(picture)).convert("RGB").save(options.output, quality=85)
     return 0
 
 
