@@ -8,11 +8,11 @@ import supervision as sv
 from groundingdino.drawing import labels_of, select
 from groundingdino.masks import boxes_of, join, merge_objects, smooth_masks
 from groundingdino.segmenter import ImageEmbedding, Segmenter
-from groundingdino.selection import Pointing, box_ids, object_ids
+from groundingdino.selection import Pointing, box_ids, object_ids, read_id
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
 BY_HAND, EVERYTHING = ".by hand", ".everything"
-SAME = 0.7  # IoU of the boxes around two masks above which "everything" does not show an object a second time
+SAME = 0.7  # IoU of two boxes above which they are taken to be around the same object
 
 
 def cut(
@@ -29,13 +29,14 @@ def cut(
 
     Returns:
         As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `selection.object_ids`, and
-        `data["group"]`: the phrase, `BY_HAND` or `EVERYTHING`.
+        `data["group"]`: the phrase, `BY_HAND` or `EVERYTHING`. An object that was corrected keeps its id, and so its
+        correction, although its box moves a little with each other word of the prompt.
 
     Raises:
         ValueError: What was pointed at lies outside the picture, or excludes without including.
     """
     named = segmenter.segment_boxes(encoded, detections)
-    named = _correct(segmenter, encoded, _with_ids(named, object_ids(detections)), pointing)
+    named = _correct(segmenter, encoded, _with_ids(named, _lasting_ids(detections, pointing)), pointing)
     parts = [_in_groups(named, labels_of(named))]
 
     ids = pointing.pointed
@@ -50,6 +51,21 @@ def cut(
         parts.append(_in_groups(others, [EVERYTHING] * len(others)))
     found = [part for part in parts if len(part)]
     return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
+
+
+def _lasting_ids(detections: sv.Detections, pointing: Pointing) -> list[str]:
+    ids, labels = object_ids(detections), labels_of(detections)
+    for target in pointing.corrected:
+        phrase, box = read_id(target)
+        rivals = [
+            index for index, label in enumerate(labels) if label == phrase and ids[index] not in pointing.corrected
+        ]
+        if target in ids or not rivals:
+            continue
+        overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]
+        if overlaps.max() > SAME:
+            ids[rivals[int(overlaps.argmax())]] = target
+    return ids
 
 
 def _correct(

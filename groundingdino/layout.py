@@ -158,7 +158,7 @@ def masks_column(picker: Picker, segmenter: str) -> Masks:
     shapes = gr.CheckboxGroup([FILL, OUTLINE, BOXES, LABELS], value=drawn, label="Show", elem_id="shapes")
     opacity = gr.Slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
     info = "Those smaller than this percentage of the picture are removed."
-    specks = gr.Slider(0, 1, 0.02, step=0.01, label="Holes and specks", info=info)
+    specks = gr.Slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
     return Masks(shapes, opacity, specks, _choice(picker, segmenter, "Segmenter"))
 
 

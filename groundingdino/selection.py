@@ -1,5 +1,6 @@
 """What a visitor hid, ticked off, marked and pointed at, as the browser keeps it and sends it with each request."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -63,6 +64,12 @@ class Pointing:
         """Ids of the objects that exist because somebody pointed at them, oldest first."""
         targets = dict.fromkeys(gesture.target for gesture in self.gestures)
         return [target for target in targets if target.startswith(POINTED)]
+
+    @property
+    def corrected(self) -> list[str]:
+        """Ids of the objects that were found and then pointed at, or of which another mask was chosen."""
+        targets = [*(gesture.target for gesture in self.gestures), *(name for name, index in self.candidates if index)]
+        return [target for target in dict.fromkeys(targets) if not target.startswith(POINTED)]
 
     def prompt(self, target: str, box: Box | None = None) -> MaskPrompt | None:
         """All that was said of an object, beside the box in which it was found; None if nothing was."""
@@ -135,6 +142,15 @@ def object_ids(detections: sv.Detections) -> list[str]:
 def box_ids(labels: list[str], boxes: np.ndarray) -> list[str]:
     """Names of objects by label and box (N, 4)."""
     return [f"{label} {box}" for label, box in zip(labels, boxes.round().astype(int).tolist(), strict=True)]
+
+
+def read_id(name: str) -> tuple[str, list[int]]:
+    """The label and the box of an id that `box_ids` made."""
+    match = re.fullmatch(r"(.*) \[(-?\d+), (-?\d+), (-?\d+), (-?\d+)\]", name, re.DOTALL)
+    if not match:
+        raise ValueError("What was pointed at could not be read: load the page again.")
+    label, *box = match.groups()
+    return label, list(map(int, box))
 
 
 def groups_of(detections: sv.Detections) -> list[str]:

@@ -24,10 +24,10 @@ CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)}
 
 
-def studio_of(detector: Oracle, is_here: bool = True) -> Studio:
+def studio_of(detector: Oracle) -> Studio:
     return Studio(
-        Shelf(CARDS, lambda *_, **__: detector, lambda name: is_here and name == "embedded"),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: is_here),
+        Shelf(CARDS, lambda *_, **__: detector, lambda name: name == "embedded"),
+        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
     )
 
 
@@ -132,7 +132,7 @@ def test_the_command_line_reaches_the_page(monkeypatch):
     launched: dict[str, Any] = {}
     monkeypatch.setattr(gr.Blocks, "launch", lambda self, **options: launched.update(options, title=self.title))
     made: list[Any] = []
-    monkeypatch.setattr(Studio, "open", lambda *options: made.append(options) or studio_of(Oracle({}), is_here=False))
+    monkeypatch.setattr(Studio, "open", lambda *options: made.append(options) or studio_of(Oracle({})))
     assert app.main(["--port", "8123", "--host", "0.0.0.0", "--device", "cpu", "--local-files-only"]) == 0
     assert made == [("cpu", True)]
     assert (launched["server_port"], launched["server_name"], launched["mcp_server"]) == (8123, "0.0.0.0", False)

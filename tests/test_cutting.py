@@ -76,6 +76,21 @@ def test_what_was_said_of_an_object_that_is_not_found_any_more_waits_for_it():
     assert not objects.mask[0][70, 60]
 
 
+def test_a_correction_stays_with_its_object_when_its_box_moves_a_little():
+    moved = sv.Detections(
+        FOUND.xyxy + np.array([[3], [60]]), confidence=FOUND.confidence, class_id=FOUND.class_id, data={**FOUND.data}
+    )
+    pointing = Pointing((click(FIRST, 60, 70, 0), click(SECOND, 140, 190, 0)))
+    objects = ask(moved, pointing=pointing)
+    assert object_ids(objects)[0] == FIRST
+    assert not objects.mask[0][70, 60]
+    assert object_ids(objects)[1] != SECOND, "the pizza has moved too far to be the same"
+    relabelled = sv.Detections(
+        FOUND.xyxy[:1], confidence=FOUND.confidence[:1], class_id=np.array([0]), data={"class_name": np.array(["dog"])}
+    )
+    assert ask(relabelled, pointing=pointing).mask[0][70, 60]
+
+
 def test_another_candidate_is_another_mask():
     objects = ask(pointing=Pointing(candidates=((SECOND, 2),)))
     assert area(objects, 1) < 0.3 * area(ask(), 1)
@@ -103,7 +118,11 @@ def test_holes_are_filled_when_they_are_small():
 
 @pytest.mark.parametrize(
     ("gesture", "message"),
-    [(click("pointed 1", 400, 10), "outside the picture"), (click("pointed 1", 10, 10, 0), "with label 1")],
+    [
+        (click("pointed 1", 400, 10), "outside the picture"),
+        (click("pointed 1", 10, 10, 0), "with label 1"),
+        (click("nothing", 10, 10), "load the page again"),
+    ],
 )
 def test_what_cannot_be_cut_out_is_refused_in_a_sentence(gesture: Gesture, message: str):
     with pytest.raises(ValueError, match=message):
