@@ -16,7 +16,8 @@ def status(findings: Findings, shown: int) -> dict[str, str]:
         message = count(found) + (f", {found - shown} hidden" if found > shown else "")
     elif not findings.phrases and not best:
         pointing = ", or click on it" if findings.segmenter else ""
-        return sentence(f"Type what you are looking for{pointing}.", detail=_models(findings))
+        message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
+        return sentence(message, detail=_models(findings))
     elif best <= threshold / 2:  # a threshold low enough for it would let anything pass
         message = f"Nothing found: the best candidate scores {best:.2f}."
     else:

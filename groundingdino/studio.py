@@ -9,7 +9,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.cache import ByteCache
-from groundingdino.cutting import cut
+from groundingdino.cutting import EVERYTHING, cut
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
 from groundingdino.interruption import StopCheck
@@ -162,7 +162,10 @@ class Studio:
         timing = findings.timing._replace(
             embedding=None if encoded.cached else encoded.milliseconds, masks=None if cached else took
         )
-        return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card)
+        notes = findings.notes
+        if pointing.everything and EVERYTHING not in objects.data["group"]:
+            notes += ("There is nothing else that the segmenter is sure of.",)
+        return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card, notes=notes)
 
 
 def _mask_bytes(objects: sv.Detections) -> int:

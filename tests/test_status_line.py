@@ -87,3 +87,14 @@ def test_with_masks_it_also_asks_for_clicks_and_counts_what_they_made():
     assert status(empty, 0)["message"] == "Type what you are looking for, or click on it."
     click = Pointing((Gesture("pointed 1", point=(30.0, 40.0, 1)),))
     assert status(shared.cut_out(IMAGE, nothing, "embedded", click, 0), 1)["message"] == "1 object"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("cat", "2 objects."), ("", "Type what you are looking for, or click")]
+)
+def test_it_says_when_everything_is_nothing_more(prompt: str, message: str):
+    shared = studio()
+    findings = shared.find(IMAGE, prompt, "embedded", Thresholds())
+    line = status(shared.cut_out(IMAGE, findings, "embedded", Pointing(everything=True), 0), 2)["message"]
+    assert line.startswith(message)
+    assert line.endswith("There is nothing else that the segmenter is sure of.")
