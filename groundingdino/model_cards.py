@@ -118,8 +118,8 @@ SEGMENTERS: dict[str, SegmenterCard] = {
             size_bytes=3_764_808,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
-            min_quality=0.6,  # it is unsure of itself yet
-            min_stability=0.8,
+            min_quality=0.5,  # it is unsure of itself yet
+            min_stability=0.7,
         ),
         # The six digits in Meta's file names begin the files' MD5.
         _published(
