@@ -183,7 +183,7 @@ class SceneMaker:
         if MAIN_STYLE in styles and rng.random() < 0.3:
             styles = [MAIN_STYLE]
         style = styles[rng.integers(len(styles))]
-        pose = _draw_pose(name.pose, rng, short, crowd)
+        pose = _draw_pose(name.pose, rng, short, crowd, self.varied)
         sprite = fit(self.artwork.sprite(style, drawing.codepoints), pose.size)
         colour = drawing.colour
         tints = self._tints(label)
@@ -239,11 +239,20 @@ def evaluation_scenes(name: str, count: int = EVALUATION_SCENES) -> Iterator[Sce
     return (maker.scene(index) for index in range(count))
 
 
-def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int) -> Pose:
-    """Objects take 10% to 60% of the short side; the more there are, the smaller the largest."""
+def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int, varied: bool) -> Pose:
+    """Objects take 10% to 60% of the short side; the more there are, the smaller the largest.
+
+    Varied ones, for training, take up to 90%, and half of the few in a picture are as often large as small: what is
+    large is rare among sizes drawn on a logarithmic scale, and was learned last.
+    """
     least = 0.1
     most = 0.6 if crowd <= 3 else 0.5 if crowd <= 6 else 0.4 if crowd <= 10 else 0.3
-    size = short * math.exp(rng.uniform(math.log(least), math.log(most)))
+    if varied and crowd <= 3:
+        most = 0.9
+    if varied and crowd <= 6 and rng.random() < 0.5:
+        size = short * float(rng.uniform(least, most))
+    else:
+        size = short * math.exp(rng.uniform(math.log(least), math.log(most)))
     angle = float(rng.normal(0, 10))
     if kind != "upright" and rng.random() < 0.12:
         angle = float(rng.uniform(-180, 180))

@@ -6,7 +6,7 @@ import pytest
 
 from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, TRAINING_STYLES, Artwork
 from groundingdino.training.captions import is_held_out
-from groundingdino.training.scenes import EVALUATIONS, SceneMaker, evaluation_maker, evaluation_scenes
+from groundingdino.training.scenes import EVALUATIONS, SceneMaker, _draw_pose, evaluation_maker, evaluation_scenes
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,17 @@ def test_a_crowd_shows_many_things_and_names_all(maker):
     named = [positive is not None for scene in scenes for positive in scene.positives]
     assert np.mean(named) > 0.95
     assert all(len(set(scene.labels.tolist())) == len(scene.labels) for scene in scenes)
+
+
+def test_training_shows_larger_things_than_the_evaluations_have():
+    """What is large was learned last: half of the few things in a picture are as often large as small."""
+
+    def sizes(varied):
+        rng = np.random.default_rng(0)
+        return np.array([_draw_pose("", rng, short=100, crowd=2, varied=varied).size for _ in range(400)])
+
+    trained, evaluated = sizes(varied=True), sizes(varied=False)
+    assert 10 <= evaluated.min() < 11
+    assert 55 < evaluated.max() <= 60
+    assert 85 < trained.max() <= 90
+    assert (trained > 40).mean() > (evaluated > 40).mean() + 0.15
