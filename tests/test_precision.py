@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from groundingdino.config import EMBEDDED, SWIN_T
-from groundingdino.precision import fastest_dtype
+from groundingdino.precision import fastest_dtype, multiplies_bfloat16
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,12 @@ def test_on_a_gpu(monkeypatch, native, expected):
 
 def test_on_anything_else():
     assert fastest_dtype(torch.device("mps"), SWIN_T) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False), ({}, False)],
+)
+def test_whether_a_cpu_multiplies_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert multiplies_bfloat16(torch.device("cpu")) == expected

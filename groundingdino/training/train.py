@@ -23,6 +23,7 @@ from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import EMBEDDED
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS
+from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
@@ -156,7 +157,7 @@ def training_step(
     device = next(model.parameters()).device
     # On a CPU the backward pass of the fused attention is slower than plain matrices at these sizes.
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with attention, torch.autocast(device.type, dtype=torch.bfloat16):
+    with attention, torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
         if whole:
             predictions, noisy = predict_all(model, batch, plan.noisy_groups)
         else:

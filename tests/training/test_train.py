@@ -92,6 +92,18 @@ def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
         torch.testing.assert_close(results[1][name], tensor, msg=name)
 
 
+@pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_step_multiplies_in_bfloat16_where_the_hardware_does(model, tokenizer, monkeypatch, native, expected):
+    monkeypatch.setattr(training, "multiplies_bfloat16", lambda _: native)
+    seen = []
+    layer = model.enhancer.layers[0].image.ffn.linear2
+    layer.register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
+    batch = Batches((blocks, blocks), tokenizer, PLAN, 128, 256)[2]
+    losses = training.training_step(model, batch, training.make_optimizer(model, PLAN), PLAN, whole=True)
+    assert seen == [expected]
+    assert all(np.isfinite(loss) for loss in losses.values())
+
+
 def test_the_saved_model_loads(model, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "."]))
     save_embedded(model, tmp_path / "model.safetensors")
