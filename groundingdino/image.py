@@ -68,6 +68,38 @@ def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
         return _decode(image, f"'{path}'")
 
 
+def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+    """Open a picture as `load_image` does, but keep its transparency: upright, 8 bits, RGBA if it has any, else RGB.
+
+    `load_image` of the result is `load_image` of the source. Errors are those of `load_image`.
+    """
+    if isinstance(source, Image.Image) and vars(source).get(_LOADED) is source.im:
+        return source
+    if isinstance(source, np.ndarray):
+        image, name = _from_array(source), "The picture"
+    elif isinstance(source, Image.Image):
+        image, name = source, "The picture"
+    elif isinstance(source, bytes):
+        image, name = _open(BytesIO(source), "The picture"), "The picture"
+    else:
+        name = f"'{source}'"
+        if not Path(source).is_file():
+            raise ValueError(f"There is no picture at {name}: expected the path of an image file.")
+        image = _open(Path(source), name)
+    if not image.has_transparency_data:
+        return load_image(image)
+    _check_size(image, name)
+    try:
+        image.load()
+    except Exception as error:  # as in `_open`
+        raise ValueError(f"{name} is truncated or damaged and cannot be decoded: {error}.") from error
+    if image.mode == "La":
+        image = image.convert("LA")
+    rgba = _upright(image).convert("RGBA")
+    rgba.info.clear()  # as in `_decode`
+    return rgba
+
+
 def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
     """Published size rule: the short side becomes `short_side` unless the long side would exceed `long_side`.
 

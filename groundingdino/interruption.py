@@ -1,6 +1,6 @@
 """Stop a forward pass that nobody waits for any more, between two of its layers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,7 +21,7 @@ class Stopped(Exception):
 
 @contextmanager
 def stopping(stop: StopCheck | None) -> Iterator[None]:
-    """Within it, in this thread, a model of `make_interruptible` raises `Stopped` at the next layer once `stop()`."""
+    """Within it, in this thread, a layer of `interrupt_before` raises `Stopped` instead of running once `stop()`."""
     token = _stop.set(stop)
     try:
         yield
@@ -34,6 +34,11 @@ def make_interruptible(model: GroundingDINO) -> None:
     layers: list[nn.Module] = [*model.enhancer.layers, *model.decoder.layers]
     if isinstance(model.backbone, Swin):
         layers += [block for stage in model.backbone.stages for block in stage.children()]
+    interrupt_before(layers)
+
+
+def interrupt_before(layers: Iterable[nn.Module]) -> None:
+    """Ask before each of these layers runs."""
     for layer in layers:
         if _check not in layer._forward_pre_hooks.values():  # two detectors may share a model
             layer.register_forward_pre_hook(_check)

@@ -1,4 +1,4 @@
-"""The models that have a name: what they are, where they come from, which thresholds suit them."""
+"""The models that have a name: what they are, where they come from, which settings suit them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from groundingdino.hub import HubFile
 MODEL_ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
 EMBEDDED_SEGMENTER = MODEL_ASSETS / "segmenter" / "model.safetensors"
+EMBEDDED_INPAINTER = MODEL_ASSETS / "inpainter"
 
 
 @dataclass(frozen=True)
@@ -154,3 +155,68 @@ def has_segmenter(name: str) -> bool:
     """Whether a model of `SEGMENTERS` can be loaded without the network."""
     source = SEGMENTERS[name].source
     return EMBEDDED_SEGMENTER.is_file() if source is None else downloads.cached(source) is not None
+
+
+@dataclass(frozen=True)
+class InpainterCard:
+    """What a user should know of an inpainter before and after choosing it.
+
+    Attributes:
+        size_bytes: Of what is fetched: half-precision weights where they are published.
+        repository: On the hub, in diffusers' layout; None for a folder on this machine.
+        steps, guidance: What suits it where nothing else is asked for.
+        context: How much is seen around what is painted, as a share of its longer side, on each side.
+    """
+
+    name: str
+    title: str
+    size_bytes: int
+    description: str
+    repository: str | None = None
+    steps: int = 30
+    guidance: float = 7.5
+    context: float = 0.5
+
+
+INPAINTERS: dict[str, InpainterCard] = {
+    card.name: card
+    for card in (
+        InpainterCard(
+            name="embedded",
+            title="Embedded (emoji scenes)",
+            size_bytes=22_000_000,
+            description="Comes with the program. Paints everyday things as emoji are drawn; no photos.",
+            steps=20,
+            guidance=3.0,
+        ),
+        InpainterCard(
+            name="sd15",
+            title="Stable Diffusion 1.5 inpainting",
+            size_bytes=2_740_000_000,
+            description="Photos at 512 pixels. The smallest of the published ones; wants a GPU.",
+            repository="stable-diffusion-v1-5/stable-diffusion-inpainting",
+        ),
+        InpainterCard(
+            name="sd2",
+            title="Stable Diffusion 2 inpainting",
+            size_bytes=2_580_000_000,
+            description="Photos at 512 pixels, trained on larger masks; wants a GPU.",
+            repository="sd2-community/stable-diffusion-2-inpainting",
+        ),
+        InpainterCard(
+            name="sdxl",
+            title="Stable Diffusion XL inpainting",
+            size_bytes=6_940_000_000,
+            description="Photos at 1024 pixels, the finest; wants a GPU of 12 GB, or of less and patience.",
+            repository="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        ),
+        # The authors' own repository, gligen/diffusers-inpainting-text-box, holds pickles alone, which can run code.
+        InpainterCard(
+            name="gligen",
+            title="GLIGEN inpainting",
+            size_bytes=2_550_000_000,
+            description="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
+            repository="masterful/gligen-1-4-inpainting-text-box",
+        ),
+    )
+}

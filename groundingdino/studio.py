@@ -1,6 +1,7 @@
 """The models and pictures of a running page: the only state there is, shared by all who use it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,10 +12,23 @@ from PIL import Image
 from groundingdino.cache import ByteCache
 from groundingdino.cutting import EVERYTHING, cut
 from groundingdino.detector import Detector
-from groundingdino.image import load_image
+from groundingdino.editing import Edited, EditProgress, Painter, edit_picture
+from groundingdino.edits import Edit
+from groundingdino.image import load_editable, load_image
+from groundingdino.inpainter import Inpainter
+from groundingdino.inpainter_models import has_inpainter
 from groundingdino.interruption import StopCheck
 from groundingdino.masks import size_bytes
-from groundingdino.model_cards import MODELS, SEGMENTERS, ModelCard, SegmenterCard, has_segmenter, is_cached
+from groundingdino.model_cards import (
+    INPAINTERS,
+    MODELS,
+    SEGMENTERS,
+    InpainterCard,
+    ModelCard,
+    SegmenterCard,
+    has_segmenter,
+    is_cached,
+)
 from groundingdino.phrases import NMS_THRESHOLD
 from groundingdino.segmenter import Segmenter
 from groundingdino.selection import Pointing
@@ -78,11 +92,18 @@ class Studio:
     Args:
         detectors: The models that turn words into boxes.
         segmenters: The models that turn boxes and points into masks.
+        inpainters: The models that paint; without them only edits that need none are possible.
     """
 
-    def __init__(self, detectors: Shelf[Detector, ModelCard], segmenters: Shelf[Segmenter, SegmenterCard]):
+    def __init__(
+        self,
+        detectors: Shelf[Detector, ModelCard],
+        segmenters: Shelf[Segmenter, SegmenterCard],
+        inpainters: Shelf[Painter, InpainterCard] | None = None,
+    ):
         self.detectors = detectors
         self.segmenters = segmenters
+        self.inpainters = inpainters or Shelf({}, Inpainter.from_pretrained, has_inpainter)
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands())
         )
@@ -94,6 +115,7 @@ class Studio:
         return cls(
             Shelf(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
             Shelf(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
+            Shelf(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
         )
 
     def image(self, path: str | Path) -> Image.Image:
@@ -101,6 +123,11 @@ class Studio:
         path = Path(path)
         # Loaded from bytes, so that a message does not name the server's folders.
         return self._pictures.get_or_compute(_version(path), lambda: load_image(path.read_bytes()))[0]
+
+    def editable(self, path: str | Path) -> Image.Image:
+        """The picture in a file with its transparency, see `load_editable`; also decoded once."""
+        path = Path(path)
+        return self._pictures.get_or_compute((*_version(path), "editable"), lambda: load_editable(path.read_bytes()))[0]
 
     def picture(self, path: str | Path, canvas: tuple[int, int]) -> Picture:
         """The picture in a file, and its copy for a canvas of that width and height in pixels."""
@@ -166,6 +193,19 @@ class Studio:
         if pointing.everything and EVERYTHING not in objects.data["group"]:
             notes += ("There is nothing else that the segmenter is sure of.",)
         return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card, notes=notes)
+
+    def edit(
+        self,
+        image: Image.Image,
+        objects: sv.Detections,
+        edit: Edit,
+        model: str = "embedded",
+        progress: Callable[[EditProgress], None] | None = None,
+        stop: StopCheck | None = None,
+    ) -> Edited:
+        """Edits a picture, see `editing.edit_picture`; the model is loaded only if the task needs it."""
+        painter = self.inpainters.get(model) if edit.task.needs_model else None
+        return edit_picture(image, objects, edit, painter, progress, stop)
 
 
 def _mask_bytes(objects: sv.Detections) -> int:

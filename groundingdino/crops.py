@@ -1,0 +1,123 @@
+"""A part of a picture at the size a model works at, without distortion, and back.
+
+diffusers' own `padding_mask_crop` and `apply_overlay` are not used: where a crop reaches the picture's edge they change
+its proportions to those of the working size, they blend by the hard mask alone, and they drop the alpha channel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+Size = tuple[int, int]  # (width, height) in pixels
+
+# A part that is longer than it is wide is worked at with the same number of pixels, but not longer than this many times
+# the working size: beyond it models paint the same thing twice.
+MAX_STRETCH = 1.5
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of a picture, and how it lies on a model's canvas: at the top left, scaled alike in both directions.
+
+    Attributes:
+        box: x0, y0, x1, y1 in whole pixels, inside the picture.
+        scaled: (width, height) that it is scaled to.
+        canvas: (width, height) that the model sees; what is beyond `scaled` mirrors the rectangle.
+    """
+
+    box: tuple[int, int, int, int]
+    scaled: Size
+    canvas: Size
+
+    @classmethod
+    def around(cls, mask: np.ndarray, working_size: int, context: float, multiple: int = 8) -> "Crop":
+        """The crop for a mask (H, W), anything but zero inside.
+
+        Args:
+            mask: Not empty; all of it will be inside.
+            working_size: Side in pixels of the square whose area the model works at.
+            context: What is seen on each side of the mask, as a share of the mask's longer side.
+            multiple: The canvas's sides are multiples of it.
+        """
+        height, width = mask.shape
+        x, y, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
+        longer = max(w, h)
+        # A mask of a few pixels needs more around it to be told apart.
+        side = max(math.ceil(longer * (1 + 2 * context)), working_size // 4)
+        x0, x1 = _around(x, w, side, width)
+        y0, y1 = _around(y, h, side, height)
+        w, h = x1 - x0, y1 - y0
+        scale = min(working_size / math.sqrt(w * h), MAX_STRETCH * working_size / max(w, h))
+        scaled = (max(1, round(w * scale)), max(1, round(h * scale)))
+        return cls((x0, y0, x1, y1), scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rectangle as an index of (H, W, ...)."""
+        x0, y0, x1, y1 = self.box
+        return slice(y0, y1), slice(x0, x1)
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the canvas per pixel of the picture."""
+        return self.scaled[0] / (self.box[2] - self.box[0])
+
+    def cut(self, pixels: np.ndarray) -> np.ndarray:
+        """The canvas of a picture (H, W, 3) uint8."""
+        part = _resize(pixels[self.window], self.scaled)
+        right, bottom = self.canvas[0] - self.scaled[0], self.canvas[1] - self.scaled[1]
+        return cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REFLECT)
+
+    def cut_mask(self, mask: np.ndarray, cell: int) -> np.ndarray:
+        """The canvas of a mask (H, W) bool, (h, w) bool, made of whole cells of so many pixels.
+
+        A latent pixel stands for a cell. Pipelines look at one pixel of each cell to decide whether it is painted, so
+        the edge of an object that is in the rest of the cell would show through.
+        """
+        least = 1 if self.scale < 1 else 128  # a smaller pixel counts as soon as any of it is in the mask
+        part = _resize(mask[self.window].astype(np.uint8) * 255, self.scaled) >= least
+        canvas = np.zeros((_up(self.canvas[1], cell), _up(self.canvas[0], cell)), bool)
+        canvas[: part.shape[0], : part.shape[1]] = part
+        rows, columns = canvas.shape[0] // cell, canvas.shape[1] // cell
+        cells = canvas.reshape(rows, cell, columns, cell).any(axis=(1, 3))
+        return cells.repeat(cell, 0).repeat(cell, 1)[: self.canvas[1], : self.canvas[0]]
+
+    def uncut(self, canvas: np.ndarray) -> np.ndarray:
+        """What was painted on a canvas (h, w, 3) uint8, at the size of the rectangle."""
+        x0, y0, x1, y1 = self.box
+        part = canvas[: self.scaled[1], : self.scaled[0]]
+        return _resize(part, (x1 - x0, y1 - y0))
+
+    def box_on_canvas(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """A box of the picture in shares of the canvas's width and height, in [0, 1]."""
+        x0, y0, x1, y1 = (
+            (edge - self.box[axis % 2]) * self.scale / self.canvas[axis % 2] for axis, edge in enumerate(box)
+        )
+        return max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)
+
+
+def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """`above` over `below`, both (H, W, C) uint8, by alpha (H, W) uint8; where that is 0 `below` is kept to the bit."""
+    weight = alpha[..., None].astype(np.uint32)
+    return ((below * (255 - weight) + above * weight + 127) // 255).astype(np.uint8)
+
+
+def _around(start: int, length: int, side: int, limit: int) -> tuple[int, int]:
+    """An interval of `side` around another one, moved and then cut to lie in [0, limit]."""
+    side = min(max(side, length), limit)
+    first = min(max(0, start + (length - side) // 2), limit - side)
+    return first, first + side
+
+
+def _resize(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Averages when it shrinks, which leaves no moire; Lanczos' filter when it enlarges."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    shrinks = size[0] < pixels.shape[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4)
+
+
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple

@@ -1,0 +1,266 @@
+"""What is asked of an edit: the task, where it paints, and how the model samples. Checked when it is made."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from PIL import Image, ImageColor
+
+Box = tuple[float, float, float, float]  # xyxy in pixels of the picture
+Size = tuple[int, int]  # (width, height) in pixels
+
+MAX_TEXT = 2000  # characters; the text encoders read 77 tokens
+MAX_REGIONS = 30  # as GLIGEN reads at most
+MAX_STEPS = 150
+MAX_GUIDANCE = 30.0
+MAX_CANDIDATES = 4
+MAX_SEED = 2**32 - 1
+MAX_REACH = 512  # pixels by which a mask grows, shrinks or fades
+MAX_BRUSH = 1000  # strokes, and pixels that a brush is wide
+
+
+@dataclass(frozen=True)
+class Replace:
+    """The objects become what the text says."""
+
+    text: str
+    mode: ClassVar[str] = "replace"
+    needs_model: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _text(self.text, "what to put in their place, such as 'a red apple'"))
+
+
+@dataclass(frozen=True)
+class Remove:
+    """The objects go, and what is around them fills the gap.
+
+    Attributes:
+        by: "model" paints with the inpainter and an empty text; "opencv" continues the colours around the mask by
+            OpenCV's fast fill, without a model: instant, and smooth rather than detailed.
+    """
+
+    by: Literal["model", "opencv"] = "model"
+    mode: ClassVar[str] = "remove"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("model", "opencv"):
+            raise ValueError(f"Objects are removed by 'model' or 'opencv', not by '{self.by}'.")
+
+    @property
+    def needs_model(self) -> bool:
+        return self.by == "model"
+
+
+@dataclass(frozen=True)
+class Background:
+    """The objects stay, and all else becomes what the text says."""
+
+    text: str
+    mode: ClassVar[str] = "background"
+    needs_model: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _text(self.text, "what to paint behind them, such as 'a sandy beach'"))
+
+
+@dataclass(frozen=True)
+class TransparentBackground:
+    """The objects stay, and all else becomes transparent: the result is RGBA."""
+
+    mode: ClassVar[str] = "transparent"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ColorBackground:
+    """The objects stay, and all else becomes one colour: a name of CSS or "#rrggbb"."""
+
+    color: str
+    mode: ClassVar[str] = "color"
+    needs_model: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        try:
+            ImageColor.getrgb(self.color)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"'{self.color}' is no colour: expected a name such as 'white', or '#rrggbb'.") from error
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue in [0, 255]."""
+        red, green, blue = ImageColor.getrgb(self.color)[:3]
+        return red, green, blue
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBackground:
+    """The objects stay, and another picture lies behind them, scaled to cover and cropped around its middle."""
+
+    picture: Image.Image  # RGB
+    mode: ClassVar[str] = "picture"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box, and what it is to show."""
+
+    box: Box
+    text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", _text(self.text, "what the box is to show"))
+        box = tuple(map(float, self.box))
+        if len(box) != 4 or not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError(f"A region's box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, but it is {tuple(self.box)}.")
+        object.__setattr__(self, "box", box)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Each box becomes what its own text says: in one pass by GLIGEN, by other models one after the other."""
+
+    regions: tuple[Region, ...]
+    mode: ClassVar[str] = "regions"
+    needs_model: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", tuple(self.regions))
+        if not 1 <= len(self.regions) <= MAX_REGIONS:
+            raise ValueError(f"Expected 1 to {MAX_REGIONS} regions, got {len(self.regions)}.")
+
+
+Task = Replace | Remove | Background | TransparentBackground | ColorBackground | PictureBackground | Regions
+# Tasks that keep the objects and change what is around them.
+BACKGROUNDS = (Background, TransparentBackground, ColorBackground, PictureBackground)
+
+
+@dataclass(frozen=True)
+class BrushStroke:
+    """A line drawn by hand over the mask: it adds to the objects or erases from them.
+
+    Attributes:
+        line: One or more (x, y) in pixels of the picture.
+        width: Of the brush, pixels of the picture, in (0, 1000].
+        adds: False erases.
+    """
+
+    line: tuple[tuple[float, float], ...]
+    width: float
+    adds: bool = True
+
+    def __post_init__(self) -> None:
+        line = tuple((float(x), float(y)) for x, y in self.line)
+        object.__setattr__(self, "line", line)
+        if not line or not all(math.isfinite(number) for place in line for number in place):
+            raise ValueError("A brush stroke needs one or more places (x, y) of finite numbers.")
+        if not 0 < self.width <= MAX_BRUSH:
+            raise ValueError(f"A brush is wider than 0 and at most {MAX_BRUSH} pixels, but it is {self.width}.")
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How the objects become the mask of an edit; distances are in pixels of the picture.
+
+    Attributes:
+        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: a hundredth of the
+            picture's long side where objects are painted over, because masks are tight; 0 where they are kept.
+        feather: Width of the soft edge around what is painted, in [0, 512]; None: a two-hundredth of the long side.
+        one_by_one: Each object is painted by itself, with its own surroundings; otherwise all together.
+        boxes: The objects' boxes count instead of their masks.
+    """
+
+    grow: int | None = None
+    feather: int | None = None
+    one_by_one: bool = False
+    boxes: bool = False
+
+    def __post_init__(self) -> None:
+        if self.grow is not None and not -MAX_REACH <= self.grow <= MAX_REACH:
+            raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {self.grow} were asked for.")
+        if self.feather is not None and not 0 <= self.feather <= MAX_REACH:
+            raise ValueError(f"A mask fades over 0 to {MAX_REACH} pixels, but {self.feather} were asked for.")
+
+    def grow_in(self, size: Size, task: Task) -> int:
+        """Pixels to grow by in a picture of that size."""
+        if self.grow is not None:
+            return round(self.grow)
+        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else math.ceil(max(size) / 100)
+
+    def feather_in(self, size: Size) -> int:
+        """Pixels to fade over in a picture of that size."""
+        return math.ceil(max(size) / 200) if self.feather is None else round(self.feather)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the model paints.
+
+    Attributes:
+        steps: Denoising steps, in [1, 150]; None: what suits the model.
+        guidance: How closely the text is followed, in [0, 30]; 1 or less switches guidance, and with it the negative
+            prompt, off. None: what suits the model.
+        strength: How much of what was there is forgotten, in (0, 1]; 1 forgets all. Only strength x steps are run.
+        seed: Of the first candidate, in [0, 2^32 - 1], the next ones count up from it; None: drawn by lot.
+        negative_prompt: What must not appear.
+        candidates: Pictures to choose from, 1 to 4.
+        scheduler: A name of `Inpainter.schedulers`; None: the model's own.
+    """
+
+    steps: int | None = None
+    guidance: float | None = None
+    strength: float = 1.0
+    seed: int | None = None
+    negative_prompt: str = ""
+    candidates: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        _in_range("steps", self.steps, 1, MAX_STEPS)
+        _in_range("guidance", self.guidance, 0, MAX_GUIDANCE)
+        _in_range("seed", self.seed, 0, MAX_SEED)
+        _in_range("candidates", self.candidates, 1, MAX_CANDIDATES)
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"Expected a strength over 0 and up to 1, got {self.strength}.")
+        if len(self.negative_prompt) > MAX_TEXT:
+            raise ValueError(f"The negative prompt is longer than {MAX_TEXT} characters.")
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """All that is asked of one edit of a picture in which objects were found."""
+
+    task: Task
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    brush: tuple[BrushStroke, ...] = ()  # in the order in which they were drawn
+    sampling: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "brush", tuple(self.brush))
+        if len(self.brush) > MAX_BRUSH:
+            raise ValueError(f"Expected at most {MAX_BRUSH} brush strokes, got {len(self.brush)}.")
+
+
+def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:
+    """Reads [[x0, y0, x1, y1, "text"], ...]; a ValueError if they are malformed."""
+    try:
+        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text)) for x0, y0, x1, y1, text in values]
+    except (TypeError, ValueError) as error:
+        raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].") from error
+    return Regions(tuple(Region(box, text) for box, text in regions))
+
+
+def _text(text: str, meaning: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError(f"There is no text: say {meaning}.")
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"The text is longer than {MAX_TEXT} characters.")
+    return text
+
+
+def _in_range(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"Expected {name} from {low:g} to {high:g}, got {value}.")
