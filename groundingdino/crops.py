@@ -19,44 +19,60 @@ MAX_STRETCH = 1.5
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of a picture, and how it lies on a model's canvas: at the top left, scaled alike in both directions.
+    """A rectangle, what of it is in the picture, and how it lies on a model's canvas, scaled alike in both directions.
 
     Attributes:
-        box: x0, y0, x1, y1 in whole pixels, inside the picture.
-        scaled: (width, height) that it is scaled to.
+        box: x0, y0, x1, y1 in whole pixels; what of it is beyond the picture's edge mirrors the picture.
+        inside: The part of the box in the picture, likewise.
+        scaled: (width, height) that the box is scaled to; it lies at the canvas's top left.
         canvas: (width, height) that the model sees; what is beyond `scaled` mirrors the rectangle.
     """
 
     box: tuple[int, int, int, int]
+    inside: tuple[int, int, int, int]
     scaled: Size
     canvas: Size
 
     @classmethod
     def around(cls, mask: np.ndarray, working_size: int, context: float, multiple: int = 8) -> "Crop":
-        """The crop for a mask (H, W), anything but zero inside.
+        """The crop for a mask, in the picture: as square as it allows, moved where it would leave it.
 
         Args:
-            mask: Not empty; all of it will be inside.
+            mask: (H, W), anything but zero inside. Not empty; all of it will be inside.
             working_size: Side in pixels of the square whose area the model works at.
             context: What is seen on each side of the mask, as a share of the mask's longer side.
             multiple: The canvas's sides are multiples of it.
         """
         height, width = mask.shape
         x, y, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
-        longer = max(w, h)
         # A mask of a few pixels needs more around it to be told apart.
-        side = max(math.ceil(longer * (1 + 2 * context)), working_size // 4)
+        side = max(math.ceil(max(w, h) * (1 + 2 * context)), working_size // 4)
         x0, x1 = _around(x, w, side, width)
         y0, y1 = _around(y, h, side, height)
         w, h = x1 - x0, y1 - y0
         scale = min(working_size / math.sqrt(w * h), MAX_STRETCH * working_size / max(w, h))
         scaled = (max(1, round(w * scale)), max(1, round(h * scale)))
-        return cls((x0, y0, x1, y1), scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
+        box = (x0, y0, x1, y1)
+        return cls(box, box, scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
+
+    @classmethod
+    def centred(cls, mask: np.ndarray, working_size: int, context: float) -> "Crop":
+        """The crop for a model that knows but one size, and masks in the middle of it: a square around the mask's.
+
+        Arguments as `around`; where the square leaves the picture it shows the picture mirrored.
+        """
+        height, width = mask.shape
+        x, y, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
+        side = math.ceil(max(w, h) * (1 + 2 * context))
+        x0, y0 = x + (w - side) // 2, y + (h - side) // 2
+        inside = (max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side))
+        square = (working_size, working_size)
+        return cls((x0, y0, x0 + side, y0 + side), inside, square, square)
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The rectangle as an index of (H, W, ...)."""
-        x0, y0, x1, y1 = self.box
+        """The part in the picture as an index of (H, W, ...)."""
+        x0, y0, x1, y1 = self.inside
         return slice(y0, y1), slice(x0, x1)
 
     @property
@@ -66,9 +82,9 @@ class Crop:
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
         """The canvas of a picture (H, W, 3) uint8."""
-        part = _resize(pixels[self.window], self.scaled)
-        right, bottom = self.canvas[0] - self.scaled[0], self.canvas[1] - self.scaled[1]
-        return cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REFLECT)
+        left, top, right, bottom = self._beyond
+        part = cv2.copyMakeBorder(pixels[self.window], top, bottom, left, right, cv2.BORDER_REFLECT)
+        return self._pad(_resize(part, self.scaled), cv2.BORDER_REFLECT)
 
     def cut_mask(self, mask: np.ndarray, cell: int) -> np.ndarray:
         """The canvas of a mask (H, W) bool, (h, w) bool, made of whole cells of so many pixels.
@@ -76,19 +92,23 @@ class Crop:
         A latent pixel stands for a cell. Pipelines look at one pixel of each cell to decide whether it is painted, so
         the edge of an object that is in the rest of the cell would show through.
         """
+        left, top, right, bottom = self._beyond
+        grey = mask[self.window].astype(np.uint8) * 255
+        grey = cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_REFLECT)
         least = 1 if self.scale < 1 else 128  # a smaller pixel counts as soon as any of it is in the mask
-        part = _resize(mask[self.window].astype(np.uint8) * 255, self.scaled) >= least
-        canvas = np.zeros((_up(self.canvas[1], cell), _up(self.canvas[0], cell)), bool)
-        canvas[: part.shape[0], : part.shape[1]] = part
-        rows, columns = canvas.shape[0] // cell, canvas.shape[1] // cell
-        cells = canvas.reshape(rows, cell, columns, cell).any(axis=(1, 3))
-        return cells.repeat(cell, 0).repeat(cell, 1)[: self.canvas[1], : self.canvas[0]]
+        part = self._pad((_resize(grey, self.scaled) >= least).view(np.uint8), cv2.BORDER_CONSTANT)
+        height, width = part.shape
+        canvas = np.zeros((_up(height, cell), _up(width, cell)), bool)
+        canvas[:height, :width] = part
+        cells = canvas.reshape(canvas.shape[0] // cell, cell, canvas.shape[1] // cell, cell).any(axis=(1, 3))
+        return cells.repeat(cell, 0).repeat(cell, 1)[:height, :width]
 
     def uncut(self, canvas: np.ndarray) -> np.ndarray:
-        """What was painted on a canvas (h, w, 3) uint8, at the size of the rectangle."""
+        """What was painted on a canvas (h, w, 3) uint8: the part in the picture, at its size there."""
+        left, top, right, bottom = self._beyond
         x0, y0, x1, y1 = self.box
-        part = canvas[: self.scaled[1], : self.scaled[0]]
-        return _resize(part, (x1 - x0, y1 - y0))
+        part = _resize(canvas[: self.scaled[1], : self.scaled[0]], (x1 - x0, y1 - y0))
+        return part[top : y1 - y0 - bottom, left : x1 - x0 - right]
 
     def box_on_canvas(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """A box of the picture in shares of the canvas's width and height, in [0, 1]."""
@@ -96,6 +116,16 @@ class Crop:
             (edge - self.box[axis % 2]) * self.scale / self.canvas[axis % 2] for axis, edge in enumerate(box)
         )
         return max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)
+
+    @property
+    def _beyond(self) -> tuple[int, int, int, int]:
+        """Pixels of the box left of, above, right of and below the picture."""
+        (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.inside
+        return left - x0, top - y0, x1 - right, y1 - bottom
+
+    def _pad(self, part: np.ndarray, border: int) -> np.ndarray:
+        right, bottom = self.canvas[0] - self.scaled[0], self.canvas[1] - self.scaled[1]
+        return cv2.copyMakeBorder(part, 0, bottom, 0, right, border)
 
 
 def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:

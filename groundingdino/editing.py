@@ -48,7 +48,7 @@ class Painted(NamedTuple):
     """What a model painted."""
 
     crop: Crop
-    pixels: np.ndarray  # (h, w, 3) uint8, at the size of the crop's rectangle
+    pixels: np.ndarray  # (h, w, 3) uint8, of the part of the crop in the picture
     notes: tuple[str, ...] = ()  # sentences for the user
     settings: dict[str, Any] = {}  # noqa: RUF012  # as used, for the recipe
 

@@ -165,8 +165,9 @@ class MaskSettings:
     """How the objects become the mask of an edit; distances are in pixels of the picture.
 
     Attributes:
-        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: a hundredth of the
-            picture's long side where objects are painted over, because masks are tight; 0 where they are kept.
+        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: a sixtieth of the
+            picture's long side, at most 64, where objects are painted over, because masks are tight and shadows are
+            not in them; 0 where they are kept.
         feather: Width of the soft edge around what is painted, in [0, 512]; None: a two-hundredth of the long side.
         one_by_one: Each object is painted by itself, with its own surroundings; otherwise all together.
         boxes: The objects' boxes count instead of their masks.
@@ -187,7 +188,7 @@ class MaskSettings:
         """Pixels to grow by in a picture of that size."""
         if self.grow is not None:
             return round(self.grow)
-        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else math.ceil(max(size) / 100)
+        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else min(64, math.ceil(max(size) / 60))
 
     def feather_in(self, size: Size) -> int:
         """Pixels to fade over in a picture of that size."""

@@ -1,6 +1,5 @@
 """Paint inside a mask what a text says, at the picture's own resolution (Stable Diffusion, GLIGEN; by diffusers)."""
 
-import gc
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,14 @@ from groundingdino.crops import Crop
 from groundingdino.downloads import Progress
 from groundingdino.editing import BoxText, HeldBack, Painted, PaintStep
 from groundingdino.edits import Sampling
-from groundingdino.inpainter_models import LoadedInpainter, load_inpainter
+from groundingdino.inpainter_models import LoadedInpainter, load_inpainter, quiet
 from groundingdino.inpainting_schedulers import make_scheduler, schedulers_for
 from groundingdino.interruption import StopCheck, Stopped, interrupt_before, stopping
 from groundingdino.latent_preview import LatentPreview
+from groundingdino.out_of_memory import free_memory, is_out_of_memory
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does
-# Sentences in which PyTorch says that a processor's memory is full; a GPU's has an error of its own.
-_FULL = ("not enough memory", "can't allocate memory", "out of memory")
 
 Report = Callable[[PaintStep], None]
 
@@ -113,24 +111,29 @@ class Inpainter:
             raise ValueError(
                 f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {1 / steps:.2g}."
             )
-        with self._my_turn(stop), stopping(stop):
+        with self._my_turn(stop), stopping(stop), quiet():
             for size in self._sizes():
-                crop = Crop.around(alpha, size, self.card.context, 2 * self._cell)
+                crop = self._crop(alpha, size)
                 try:
                     painted = self._run(
                         crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, report
                     )
                 except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-                    if not _is_out_of_memory(error):
+                    if not is_out_of_memory(error):
                         raise
                 else:
-                    notes = self._notes(crop, size, texts)
-                    return Painted(crop, crop.uncut(painted), notes, self._settings(crop, sampling))
-                _free_memory()
+                    notes = self._notes(crop, size, texts, sampling)
+                    return Painted(crop, crop.uncut(painted), notes, self._settings(crop, texts, sampling))
+                free_memory()
         raise ValueError(
             f"There is not enough memory for {self.card.title}, even at a working size of {size} pixels: close other "
             "programs, or choose a smaller model."
         )
+
+    def _crop(self, alpha: np.ndarray, size: int) -> Crop:
+        if self.card.square:
+            return Crop.centred(alpha, size, self.card.context)
+        return Crop.around(alpha, size, self.card.context, 2 * self._cell)
 
     def _sizes(self) -> Iterator[int]:
         size = self.working_size
@@ -163,7 +166,7 @@ class Inpainter:
         steps = sampling.steps or self.card.steps
         arguments: dict[str, Any] = {
             "num_inference_steps": steps,
-            "guidance_scale": self._guidance(sampling),
+            "guidance_scale": self._guidance(texts, sampling),
             "negative_prompt": sampling.negative_prompt,
             "height": canvas.shape[0],
             "width": canvas.shape[1],
@@ -260,19 +263,23 @@ class Inpainter:
         latents = vae.encode(pixels.to(self.device, self._dtype)).latent_dist.mean
         return LatentPreview(latents * vae.config.scaling_factor, canvas)
 
-    def _guidance(self, sampling: Sampling) -> float:
+    def _guidance(self, texts: tuple[BoxText, ...], sampling: Sampling) -> float:
+        if not sampling.negative_prompt and not any(text for _, text in texts):
+            return 1.0  # there is nothing to be led to, or away from: guidance would double the work for nothing
         return self.card.guidance if sampling.guidance is None else sampling.guidance
 
-    def _settings(self, crop: Crop, sampling: Sampling) -> dict[str, Any]:
+    def _settings(self, crop: Crop, texts: tuple[BoxText, ...], sampling: Sampling) -> dict[str, Any]:
         return {
             "steps": sampling.steps or self.card.steps,
-            "guidance": self._guidance(sampling),
+            "guidance": self._guidance(texts, sampling),
             "scheduler": sampling.scheduler or type(self._published_scheduler).__name__,
             "painted_at": list(crop.scaled),
         }
 
-    def _notes(self, crop: Crop, size: int, texts: tuple[BoxText, ...]) -> tuple[str, ...]:
+    def _notes(self, crop: Crop, size: int, texts: tuple[BoxText, ...], sampling: Sampling) -> tuple[str, ...]:
         notes = []
+        if self.paints_regions and sampling.strength < 1:
+            notes.append(f"{self.card.title} forgets all of what was there: the strength has no effect.")
         if size < self.working_size:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
         if crop.scale < 0.5:
@@ -285,15 +292,3 @@ class Inpainter:
                     f"The model reads {tokenizer.model_max_length} tokens, so the end of the text was left out."
                 )
         return tuple(notes)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(sentence in str(error).lower() for sentence in _FULL)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

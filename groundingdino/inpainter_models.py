@@ -2,8 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -84,28 +87,45 @@ def _find(name_or_path: str | Path, local_files_only: bool, progress: Progress |
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     from diffusers import AutoPipelineForInpainting
-    from diffusers.utils import logging
 
     from groundingdino.gligen import MaskedGLIGENPipeline
 
     unet = folder / "unet" / "config.json"
     grounded = unet.is_file() and json.loads(unet.read_text(encoding="utf-8")).get("attention_type") == "gated"
     kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # advice to programmers about deprecated classes and missing safety checkers
     try:
-        return kind.from_pretrained(
-            str(folder),
-            torch_dtype=dtype,
-            variant="fp16" if has_half_weights(folder) else None,
-            use_safetensors=True,
-            local_files_only=True,
-        )
+        with quiet():
+            return kind.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                variant="fp16" if has_half_weights(folder) else None,
+                use_safetensors=True,
+                local_files_only=True,
+            )
     # Whatever damaged files and configurations provoke.
     except Exception as error:
         raise ValueError(f"'{folder}' cannot be loaded as an inpainting pipeline: {first_line(error)}.") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars and their advice to programmers, which users cannot act on."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    verbosities = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            yield
     finally:
-        logging.set_verbosity(verbosity)
+        for library, verbosity in zip(libraries, verbosities, strict=True):
+            library.set_verbosity(verbosity)
+            library.enable_progress_bar()
 
 
 def _place(pipeline: Any, device: torch.device) -> None:
