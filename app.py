@@ -1,13 +1,11 @@
 """The page, wired up: one picture, one line of text, boxes and masks while it is typed.
 
-`python app.py` serves it. Its components are in `groundingdino/layout.py`, what they do in `groundingdino/page.py`.
+`python app.py` serves it. Its components are in `groundingdino/layout.py`, their events in `groundingdino/wiring.py`.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -17,25 +15,20 @@ import gradio as gr
 from PIL import Image
 
 from groundingdino.endpoints import DEFAULT_MODEL, Endpoints
+from groundingdino.inpaint_layout import painting_column, wish_column
 from groundingdino.layout import (
     PAGE_FILES,
-    Answer,
-    Choice,
-    Masks,
-    Question,
-    Settings,
     answer_column,
     hand_over_files,
     masks_column,
     question_column,
     settings_column,
-    suggested,
 )
-from groundingdino.page import WORKERS, Page, Visit
+from groundingdino.page import WORKERS, Page
 from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.picker import Picker
 from groundingdino.selection import Pointing
 from groundingdino.studio import Studio, Thresholds
+from groundingdino.wiring import Controls, wire
 
 EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
 MAX_UPLOAD = "100mb"
@@ -54,32 +47,6 @@ SERVING: dict[str, Any] = {
     "max_file_size": MAX_UPLOAD,
     "ssr_mode": False,
 }
-# Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-
-# Requests leave a page in the order of their stamps, but need not arrive or finish in it. The first may leave before
-# there is a canvas to measure.
-STAMP = """(visit, sent, ...query) => {
-  const box = document.querySelector("#result .canvas");
-  const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio];
-  const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
-  return [visit, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
-}"""
-# What is asked already is not wanted any more; this one does not wait for its answer.
-INTERRUPT = "(visit) => [visit, {stamp: performance.now()}]"
-# Gradio passes the index of what was clicked.
-ADD_PHRASE = """(index, prompt) => {
-  const phrase = document.querySelectorAll("#suggestions .gallery-item")[index].innerText.trim();
-  const phrases = prompt.split(/[.,;\\n]/).map((text) => text.trim()).filter(Boolean);
-  return phrases.includes(phrase) ? prompt : [...phrases, phrase].join(" . ");
-}"""
-# So that typing replaces the example's prompt; a phone would open its keyboard over the result.
-SELECT_PROMPT = """() => {
-  if (matchMedia("(pointer: fine)").matches) document.querySelector("#prompt textarea").select();
-}"""
-SAVE = """(file) => {
-  if (file) Object.assign(document.createElement("a"), {href: file.url, download: file.orig_name}).click();
-}"""
 
 
 def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES) -> gr.Blocks:
@@ -95,71 +62,19 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
         with gr.Row(elem_id="page"):
             with gr.Column(elem_id="question"):
                 question = question_column(prompts)
+            with gr.Column(elem_id="wish"):
+                wish = wish_column()
             with gr.Column(elem_id="answer"):
                 answer = answer_column()
+            with gr.Column(elem_id="paint"):
+                painting = painting_column(page.inpainters, DEFAULT_MODEL)
             with gr.Column(elem_id="masks"):
                 masks = masks_column(page.segmenters, DEFAULT_MODEL)
             with gr.Column(elem_id="settings"):
                 settings = settings_column(page.detectors, model, list(prompts))
-        _wire(page, demo, question, answer, settings, masks)
-        _wire_examples(question, settings, prompts)
+        wire(page, demo, Controls(question, answer, wish, settings, masks, painting), prompts)
         _publish(Endpoints(studio), model)
     return demo
-
-
-def _wire(page: Page, demo: gr.Blocks, question: Question, answer: Answer, settings: Settings, masks: Masks) -> None:
-    visit, ready = gr.State(Visit()), gr.State(0)
-    detector, segmenter = settings.detector, masks.segmenter
-    query: list[Any] = [
-        *(question.picture, question.prompt, detector.model, settings.box, settings.text, settings.nms),
-        *(answer.tab, segmenter.model, masks.shapes, masks.opacity, masks.specks),
-    ]
-    gr.on(
-        [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
-        page.render,
-        [visit, answer.result, *query],
-        answer.result,
-        trigger_mode="always_last",
-        concurrency_limit=WORKERS,
-        js=STAMP,
-        **PRIVATE,
-    )
-    gr.on(
-        [question.prompt.input, question.picture.change, detector.model.change],
-        page.interrupt,
-        [visit, answer.result],
-        None,
-        trigger_mode="multiple",
-        queue=False,
-        js=INTERRUPT,
-        **PRIVATE,
-    )
-    for name, tab in answer.tabs.items():
-        tab.select(None, None, answer.tab, js=f"() => {name!r}", **PRIVATE)
-    answer.result.picture(page.take_picture, None, question.picture, **PRIVATE)
-    for kind, button in answer.downloads.items():
-        written = button.click(partial(page.export, kind), [answer.result, *query], answer.file, **PRIVATE)
-        written.then(None, answer.file, js=SAVE, **PRIVATE)
-    described = [settings.box, settings.text, detector.about, detector.fetch]
-    detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
-    segmenter.model.input(page.segmenters.choose, segmenter.model, [segmenter.about, segmenter.fetch], **PRIVATE)
-    for picker, choice in ((page.detectors, detector), (page.segmenters, segmenter)):
-        _wire_download(picker, choice, ready)
-
-
-def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State) -> None:
-    outputs = [choice.about, choice.fetch, choice.model, ready]
-    choice.fetch.click(picker.download, [choice.model, ready], outputs, concurrency_limit=None, **PRIVATE)
-
-
-def _wire_examples(question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:
-    picture, prompt, suggestions = question
-    opened = settings.gallery.click(
-        lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], **PRIVATE
-    )
-    opened.then(None, js=SELECT_PROMPT, **PRIVATE)
-    picture.change(lambda path: gr.update(samples=suggested(path, prompts)), picture, suggestions, **PRIVATE)
-    suggestions.click(None, [suggestions, prompt], prompt, js=ADD_PHRASE, **PRIVATE)
 
 
 def _publish(endpoints: Endpoints, model: str) -> None:

@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from groundingdino.drawing import DEFAULT_MASK_STYLE
-from groundingdino.page import BOXES, DETECT, FILL, LABELS, OUTLINE, SEGMENT
+from groundingdino.edit_view import NO_EDIT, NO_HISTORY
+from groundingdino.page import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
 from groundingdino.phrases import NMS_THRESHOLD
 from groundingdino.picker import Picker
 from groundingdino.prompt import Prompt
@@ -17,6 +18,8 @@ from groundingdino.status_line import sentence
 from groundingdino.view import NOTHING
 
 PAGE_FILES = Path(__file__).resolve().parent.parent / "assets" / "page"
+
+SCRIPTS = ("result.js", "pointing.js", "brush.js", "compare.js", "start.js")  # one scope, in this order
 
 
 class Question(NamedTuple):
@@ -36,7 +39,8 @@ class Answer(NamedTuple):
     tabs: dict[str, gr.Tab]
     tab: gr.Textbox  # the name of the open one; never seen
     result: gr.HTML
-    downloads: dict[str, gr.Button]
+    downloads: dict[str, gr.Button]  # of what was found
+    edit_downloads: dict[str, gr.Button]  # of what came of an edit
     file: gr.File  # what a download button has written; never seen
 
 
@@ -103,9 +107,9 @@ def answer_column() -> Answer:
     with gr.Tabs(elem_id="tabs"):
         tabs = {
             name: gr.Tab(name.capitalize(), id=name, elem_id=f"tab-{name}", render_children=False)
-            for name in (DETECT, SEGMENT)
+            for name in (DETECT, SEGMENT, INPAINT)
         }
-    scripts = [(PAGE_FILES / name).read_text(encoding="utf-8") for name in ("result.js", "pointing.js")]
+    scripts = [(PAGE_FILES / name).read_text(encoding="utf-8") for name in SCRIPTS]
     result = gr.HTML(
         {},
         html_template=(PAGE_FILES / "result.html").read_text(encoding="utf-8"),
@@ -113,6 +117,8 @@ def answer_column() -> Answer:
         apply_default_css=False,
         view=NOTHING,
         status=sentence("Loading the model …", "working"),
+        edit=NO_EDIT,
+        history=NO_HISTORY,
         elem_id="result",
     )
     labels = {
@@ -123,12 +129,18 @@ def answer_column() -> Answer:
         "coco": "COCO",
         "yolo": "YOLO",
     }
+    edits = {"result": "Result", "recipe": "Recipe", "mask": "Mask"}
     with gr.Row(elem_id="downloads"):
         gr.HTML("Download", elem_id="downloads-label")
         downloads = {
             kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}") for kind, label in labels.items()
         }
-    return Answer(tabs, gr.Textbox(DETECT, visible="hidden"), result, downloads, gr.File(visible="hidden"))
+        edit_downloads = {
+            kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}", elem_classes="of-edit")
+            for kind, label in edits.items()
+        }
+    tab, file = gr.Textbox(DETECT, visible="hidden"), gr.File(visible="hidden")
+    return Answer(tabs, tab, result, downloads, edit_downloads, file)
 
 
 def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings:
@@ -141,7 +153,7 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         type="index",
         elem_id="gallery",
     )
-    detector = _choice(picker, model, "Model")
+    detector = choice(picker, model, "Model")
     with gr.Accordion("Thresholds", open=False, elem_id="thresholds"):
         info = "A box is shown if its phrase scores more than this."
         box = gr.Slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
@@ -159,10 +171,10 @@ def masks_column(picker: Picker, segmenter: str) -> Masks:
     opacity = gr.Slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
     info = "Those smaller than this percentage of the picture are removed."
     specks = gr.Slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
-    return Masks(shapes, opacity, specks, _choice(picker, segmenter, "Segmenter"))
+    return Masks(shapes, opacity, specks, choice(picker, segmenter, "Segmenter"))
 
 
-def _choice(picker: Picker[M, C], model: str, label: str) -> Choice:
+def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
     name = label.lower()
     return Choice(
         gr.Dropdown(picker.choices(), value=model, label=label, filterable=False, elem_id=name),

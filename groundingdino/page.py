@@ -25,17 +25,21 @@ from PIL import Image
 
 from groundingdino import export
 from groundingdino.drawing import MaskStyle, select
+from groundingdino.edit_form import MaskForm, as_drawn
+from groundingdino.edit_history import History
+from groundingdino.edit_masks import edit_mask
+from groundingdino.edit_view import Outcome, masked
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.picker import Picker
 from groundingdino.selection import Selection, chosen
-from groundingdino.status_line import sentence, status
-from groundingdino.studio import Findings, Studio, Thresholds
+from groundingdino.status_line import mask_status, sentence, status
+from groundingdino.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.view import NOTHING, Canvas, view
 
 WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
-DETECT, SEGMENT = "detect", "segment"  # the tabs
+DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"  # the tabs
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,15 @@ class Query(NamedTuple):
     shapes: list[str]
     opacity: float
     specks: float  # percent of the picture's area
+    mode: str = MaskForm().mode
+    shape: str = MaskForm().shape
+    grow: float = MaskForm().grow
+    feather: float = MaskForm().feather
+
+    @property
+    def mask(self) -> MaskForm:
+        """Where an edit paints."""
+        return MaskForm(self.mode, self.shape, self.grow, self.feather)
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -78,13 +91,16 @@ class Query(NamedTuple):
 
 
 class Visit:
-    """One open page: its newest request, the picture it was sent last, and what it shows at rest."""
+    """One open page: its newest request, the picture it was sent last, what it shows at rest, and its edits."""
 
     def __init__(self) -> None:
         self.newest = 0.0
         self.interrupted = 0.0  # when something was changed last
         self.picture: str | None = None
         self.shown: tuple[Query, Selection, Canvas] | None = None
+        self.cancelled = 0.0  # when an edit was cancelled last
+        self.outcome: Outcome | None = None
+        self.history = History()
 
 
 class Page:
@@ -93,6 +109,7 @@ class Page:
     def __init__(self, studio: Studio):
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
+        self.inpainters = Picker(studio.inpainters)
         self._workers = ThreadPoolExecutor(WORKERS)
         self._visits = Lock()
 
@@ -144,12 +161,12 @@ class Page:
         picture = self.studio.picture(query.path, canvas.pixels)
 
         def show(findings: Findings | None) -> dict[str, Any]:
-            return view(picture, canvas, query.keys, findings, selection, query.mask_style)
+            return view(picture, canvas, query.keys, findings, selection, query.mask_style, query.tab != INPAINT)
 
         for draft in (True, False):
             findings = None
             # What is fast is not given up: there would be nothing to see before typing pauses.
-            for task, work in self._steps(query, selection, picture.image, draft, None if draft else stop):
+            for task, work in self.steps(query, selection, picture.image, draft, None if draft else stop):
                 running = self._workers.submit(work, findings)
                 try:
                     findings = running.result(PATIENCE)
@@ -161,8 +178,7 @@ class Page:
                     visit.picture = query.path
                     findings = running.result()
             assert findings
-            objects, _ = chosen(findings.detections, selection)
-            yield gr.update(view=show(findings), status=status(findings, len(objects)))
+            yield gr.update(**self._found(query, selection, picture, findings, show(findings)))
             # Only reached if the page was sent this answer, see `render`.
             visit.picture = query.path
             if not findings.draft_side:
@@ -171,7 +187,26 @@ class Page:
             if typing:
                 return
 
-    def _steps(
+    def _found(
+        self, query: Query, selection: Selection, picture: Picture, findings: Findings, shown: dict[str, Any]
+    ) -> dict[str, Any]:
+        """View and status line; in the tab Inpaint with the mask of what would be edited."""
+        objects, _ = chosen(findings.detections, selection)
+        if query.tab != INPAINT:
+            return {"view": shown, "status": status(findings, len(objects))}
+        if query.mask.boxes:
+            objects = as_drawn(objects, selection.pointing)
+        size = picture.image.size
+        try:
+            alpha = edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
+        except ValueError as error:  # there is nothing to edit yet, in a sentence
+            told = status(findings, len(objects))
+            told = sentence(str(error), "hint", told["detail"]) if len(findings.detections) else told
+            return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
+        shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
+        return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
+
+    def steps(
         self,
         query: Query,
         selection: Selection,
@@ -186,7 +221,8 @@ class Page:
             f"{task} with {title} …",
             lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop),
         )
-        if query.tab == SEGMENT:
+        needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
+        if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
             title = self.studio.segmenters.card(query.segmenter).title
             yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image)
 
@@ -211,7 +247,7 @@ class Page:
         try:
             selection = Selection.parse(sent, *query.keys)
             image, findings = self.studio.image(query.path), None
-            for _, work in self._steps(query, selection, image):
+            for _, work in self.steps(query, selection, image):
                 findings = work(findings)
         except ValueError as error:
             gr.Warning(str(error))

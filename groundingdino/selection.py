@@ -1,7 +1,7 @@
-"""What a visitor hid, ticked off, marked and pointed at, as the browser keeps it and sends it with each request."""
+"""What a visitor hid, ticked off, marked, pointed at and drew, as the browser sends it with each request."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.drawing import labels_of, select
+from groundingdino.edits import BrushStroke
 from groundingdino.mask_prompts import MaskPrompt, Point
 
 Box = tuple[float, ...]
@@ -89,16 +90,17 @@ class Pointing:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a visitor hid, ticked off, marked and pointed at.
+    """What a visitor hid, ticked off, marked, pointed at and drew.
 
-    Hidden phrases and what was pointed at last as long as the picture; ticks and the mark as long as picture, prompt
-    and model, those of objects that were pointed at as long as the picture.
+    Hidden phrases, what was pointed at and brush strokes last as long as the picture; ticks and the mark as long as
+    picture, prompt and model, those of objects that were pointed at as long as the picture.
     """
 
     hidden: frozenset[str] = frozenset()  # phrases, see `groups_of`
     unticked: frozenset[str] = frozenset()  # ids of objects
     marked: str | None = None  # id of an object
     pointing: Pointing = field(default_factory=Pointing)
+    strokes: tuple[BrushStroke, ...] = ()  # of the brush that corrects what is edited, oldest first
 
     @classmethod
     def parse(cls, value: Any, picture: str, query: str) -> Self:
@@ -111,7 +113,15 @@ class Selection:
         if marked and not lasting and not marked.startswith(POINTED):
             marked = None
         hidden = frozenset(value.get("hidden") or ())
-        return cls(hidden, frozenset(unticked), marked, Pointing.parse(value))
+        return cls(hidden, frozenset(unticked), marked, Pointing.parse(value), _strokes(value.get("strokes") or ()))
+
+
+def _strokes(values: Iterable[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
+    """Reads [{"line": [[x, y], ...], "width", "adds"}, ...]; a ValueError if they are malformed."""
+    try:
+        return tuple(BrushStroke(value["line"], float(value["width"]), bool(value["adds"])) for value in values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("What was drawn could not be read: load the page again.") from error
 
 
 NO_SELECTION = Selection()

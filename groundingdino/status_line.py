@@ -1,5 +1,7 @@
 """One line on what was found, how long each part took, and which models did it."""
 
+import numpy as np
+
 from groundingdino.studio import Findings
 
 
@@ -28,6 +30,17 @@ def status(findings: Findings, shown: int) -> dict[str, str]:
         draft = f"{count(found)} in a draft of {findings.draft_side} pixels, the whole picture follows …"
         return sentence(draft, "working", _timing(findings))
     return sentence(message, tone, _timing(findings))
+
+
+def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, str]:
+    """What an edit of the `chosen` objects would change; `alpha` (H, W) uint8 says how much of each pixel is new."""
+    share = np.count_nonzero(alpha) / alpha.size
+    percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+    message = f"{count(chosen) if chosen else 'What you drew'}: {percent} of the picture will change."
+    message = " ".join([message, *findings.notes])
+    if findings.draft_side:
+        return sentence(f"{message} The whole picture follows …", "working", _models(findings))
+    return sentence(message, "done", _models(findings))
 
 
 def count(number: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import supervision as sv
+from PIL import Image
 
 from groundingdino.cutting import BY_HAND, EVERYTHING
 from groundingdino.drawing import (
@@ -36,6 +37,12 @@ NOTHING: dict[str, Any] = {
     "draft": False,
     "phrases": [],
     "objects": [],
+    # What only the tab Inpaint has, see `edit_view.masked`.
+    "mask": "",
+    "outline": "",
+    "strokes": 0,
+    "tick": "Show",
+    "asks": False,
 }
 
 
@@ -71,6 +78,7 @@ def view(
     findings: Findings | None = None,
     selection: Selection = NO_SELECTION,
     mask_style: MaskStyle = DEFAULT_MASK_STYLE,
+    drawn: bool = True,
 ) -> dict[str, Any]:
     """A picture with what was found in it, or without while that is not known.
 
@@ -81,6 +89,7 @@ def view(
         findings: What was found, or None.
         selection: What is hidden is not drawn; the legend and the table still show it, so that it can come back.
         mask_style: What is drawn of objects with masks.
+        drawn: Otherwise the picture stays as it is, and the objects are beside it only.
 
     Returns:
         What `assets/page/result.js` draws; the fields are those of `NOTHING`.
@@ -88,14 +97,16 @@ def view(
     width, height = picture.image.size
     shown = {**NOTHING, "picture": keys[0], "query": keys[1], "width": width, "height": height}
     if findings is None:
-        return {**shown, "image": _jpeg(picture.shown), "description": "The picture"}
+        return {**shown, "image": jpeg_url(picture.shown), "description": "The picture"}
     objects, marked = chosen(findings.detections, selection)
-    unit = max(picture.shown.width / canvas.width, picture.shown.height / canvas.height)
-    drawn = annotate(picture.shown, _on_canvas(objects, picture), findings.phrases, marked, unit, mask_style)
+    image = picture.shown
+    if drawn:
+        unit = max(image.width / canvas.width, image.height / canvas.height)
+        image = annotate(image, _on_canvas(objects, picture), findings.phrases, marked, unit, mask_style)
     kind = "boxes" if findings.detections.mask is None else "masks"
     return {
         **shown,
-        "image": _jpeg(drawn),
+        "image": jpeg_url(image),
         "description": f"The picture with {count(len(objects))} marked by {kind}",
         "masks": findings.detections.mask is not None,
         "draft": findings.draft_side is not None,
@@ -161,7 +172,7 @@ def _colors(findings: Findings) -> dict[str, str]:
     return {name: color.as_hex() for name, color in zip(names, phrase_colors(names), strict=True)}
 
 
-def _jpeg(image: Any) -> str:
+def jpeg_url(image: Image.Image) -> str:
     """A data URL: the picture travels in the same message as the objects drawn on it, so the two always agree."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_JPEG_QUALITY)

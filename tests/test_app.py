@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import supervision as sv
+from dauber import INPAINTER, Dauber
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from oracle import CARD, Oracle
@@ -28,6 +29,7 @@ def studio_of(detector: Oracle) -> Studio:
     return Studio(
         Shelf(CARDS, lambda *_, **__: detector, lambda name: name == "embedded"),
         Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+        Shelf({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
     )
 
 

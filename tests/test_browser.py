@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dauber import INPAINTER, Dauber
 from oracle import CARD, Oracle
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -66,6 +67,7 @@ class Server:
         studio = Studio(
             Shelf({"embedded": CARD, "large": LARGE}, self.load, self.has_files),
             Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
+            Shelf({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
         )
         self.demo = app.build(studio, examples=examples)
         _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)

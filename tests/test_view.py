@@ -12,6 +12,7 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 from groundingdino.drawing import MaskStyle
+from groundingdino.layout import SCRIPTS
 from groundingdino.selection import Gesture, Pointing, Selection, object_ids
 from groundingdino.shelf import Shelf
 from groundingdino.studio import Findings, Picture, Studio, Thresholds
@@ -160,6 +161,6 @@ def test_the_canvas_is_what_the_browser_measured_within_limits(sent, canvas, pix
 
 def test_page_files_match_the_view():
     page = Path(__file__).parent.parent / "assets" / "page"
-    script = "".join((page / name).read_text() for name in ("result.js", "pointing.js"))
+    script = "".join((page / name).read_text() for name in SCRIPTS)
     for field in NOTHING:
         assert f"view.{field}" in script or f"{{ {field}" in script or f"{field} }}" in script, field

@@ -144,7 +144,7 @@ class Visitor:
 
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
-        return self.find("#result img").get_attribute("src") or ""
+        return self.find("#result .canvas > img").get_attribute("src") or ""
 
     def type(self, text: str) -> None:
         """Types a prompt key by key in place of the old one."""

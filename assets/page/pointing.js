@@ -82,7 +82,7 @@ function keep(gestures) {
   });
 }
 
-const actions = {
+const pointingActions = {
   unmark: () => choose({ marked: null }),
   next() {
     const { candidates, marked } = selection();
@@ -99,7 +99,7 @@ for (const button of buttons) {
   button.setAttribute("aria-label", button.title);
   button.setAttribute("aria-keyshortcuts", button.dataset.letter);
   button.onclick = () => {
-    if (button.dataset.action) actions[button.dataset.action]();
+    if (button.dataset.action) pointingActions[button.dataset.action]();
     else tool = button.dataset.tool;
     drawPointing();
   };
@@ -186,12 +186,3 @@ function drawGesture({ point, box, stroke }, unit, isMarked) {
   }
   return group;
 }
-
-new ResizeObserver(drawPointing).observe(find(".canvas"));
-
-watch("view", drawView);
-watch("view", settle);
-watch("status", drawStatus);
-drawView();
-drawStatus();
-

@@ -1,10 +1,11 @@
 // The result: a picture with clickable boxes or masks, a legend of phrases and a table of objects.
 //
-// props.view and props.status come from the server and are only read here. props.value, the user's selection, goes to
-// the server and is only written here, so an answer under way never undoes a click:
+// props.view, props.status, props.edit and props.history come from the server and are only read here. props.value, the
+// user's selection, goes to the server and is only written here, so an answer under way never undoes a click:
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
-//    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool}
-// The last three, see pointing.js, belong to the picture whatever the query is.
+//    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
+//    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
+// From gestures on, see pointing.js and brush.js, all belongs to the picture whatever the query is.
 const find = (selector) => element.querySelector(selector);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -13,7 +14,8 @@ function selection() {
   const last = props.value || {};
   const samePicture = last.picture === picture;
   if (!samePicture) {
-    return { picture, query, hidden: [], unticked: [], marked: null, gestures: [], candidates: {}, everything: false };
+    const pointing = { gestures: [], candidates: {}, everything: false };
+    return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0 };
   }
   const lasts = (id) => last.query === query || isPointed(id);
   const marked = last.marked && lasts(last.marked) ? last.marked : null;
@@ -24,12 +26,16 @@ function choose(change) {
   props.value = { ...selection(), ...change };
   trigger("input");
   drawPointing();
+  drawBrush();
 }
 
 const isPointed = (id) => /^pointed \d+$/.test(id);
 const toggled = (list, item) => (list.includes(item) ? list.filter((other) => other !== item) : [...list, item]);
 const mark = (object) => choose({ marked: selection().marked === object.id ? null : object.id });
-const isSegmenting = () => document.querySelector("#tab-segment-button")?.getAttribute("aria-selected") === "true";
+const tick = (object) => choose({ unticked: toggled(selection().unticked, object.id) });
+const isOpen = (tab) => document.querySelector(`#tab-${tab}-button`)?.getAttribute("aria-selected") === "true";
+const isSegmenting = () => isOpen("segment");
+const isInpainting = () => isOpen("inpaint");
 
 // Phrases come from the user, so everything is set as text, never as HTML.
 function make(tag, properties = {}, ...children) {
@@ -61,11 +67,13 @@ function drawCanvas(view) {
   find(".shapes").replaceChildren(...shownObjects(view).map(drawShape));
 }
 
-// Large ones first, so that small ones lie on top.
+// Large ones first, so that small ones lie on top. In the tab Inpaint a click ticks objects, so all are there.
 function shownObjects(view) {
   const area = ({ box: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
-  return view.objects.filter((object) => object.ticked).sort((a, b) => area(b) - area(a));
+  return view.objects.filter(({ ticked }) => ticked || isEditView(view)).sort((a, b) => area(b) - area(a));
 }
+
+const isEditView = ({ tick: wording }) => wording !== "Show";
 
 function drawShape(object) {
   const [x0, y0, x1, y1] = object.box;
@@ -73,14 +81,16 @@ function drawShape(object) {
   const shape = object.path
     ? draw("path", outline)
     : draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
-  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": object.marked };
+  const isPressed = isEditView(props.view) ? object.ticked : object.marked;
+  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": isPressed };
   for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
   shape.setAttribute("aria-label", `${object.phrase} ${object.score || object.quality}`);
-  shape.onclick = () => isSegmenting() || mark(object);
+  const press = isEditView(props.view) ? tick : mark;
+  shape.onclick = () => isSegmenting() || press(object);
   shape.onkeydown = (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
-    mark(object);
+    press(object);
   };
   return shape;
 }
@@ -101,18 +111,21 @@ function drawLegend(view) {
 function drawTable(view) {
   find(".objects").toggleAttribute("data-empty", !view.objects.length);
   find("th.quality").hidden = !view.masks;
+  find("th.text").hidden = !view.asks;
+  find("th").textContent = view.tick;
   find("tbody").replaceChildren(
     ...view.objects.map((object) => {
-      const tick = make("input", { type: "checkbox", checked: object.ticked });
-      tick.setAttribute("data-key", `tick ${object.id}`);
-      tick.setAttribute("aria-label", `Show ${object.phrase} ${object.score || object.quality}`);
-      tick.onclick = (event) => event.stopPropagation();
-      tick.onchange = () => choose({ unticked: toggled(selection().unticked, object.id) });
+      const box = make("input", { type: "checkbox", checked: object.ticked });
+      box.setAttribute("data-key", `tick ${object.id}`);
+      box.setAttribute("aria-label", `${view.tick} ${object.phrase} ${object.score || object.quality}`);
+      box.onclick = (event) => event.stopPropagation();
+      box.onchange = () => tick(object);
       const name = make("button", { type: "button" }, swatch(object.color), object.phrase);
       name.setAttribute("data-key", `name ${object.id}`);
       const quality = make("td", { className: "quality", hidden: !view.masks }, object.quality);
-      const cells = [tick, name, object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
+      const cells = [box, name, object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
       cells.splice(-1, 0, quality);
+      if (view.asks) cells.splice(2, 0, make("td", { className: "text" }, textField(object)));
       const row = make("tr", { onclick: () => mark(object) }, ...cells);
       row.setAttribute("aria-selected", object.marked);
       row.toggleAttribute("data-hidden", !object.ticked);
@@ -121,12 +134,31 @@ function drawTable(view) {
   );
 }
 
+// What a region is to show. Fields outlive the table's rows, so that typing is not disturbed by an answer.
+const textFields = new Map();
+function textField({ id, phrase }) {
+  if (!textFields.has(id)) {
+    const field = make("input", { type: "text", placeholder: "what to put there", autocomplete: "off" });
+    field.setAttribute("data-key", `text ${id}`);
+    field.setAttribute("aria-label", `What ${phrase} becomes`);
+    field.onclick = (event) => event.stopPropagation();
+    field.oninput = () => (props.value = { ...selection(), texts: { ...selection().texts, [id]: field.value } });
+    textFields.set(id, field);
+  }
+  const field = textFields.get(id);
+  const text = selection().texts[id] ?? "";
+  if (field.value !== text) field.value = text;
+  return field;
+}
+
 function drawView() {
   const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
   drawCanvas(props.view);
   drawLegend(props.view);
   drawTable(props.view);
   drawPointing();
+  drawBrush();
+  drawEdit();
   if (focused) find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
 
@@ -147,9 +179,10 @@ function settle() {
 }
 
 function drawStatus() {
-  find(".status").dataset.tone = props.status.tone;
-  find(".message").textContent = props.status.message;
-  find(".detail").textContent = props.status.detail;
+  const { tone, message, detail } = statusOfEdit() ?? props.status;
+  find(".status").dataset.tone = tone;
+  find(".message").textContent = message;
+  find(".detail").textContent = detail;
 }
 
 // A picture may be dropped on the canvas or pasted anywhere.

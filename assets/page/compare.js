@@ -1,0 +1,113 @@
+// An edit on the canvas of the tab Inpaint: the mask before it, previews while it runs, and then before and after.
+// It shares the scope of result.js.
+let showing = "mask"; // or "result"
+let seenRun = 0; // of the edit whose result was brought up last
+let shownRun = 0; // of the edit whose beginning was brought up last
+let held = false; // the button that shows the original
+let newest = "status"; // which of the two told something last
+
+const edit = () => (props.edit.picture === props.view.picture ? props.edit : { candidates: [], status: { message: "" } });
+const isDone = () => !edit().working && edit().candidates.length > 0;
+
+function takeEdit() {
+  newest = "edit";
+  const { candidates, working, run, status } = edit();
+  if (working && run !== shownRun) {
+    shownRun = run; // on a phone the button that started it is below
+    if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block: "center", behavior: "smooth" });
+  }
+  if (!working && candidates.length && run !== seenRun && status.tone === "done") {
+    seenRun = run;
+    showing = "result";
+    if (selection().candidate) props.value = { ...selection(), candidate: 0 };
+  }
+  drawEdit();
+  drawStatus();
+}
+
+function statusOfEdit() {
+  const { working, status } = edit();
+  if (!isInpainting() || !status.message) return null;
+  return working || newest === "edit" || (showing === "result" && isDone()) ? status : null;
+}
+
+const sheet = find(".sheet");
+const split = find(".split");
+split.oninput = () => sheet.style.setProperty("--split", split.value);
+
+function drawEdit() {
+  const { working, share, preview, candidates } = edit();
+  const index = Math.min(selection().candidate, candidates.length - 1);
+  const isResult = isInpainting() && isDone() && showing === "result";
+  sheet.style.setProperty("--ratio", props.view.width / props.view.height);
+  sheet.style.setProperty("--mask", props.view.mask ? `url(${props.view.mask})` : "none");
+  find(".mask").hidden = !props.view.mask;
+  const shown = isResult ? candidates[index].image : working ? preview : "";
+  const after = find(".after");
+  after.hidden = !shown;
+  if (shown && after.firstElementChild.getAttribute("src") !== shown) after.firstElementChild.src = shown;
+  find(".canvas").dataset.edit = isResult ? (held ? "held" : "result") : working ? (preview ? "preview" : "working") : "mask";
+  find(".progress").hidden = !working;
+  find(".progress").value = share ?? 0;
+
+  const { picture, undo, redo } = props.history;
+  const isOurs = picture === props.view.picture;
+  const enabled = { mask: true, result: isDone(), hold: isDone(), accept: isDone(), back: isOurs && undo, forth: isOurs && redo };
+  for (const button of outcomeButtons) {
+    const { outcome } = button.dataset;
+    button.disabled = !enabled[outcome] || working;
+    if (outcome === "mask" || outcome === "result") button.setAttribute("aria-pressed", outcome === (isDone() ? showing : "mask"));
+  }
+  document.querySelector("#page")?.toggleAttribute("data-working", Boolean(working));
+  drawThumbnails(working ? [] : candidates, index);
+}
+
+function drawThumbnails(candidates, index) {
+  const list = find(".thumbnails");
+  const focused = [...list.children].indexOf(document.activeElement);
+  list.replaceChildren(
+    ...(candidates.length > 1 ? candidates : []).map(({ image, seed }, position) => {
+      const thumbnail = make("button", { type: "button", title: seed === null ? "" : `Seed ${seed}` }, make("img", { src: image, alt: "" }));
+      thumbnail.setAttribute("aria-label", `Candidate ${position + 1}`);
+      thumbnail.setAttribute("aria-pressed", position === index);
+      thumbnail.onclick = () => {
+        showing = "result";
+        props.value = { ...selection(), candidate: position };
+        drawEdit();
+        drawStatus();
+      };
+      return thumbnail;
+    }),
+  );
+  list.children[focused]?.focus({ preventScroll: true });
+}
+
+function hold(isHeld) {
+  held = isHeld;
+  if (isHeld) showing = "result";
+  drawEdit();
+}
+
+const outcomeActions = {
+  mask: () => (showing = "mask"),
+  result: () => (showing = "result"),
+  accept: () => trigger("accept"),
+  back: () => trigger("back"),
+  forth: () => trigger("forth"),
+};
+const outcomeButtons = [...element.querySelectorAll("[data-outcome]")];
+for (const button of outcomeButtons) {
+  const { outcome } = button.dataset;
+  if (outcome !== "hold") {
+    button.onclick = () => {
+      outcomeActions[outcome]();
+      drawEdit();
+      drawStatus();
+    };
+    continue;
+  }
+  button.onpointerdown = () => hold(true);
+  button.onpointerup = button.onpointerleave = button.onpointercancel = button.onblur = () => held && hold(false);
+  button.onkeydown = ({ key }) => (key === " " || key === "Enter") && hold(true);
+  button.onkeyup = () => hold(false);
+}

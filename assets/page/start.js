@@ -1,0 +1,21 @@
+// Follows what the server says, once everything is defined.
+new ResizeObserver(() => {
+  drawPointing();
+  drawBrush();
+}).observe(find(".canvas"));
+// Until the server has answered, the old view is drawn as the new tab shows it.
+new MutationObserver(() => {
+  drawEdit();
+  drawStatus();
+}).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
+
+watch("view", drawView);
+watch("view", settle);
+watch("status", () => {
+  newest = "status";
+  drawStatus();
+});
+watch("edit", takeEdit);
+watch("history", drawEdit);
+drawView();
+drawStatus();
