@@ -1,4 +1,4 @@
-"""The command line: `python -m groundingdino detect IMAGE PROMPT`, `segment IMAGE PROMPT` and `models`.
+"""The command line: `python -m groundingdino detect IMAGE PROMPT`, `segment`, `inpaint` and `models`.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -7,9 +7,10 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groundingdino.options import BAD_INPUT, build_parser
 
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
+    from groundingdino.editing import Edited
+
 OK, INTERRUPTED = 0, 130
+
+
+class Found(NamedTuple):
+    """What was looked for in a picture."""
+
+    objects: "sv.Detections"
+    phrases: tuple[str, ...]  # of the prompt
+    models: list[str]  # by which it was found
+    thresholds: dict[str, Any]  # as used, as `Grounding.detections` takes them; none where nothing was looked for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             list_models()
         elif options.command == "segment":
             segment(options)
+        elif options.command == "inpaint":
+            inpaint(options)
         else:
             detect(options)
     except ValueError as error:
@@ -51,14 +65,57 @@ def detect(options: argparse.Namespace) -> None:
 
     if not Prompt.parse(options.prompt).phrases:
         raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
-    detections, phrases, model = _ground(options, image)
-    _write_results(options, image, detections, phrases, model)
+    _write_results(options, image, _ground(options, image))
 
 
 def segment(options: argparse.Namespace) -> None:
     """Cut out what the prompt names and what is pointed at, and write what was asked for."""
     image = _load_picture(options)
+    found = _cut_out(options, image, options.everything)
 
+    from groundingdino.masks import smooth_masks
+
+    _write_results(options, image, found._replace(objects=smooth_masks(found.objects, options.fill)))
+
+
+def inpaint(options: argparse.Namespace) -> None:
+    """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
+    from groundingdino.edits import Regions
+    from groundingdino.image import load_image
+    from groundingdino.inpaint_command import read_edit, show_steps
+
+    edit = read_edit(options)
+    picture = _load_picture(options, with_alpha=True)
+
+    import supervision as sv
+
+    from groundingdino.editing import edit_picture, unchanged
+
+    found = Found(sv.Detections.empty(), (), [], {})
+    if not isinstance(edit.task, Regions):
+        found = _cut_out(options, load_image(picture), with_masks=not edit.mask.boxes)
+        if len(found.objects) == 0:
+            print("groundingdino: nothing was found, so the picture stays as it is", file=sys.stderr)
+            return _write_edit(options, unchanged(picture), found)
+
+    from groundingdino.inpainter import Inpainter
+
+    painter = None
+    if edit.task.needs_model:
+        painter = Inpainter.from_pretrained(options.inpainter, options.device, options.local_files_only, show_progress)
+    edited = edit_picture(picture, found.objects, edit, painter, show_steps)
+    for note in edited.notes:
+        print(f"groundingdino: {note}", file=sys.stderr)
+    return _write_edit(options, edited, found)
+
+
+def _cut_out(
+    options: argparse.Namespace, image: "Image.Image", everything: bool = False, with_masks: bool = True
+) -> Found:
+    """What the prompt names and what is pointed at.
+
+    Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
+    """
     from groundingdino.mask_prompts import MaskPrompt
     from groundingdino.prompt import Prompt
 
@@ -67,66 +124,95 @@ def segment(options: argparse.Namespace) -> None:
     for prompt in prompts:
         prompt.check_inside(image.size)
     has_text = bool(Prompt.parse(options.prompt).phrases)
-    if not (has_text or prompts or options.everything):
-        raise ValueError(
-            "Nothing is asked for: expected a prompt that names something, --point, --box or --everything."
-        )
+    if not (has_text or prompts or everything):
+        ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
+        raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
+    if not (with_masks or prompts):
+        return _ground(options, image)
 
-    from groundingdino.masks import merge_objects, smooth_masks
+    from groundingdino.masks import merge_objects
     from groundingdino.segmenter import Segmenter
 
     segmenter = Segmenter.from_pretrained(options.segmenter, options.device, options.local_files_only, show_progress)
     encoded = segmenter.encode_image(image)
-    parts, model = [segmenter.segment(encoded, prompts)], segmenter.card.name
-    phrases: tuple[str, ...] = ()
-    if has_text:
-        detections, phrases, detector = _ground(options, image)
-        parts.insert(0, segmenter.segment_boxes(encoded, detections))
-        model = f"{detector} + {model}"
-    if options.everything:
+    parts, models = [segmenter.segment(encoded, prompts)], [segmenter.card.name]
+    named = _ground(options, image) if has_text else None
+    if named:
+        parts.insert(0, segmenter.segment_boxes(encoded, named.objects))
+        models = [*named.models, *models]
+    if everything:
         parts.append(segmenter.everything(encoded))
-    _write_results(options, image, smooth_masks(merge_objects(*parts), options.fill), phrases, model)
+    objects = merge_objects(*parts)
+    return Found(objects, named.phrases if named else (), models, named.thresholds if named else {})
 
 
-def _load_picture(options: argparse.Namespace) -> "Image.Image":
+def _load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Image.Image":
     """The picture, after a look at what else can be wrong, from the cheapest to the dearest."""
-    from groundingdino.image import load_image
+    from groundingdino.image import load_editable, load_image
 
     _check_output(options.output)
     _check_folder(None if options.json in (None, "-") else Path(options.json))
-    return load_image(sys.stdin.buffer.read() if options.image == "-" else options.image)
+    source = sys.stdin.buffer.read() if options.image == "-" else options.image
+    return load_editable(source) if with_alpha else load_image(source)
 
 
-def _ground(options: argparse.Namespace, image: "Image.Image") -> "tuple[sv.Detections, tuple[str, ...], str]":
-    """What the prompt names in the picture, its phrases, and the detector's name."""
+def _ground(options: argparse.Namespace, image: "Image.Image") -> Found:
+    """What the prompt names in the picture."""
     from groundingdino.detector import Detector
+    from groundingdino.phrases import NMS_THRESHOLD
 
     detector = Detector.from_pretrained(options.model, options.device, options.local_files_only, show_progress)
     grounding = detector.ground(detector.encode_image(image), options.prompt)
-    thresholds = {name: value for name, value in vars(options).items() if name.endswith("_threshold")}
     for note in grounding.notes:
         print(f"groundingdino: {note}", file=sys.stderr)
-    return grounding.detections(**thresholds), grounding.phrases, detector.card.name
+    thresholds = {
+        "box_threshold": grounding.box_threshold,
+        "text_threshold": grounding.text_threshold,
+        "nms_threshold": NMS_THRESHOLD,
+        **{name: value for name, value in vars(options).items() if name.endswith("_threshold")},
+    }
+    return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], thresholds)
 
 
-def _write_results(
-    options: argparse.Namespace,
-    image: "Image.Image",
-    detections: "sv.Detections",
-    phrases: Sequence[str],
-    model: str,
-) -> None:
+def _write_results(options: argparse.Namespace, image: "Image.Image", found: Found) -> None:
+    from groundingdino.drawing import annotate
     from groundingdino.export import record
 
-    text = json.dumps(record(detections, image.size, model), indent=2)
     if options.output:
-        _save_picture(image, detections, phrases, options.output)
+        with _told_about(options.output):
+            annotate(image, found.objects, found.phrases).save(options.output)
+    if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
+        print_table(found.objects)
+
+
+def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> None:
+    from groundingdino.edit_recipe import search_of
+    from groundingdino.export import record
+    from groundingdino.inpaint_command import save_candidates
+
+    search = search_of(options.prompt, found.models, found.thresholds) if found.models else {}
+    if options.output:
+        with _told_about(options.output):
+            save_candidates(edited, search, options.output)
+    painters = [edited.recipe["inpainter"]] if edited.seeds else []
+    entry = record(found.objects, edited.images[0].size, " + ".join([*found.models, *painters]))
+    if edited.recipe:
+        entry["edit"] = {**search, **edited.recipe}
+    if not _write_record(options, entry):
+        print_table(found.objects)
+        for seed in edited.seeds:
+            print(f"painted with --seed {seed}")
+
+
+def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:
+    """Writes the record where it was asked for, and says whether it was."""
+    text = json.dumps(record, indent=2)
     if options.json == "-":
         print(text)
     elif options.json:
-        _write(Path(options.json), text + "\n")
-    else:
-        print_table(detections)
+        with _told_about(options.json):
+            Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return bool(options.json)
 
 
 def print_table(detections: "sv.Detections") -> None:
@@ -143,7 +229,14 @@ def print_table(detections: "sv.Detections") -> None:
 
 def list_models() -> None:
     """One line per model: its size, whether it is here, its thresholds, what it knows."""
-    from groundingdino.model_cards import MODELS, SEGMENTERS, has_segmenter, is_cached
+    from groundingdino.model_cards import (
+        INPAINTERS,
+        MODELS,
+        SEGMENTERS,
+        has_inpainter,
+        has_segmenter,
+        is_cached,
+    )
 
     print(f"{'name':<10} {'size':>7}  {'here':<4} {'box':>4} {'text':>4}  what it knows")
     for card in MODELS.values():
@@ -151,12 +244,13 @@ def list_models() -> None:
         size = f"{card.size_bytes / 1e6:.0f} MB"
         thresholds = f"{card.box_threshold:4.2f} {card.text_threshold:4.2f}"
         print(f"{card.name:<10} {size:>7}  {here:<4} {thresholds}  {card.description}")
-    print(f"\n{'segmenter':<10} {'size':>7}  {'here':<4}")
-    for segmenter in SEGMENTERS.values():
-        here = "yes" if has_segmenter(segmenter.name) else "no"
-        size = f"{segmenter.size_bytes / 1e6:.0f} MB"
-        print(f"{segmenter.name:<10} {size:>7}  {here:<4} {'':9}  {segmenter.description}")
-    print("\nA model that is not here is downloaded when `--model NAME` or `--segmenter NAME` first asks for it.")
+    others = (("segmenter", SEGMENTERS, has_segmenter), ("inpainter", INPAINTERS, has_inpainter))
+    for task, cards, is_here in others:
+        print(f"\n{task:<10} {'size':>7}  {'here':<4}")
+        for name, other in cards.items():
+            here = "yes" if is_here(name) else "no"
+            print(f"{name:<10} {f'{other.size_bytes / 1e6:.0f} MB':>7}  {here:<4} {'':9}  {other.description}")
+    print("\nA model that is not here is downloaded when `--model`, `--segmenter` or `--inpainter` first asks for it.")
 
 
 def show_progress(done: int, total: int | None, what: str) -> None:
@@ -183,20 +277,13 @@ def _check_folder(path: Path | None) -> None:
         raise ValueError(f"'{path}' cannot be written: expected a file name in a folder that exists.")
 
 
-def _save_picture(image: "Image.Image", detections: "sv.Detections", phrases: Sequence[str], path: Path) -> None:
-    from groundingdino.drawing import annotate
-
+@contextmanager
+def _told_about(path: str | Path) -> Iterator[None]:
+    """A ValueError instead of what goes wrong while a file is written."""
     try:
-        annotate(image, detections, phrases).save(path)
+        yield
     except OSError as error:
         raise ValueError(f"'{path}' cannot be written: {error.strerror or error}.") from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"'{path}' cannot be written: {error.strerror}.") from error
 
 
 if __name__ == "__main__":

@@ -93,8 +93,9 @@ class Crop:
         the edge of an object that is in the rest of the cell would show through.
         """
         left, top, right, bottom = self._beyond
-        grey = mask[self.window].astype(np.uint8) * 255
-        grey = cv2.copyMakeBorder(grey, top, bottom, left, right, cv2.BORDER_REFLECT)
+        grey = cv2.copyMakeBorder(
+            mask[self.window].astype(np.uint8) * 255, top, bottom, left, right, cv2.BORDER_REFLECT
+        )
         least = 1 if self.scale < 1 else 128  # a smaller pixel counts as soon as any of it is in the mask
         part = self._pad((_resize(grey, self.scaled) >= least).view(np.uint8), cv2.BORDER_CONSTANT)
         height, width = part.shape

@@ -52,6 +52,24 @@ def recipe_of(
     return recipe
 
 
+def search_of(prompt: str, models: Sequence[str], thresholds: Mapping[str, float | None]) -> dict[str, Any]:
+    """How the objects were found, to be put into the recipe: {"find", "found_by", "box_threshold", ...}.
+
+    Args:
+        prompt: What was looked for; "" if they were only pointed at.
+        models: Names of those that found them and cut them out.
+        thresholds: As used: "box_threshold", "text_threshold", "nms_threshold"; none if they were only pointed at.
+    """
+    return {"find": prompt, "found_by": list(models), **thresholds}
+
+
+def with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> Image.Image:
+    """A copy of the picture that holds the recipe, for those who save it as PNG with its text, as Gradio does."""
+    image = image.copy()
+    image.info[KEYWORD] = json.dumps(recipe, ensure_ascii=False)
+    return image
+
+
 def png_with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> bytes:
     """The picture as a PNG file that holds the recipe, as JSON in a text chunk named "groundingdino"."""
     chunks = PngInfo()

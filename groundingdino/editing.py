@@ -17,6 +17,7 @@ from PIL import Image
 from groundingdino.backgrounds import fill, lay_behind, make_transparent
 from groundingdino.crops import Crop, blend
 from groundingdino.edit_masks import EditMask, edit_mask
+from groundingdino.edit_preview import EditPreview, PaintStep
 from groundingdino.edit_recipe import recipe_of
 from groundingdino.edits import (
     MAX_SEED,
@@ -31,17 +32,6 @@ from groundingdino.edits import (
 from groundingdino.image import load_editable, load_image
 from groundingdino.interruption import StopCheck
 from groundingdino.masks import union
-
-PREVIEW_SIDE = 640  # pixels of a preview's long side
-
-
-class PaintStep(NamedTuple):
-    """Of one pass of a model: steps done, steps in all, and what it looks like by now."""
-
-    step: int
-    steps: int
-    crop: Crop
-    canvas: np.ndarray | None  # (h, w, 3) uint8 of any size with the crop's proportions; None before the first step
 
 
 class Painted(NamedTuple):
@@ -129,6 +119,16 @@ class Edited:
     recipe: dict[str, Any]
     notes: tuple[str, ...]
     milliseconds: float
+
+    def recipe_of(self, index: int) -> dict[str, Any]:
+        """The recipe of one candidate, with its own "seed" in place of all "seeds"."""
+        recipe = {name: value for name, value in self.recipe.items() if name != "seeds"}
+        return {**recipe, "seed": self.seeds[index]} if self.seeds else recipe
+
+
+def unchanged(picture: Image.Image) -> Edited:
+    """The picture as it is, where there is nothing to edit."""
+    return Edited((picture,), np.zeros(picture.size[::-1], np.uint8), (), {}, (), 0.0)
 
 
 def edit_picture(
@@ -244,7 +244,7 @@ class _Run:
 
     def _reporter(self, seen: np.ndarray, alpha: np.ndarray, index: int, passes: int) -> Callable[[PaintStep], None]:
         candidates = self.edit.sampling.candidates
-        preview = _Preview(seen, alpha) if self._progress else None
+        preview = EditPreview(seen, alpha) if self._progress else None
 
         def report(painted: PaintStep) -> None:
             if self._progress and preview:
@@ -253,32 +253,6 @@ class _Run:
                 self._progress(EditProgress(done, steps, self._done + 1, candidates, preview.show(painted)))
 
         return report
-
-
-class _Preview:
-    """Small copies of the picture with what is being painted in it."""
-
-    def __init__(self, seen: np.ndarray, alpha: np.ndarray):
-        height, width = alpha.shape
-        self._scale = min(1.0, PREVIEW_SIDE / max(width, height))
-        size = (max(1, round(width * self._scale)), max(1, round(height * self._scale)))
-        self._picture = Image.fromarray(seen).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-        self._alpha = Image.fromarray(alpha).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
-
-    def show(self, painted: PaintStep) -> Image.Image | None:
-        if painted.canvas is None:
-            return None
-        x0, y0, x1, y1 = (round(edge * self._scale) for edge in painted.crop.box)
-        shares = [scaled / whole for scaled, whole in zip(painted.crop.scaled, painted.crop.canvas, strict=True)]
-        height, width = painted.canvas.shape[:2]
-        part = Image.fromarray(painted.canvas).resize(
-            (max(1, x1 - x0), max(1, y1 - y0)),
-            Image.Resampling.BICUBIC,
-            box=(0, 0, width * shares[0], height * shares[1]),
-        )
-        above = self._picture.copy()
-        above.paste(part, (x0, y0))
-        return Image.composite(above, self._picture, self._alpha)
 
 
 def _paste(result: np.ndarray, seen: np.ndarray, crop: Crop, pixels: np.ndarray, alpha: np.ndarray) -> None:

@@ -1,7 +1,6 @@
 """What is asked of an edit: the task, where it paints, and how the model samples. Checked when it is made."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -242,15 +241,6 @@ class Edit:
         object.__setattr__(self, "brush", tuple(self.brush))
         if len(self.brush) > MAX_BRUSH:
             raise ValueError(f"Expected at most {MAX_BRUSH} brush strokes, got {len(self.brush)}.")
-
-
-def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:
-    """Reads [[x0, y0, x1, y1, "text"], ...]; a ValueError if they are malformed."""
-    try:
-        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text)) for x0, y0, x1, y1, text in values]
-    except (TypeError, ValueError) as error:
-        raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].") from error
-    return Regions(tuple(Region(box, text) for box, text in regions))
 
 
 def _text(text: str, meaning: str) -> str:

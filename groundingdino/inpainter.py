@@ -14,7 +14,8 @@ from torch import nn
 
 from groundingdino.crops import Crop
 from groundingdino.downloads import Progress
-from groundingdino.editing import BoxText, HeldBack, Painted, PaintStep
+from groundingdino.edit_preview import PaintStep
+from groundingdino.editing import BoxText, HeldBack, Painted
 from groundingdino.edits import Sampling
 from groundingdino.inpainter_models import LoadedInpainter, load_inpainter, quiet
 from groundingdino.inpainting_schedulers import make_scheduler, schedulers_for

@@ -11,8 +11,8 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from groundingdino.downloads import Progress, first_line
-from groundingdino.inpainter_files import cached_pipeline, fetch_pipeline, has_half_weights, lacking, whole_progress
-from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, InpainterCard
+from groundingdino.inpainter_files import fetch_pipeline, has_half_weights, lacking, whole_progress
+from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.weight_files import check_device
 
 __all__ = ["INPAINTERS", "InpainterCard", "LoadedInpainter", "has_inpainter", "load_inpainter"]
@@ -27,14 +27,6 @@ class LoadedInpainter(NamedTuple):
     pipeline: Any  # of diffusers, which has no common type for inpainting
     card: InpainterCard
     device: torch.device  # on which it computes; where it was offloaded, the weights lie elsewhere
-
-
-def has_inpainter(name: str) -> bool:
-    """Whether a model of `INPAINTERS`, or a hub repository "owner/name", can be loaded without the network."""
-    card = INPAINTERS.get(name)
-    if card is not None and card.repository is None:
-        return not lacking(EMBEDDED_INPAINTER)
-    return cached_pipeline(card.repository if card and card.repository else name) is not None
 
 
 def load_inpainter(

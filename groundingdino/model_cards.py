@@ -8,6 +8,7 @@ from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig
 from groundingdino.downloads import WebFile
 from groundingdino.edits import MaskSettings, Replace, Task
 from groundingdino.hub import HubFile
+from groundingdino.inpainter_files import cached_pipeline, lacking
 
 MODEL_ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
@@ -235,3 +236,17 @@ INPAINTERS: dict[str, InpainterCard] = {
         ),
     )
 }
+
+
+def has_inpainter(name: str) -> bool:
+    """Whether a model of `INPAINTERS`, or a hub repository "owner/name", can be loaded without the network."""
+    card = INPAINTERS.get(name)
+    if card is not None and card.repository is None:
+        return not lacking(EMBEDDED_INPAINTER)
+    return cached_pipeline(card.repository if card and card.repository else name) is not None
+
+
+def mask_settings_for(inpainter: str, task: Task) -> MaskSettings:
+    """The mask that suits a task and the inpainter of that name, where nothing else is asked for."""
+    card = INPAINTERS.get(inpainter)
+    return card.mask_for(task) if card and task.needs_model else MaskSettings()

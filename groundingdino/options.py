@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
+from groundingdino.inpainting_schedulers import SCHEDULERS
+
 BAD_INPUT = 2  # the exit status
 
 
@@ -23,20 +25,7 @@ def build_parser() -> Parser:
     _add_options(detect, "boxes")
     segment = commands.add_parser("segment", help="masks of what the prompt names, and of what you point at")
     _add_options(segment, "masks")
-    segment.add_argument(
-        "--segmenter", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
-    )
-    segment.add_argument(
-        "--point",
-        type=_point,
-        action="append",
-        default=[],
-        metavar="X,Y,1|0",
-        help="a pixel in (1) or outside (0) an object; all points together mean one object",
-    )
-    segment.add_argument(
-        "--box", type=_box, action="append", default=[], metavar="X0,Y0,X1,Y1", help="a box around one object"
-    )
+    _add_pointing(segment)
     segment.add_argument("--everything", action="store_true", help="also all other objects the segmenter sees")
     segment.add_argument(
         "--fill",
@@ -45,12 +34,19 @@ def build_parser() -> Parser:
         metavar="AREA",
         help="remove holes and specks of fewer pixels; below 1: of a smaller share of the picture",
     )
+    inpaint = commands.add_parser(
+        "inpaint", help="replace or remove what the prompt names, or change what is behind it"
+    )
+    _add_options(inpaint, "edit")
+    _add_pointing(inpaint)
+    _add_task(inpaint)
+    _add_painting(inpaint)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
 
 def _add_options(command: argparse.ArgumentParser, what: str) -> None:
-    """The options that `detect` and `segment` share."""
+    """The options that all commands on pictures share."""
     command.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
     command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
     command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
@@ -65,6 +61,71 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
         command.add_argument(f"--{name}-threshold", type=type, default=argparse.SUPPRESS, metavar="0..1", help=meaning)
     command.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
     command.add_argument("--local-files-only", action="store_true", help="never download anything")
+
+
+def _add_pointing(command: argparse.ArgumentParser) -> None:
+    """What is pointed at, and what cuts it out."""
+    command.add_argument(
+        "--segmenter", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
+    )
+    command.add_argument(
+        "--point",
+        type=_point,
+        action="append",
+        default=[],
+        metavar="X,Y,1|0",
+        help="a pixel in (1) or outside (0) an object; all points together mean one object",
+    )
+    command.add_argument(
+        "--box", type=_box, action="append", default=[], metavar="X0,Y0,X1,Y1", help="a box around one object"
+    )
+
+
+def _add_task(command: argparse.ArgumentParser) -> None:
+    """What an edit does."""
+    task = command.add_mutually_exclusive_group(required=True)
+    task.add_argument("--replace", metavar="TEXT", help="paint this in their place")
+    task.add_argument(
+        "--remove",
+        nargs="?",
+        const="model",
+        choices=("model", "opencv"),
+        help="fill their place from around it: by the inpainter, or by OpenCV at once and without a model",
+    )
+    task.add_argument("--background", metavar="TEXT", help="keep them and paint this behind them")
+    task.add_argument("--transparent", action="store_true", help="keep them and make all else transparent")
+    task.add_argument("--color", metavar="COLOR", help="keep them before a colour: a name, or #rrggbb")
+    task.add_argument("--picture", type=Path, metavar="IMAGE", help="keep them before another picture")
+    task.add_argument(
+        "--region",
+        type=_region,
+        action="append",
+        metavar="X0,Y0,X1,Y1,TEXT",
+        help="paint the text in the box, whatever the prompt finds; may be given several times",
+    )
+
+
+def _add_painting(command: argparse.ArgumentParser) -> None:
+    """Where and how an edit paints; what is not given suits the inpainter and the picture."""
+    command.add_argument(
+        "--inpainter", default="embedded", metavar="NAME", help="a name that `models` lists, a folder or a repository"
+    )
+    yes_or_no = argparse.BooleanOptionalAction
+    command.add_argument("--grow", type=int, metavar="PIXELS", help="grow the masks, or shrink them if negative")
+    command.add_argument("--feather", type=int, metavar="PIXELS", help="width of the soft edge around what is painted")
+    command.add_argument("--one-by-one", action=yes_or_no, help="paint each object by itself")
+    command.add_argument("--boxes", action=yes_or_no, help="paint whole boxes instead of outlines")
+    command.add_argument("--steps", type=int, metavar="N", help="denoising steps")
+    command.add_argument("--guidance", type=float, metavar="G", help="how closely to follow the text; 1 is not at all")
+    command.add_argument(
+        "--strength", type=float, default=1.0, metavar="0..1", help="how much is forgotten (%(default)s)"
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="the same seed paints the same picture (by lot)")
+    command.add_argument("--negative-prompt", default="", metavar="TEXT", help="what must not appear")
+    command.add_argument(
+        "--candidates", type=int, default=1, metavar="1..4", help="pictures to make: OUT.png, OUT-2.png, ..."
+    )
+    command.add_argument("--scheduler", metavar="NAME", help=f"one of {', '.join(SCHEDULERS)} (the model's own)")
 
 
 def _fraction(text: str) -> float:
@@ -93,6 +154,11 @@ def _box(text: str) -> tuple[float, ...]:
     if x1 <= x0 or y1 <= y0:
         raise argparse.ArgumentTypeError(f"expected a box with X0 < X1 and Y0 < Y1, not '{text}'")
     return x0, y0, x1, y1
+
+
+def _region(text: str) -> list[float | str]:
+    *edges, words = text.split(",", 4)
+    return [*_box(",".join(edges)), words]
 
 
 def _numbers(text: str, count: int, form: str) -> list[float]:

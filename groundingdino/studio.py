@@ -16,7 +16,6 @@ from groundingdino.editing import Edited, EditProgress, Painter, edit_picture
 from groundingdino.edits import Edit
 from groundingdino.image import load_editable, load_image
 from groundingdino.inpainter import Inpainter
-from groundingdino.inpainter_models import has_inpainter
 from groundingdino.interruption import StopCheck
 from groundingdino.masks import size_bytes
 from groundingdino.model_cards import (
@@ -26,6 +25,7 @@ from groundingdino.model_cards import (
     InpainterCard,
     ModelCard,
     SegmenterCard,
+    has_inpainter,
     has_segmenter,
     is_cached,
 )

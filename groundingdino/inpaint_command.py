@@ -1,0 +1,73 @@
+"""What the command `inpaint` adds to the others: its options as an `Edit`, and candidates as files."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from groundingdino.edit_modes import parse_task
+from groundingdino.edit_recipe import png_with_recipe
+from groundingdino.editing import Edited, EditProgress
+from groundingdino.edits import Edit, MaskSettings, Sampling, Task
+from groundingdino.image import load_image
+from groundingdino.model_cards import mask_settings_for
+
+
+def read_edit(options: argparse.Namespace) -> Edit:
+    """What is asked for.
+
+    Raises:
+        ValueError: an option is out of its range, or the new background cannot be read.
+    """
+    task = _read_task(options)
+    suited = mask_settings_for(options.inpainter, task)
+    mask = MaskSettings(
+        options.grow,
+        options.feather,
+        suited.one_by_one if options.one_by_one is None else options.one_by_one,
+        suited.boxes if options.boxes is None else options.boxes,
+    )
+    sampling = Sampling(
+        options.steps,
+        options.guidance,
+        options.strength,
+        options.seed,
+        options.negative_prompt,
+        options.candidates,
+        options.scheduler,
+    )
+    return Edit(task, mask, (), sampling)
+
+
+def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
+    """Saves the first as `path`, the next ones as NAME-2, NAME-3, ...; a PNG file of an edit holds its recipe.
+
+    Raises:
+        OSError: a file cannot be written, or its kind cannot hold transparency.
+    """
+    for index, image in enumerate(edited.images):
+        target = path if index == 0 else path.with_stem(f"{path.stem}-{index + 1}")
+        if edited.recipe and target.suffix.lower() == ".png":
+            target.write_bytes(png_with_recipe(image, {**search, **edited.recipe_of(index)}))
+        else:
+            image.save(target)
+
+
+def show_steps(progress: EditProgress) -> None:
+    """One line on a terminal that is written over; nothing in a log file."""
+    if sys.stderr.isatty():
+        end = "\n" if progress.step == progress.steps else ""
+        print(f"\rpainting: step {progress.step} of {progress.steps}", end=end, file=sys.stderr, flush=True)
+
+
+def _read_task(options: argparse.Namespace) -> Task:
+    if options.remove:
+        return parse_task("remove" if options.remove == "model" else "fill")
+    if options.picture:
+        return parse_task("picture", picture=load_image(options.picture))
+    if options.region:
+        return parse_task("regions", regions=options.region)
+    if options.transparent:
+        return parse_task("transparent")
+    mode = next(mode for mode in ("replace", "background", "color") if getattr(options, mode) is not None)
+    return parse_task(mode, getattr(options, mode))
