@@ -38,13 +38,12 @@ class Outcome:
 
     path: str  # of the picture
     edited: Edited
-    recipe: dict[str, Any]
+    search: dict[str, Any]  # how the objects were found, see `edit_recipe.search_of`
     shown: dict[str, Any]  # as the browser has it
 
     def recipe_of(self, index: int) -> dict[str, Any]:
-        """With the seed of one candidate."""
-        seeds = self.edited.seeds
-        return {**self.recipe, "seed": seeds[index]} if seeds else self.recipe
+        """All that made one candidate."""
+        return {**self.search, **self.edited.recipe_of(index)}
 
 
 def masked(

@@ -6,7 +6,7 @@ paint with the same model.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -18,7 +18,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from groundingdino.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
-from groundingdino.edit_recipe import png_with_recipe, recipe_json
+from groundingdino.edit_recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.editing import EditProgress
 from groundingdino.interruption import StopCheck, Stopped
@@ -70,7 +70,7 @@ class InpaintPage:
         """Stops what runs; `run` then ends by itself."""
         visit.cancelled = max(visit.cancelled, float(sent["stamp"]))
 
-    def accept(self, visit: Visit, sent: dict[str, Any], path: str | None) -> tuple[Any, Any]:
+    def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
         """Makes the chosen candidate the picture of all tabs."""
         outcome = visit.outcome
         if outcome is None or path != outcome.path:
@@ -89,7 +89,7 @@ class InpaintPage:
         edit = outcome.shown if outcome and outcome.path == other else NO_EDIT
         return other, gr.update(history=visit.history.view(), edit=edit)
 
-    def export(self, kind: str, visit: Visit, sent: dict[str, Any], path: str | None) -> str | None:
+    def export(self, kind: str, visit: Visit, sent: Any, path: str | None) -> str | None:
         """Writes the chosen result, its recipe or its mask; None, after a notice, if there is no result."""
         outcome = visit.outcome
         if outcome is None or path != outcome.path:
@@ -113,7 +113,7 @@ class InpaintPage:
         """Masks or boxes, and how far they grow."""
         return suited_shape(self.studio.inpainters.card(model), mode), suited_grow(mode, grow)
 
-    def repeat_seed(self, visit: Visit, sent: dict[str, Any]) -> int | None:
+    def repeat_seed(self, visit: Visit, sent: Any) -> int | None:
         """The seed of the candidate that is shown."""
         outcome = visit.outcome
         if outcome is None or not outcome.edited.seeds:
@@ -152,15 +152,13 @@ class InpaintPage:
         edit = form.edit(query.mask, image.size, objects, selection.strokes, read_texts(sent.get("texts")))
         run.news.put("Starting …")
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
-        recipe = {
-            **edited.recipe,
-            "find": query.prompt,
-            "detector": query.model,
-            "segmenter": findings.segmenter and query.segmenter,
+        found_by = [query.model, query.segmenter] if findings.segmenter else [query.model]
+        thresholds = {
             "box_threshold": query.box_threshold,
             "text_threshold": query.text_threshold,
             "nms_threshold": query.nms_threshold,
         }
+        search = search_of(query.prompt, found_by, thresholds)
         size = self.studio.picture(path, canvas.pixels).shown.size
         seeds = edited.seeds or [None] * len(edited.images)
         views = [candidate_view(each, size, seed) for each, seed in zip(edited.images, seeds, strict=True)]
@@ -168,7 +166,7 @@ class InpaintPage:
         message = " ".join(["Done." if len(views) == 1 else f"Done: {len(views)} to choose from.", *edited.notes])
         status = sentence(message, "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
         shown = {**NO_EDIT, "picture": path, "run": float(sent["stamp"]), "candidates": views, "status": status}
-        return Outcome(path, edited, recipe, shown)
+        return Outcome(path, edited, search, shown)
 
     def _follow(self, run: _Run, visit: Visit, path: str, stamp: float) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
@@ -222,9 +220,9 @@ def _progress(news: EditProgress | str) -> dict[str, Any]:
     return changed | {"preview": jpeg_url(news.preview)} if news.preview else changed
 
 
-def _candidate(sent: dict[str, Any], outcome: Outcome) -> int:
-    """The chosen one; the first if the browser names none that there is."""
-    index = sent.get("candidate")
+def _candidate(sent: Any, outcome: Outcome) -> int:
+    """The chosen one; the first if the browser names none that there is. Before anything is chosen it sends ""."""
+    index = sent.get("candidate") if isinstance(sent, Mapping) else 0
     return index if isinstance(index, int) and 0 <= index < len(outcome.edited.images) else 0
 
 

@@ -1,8 +1,13 @@
 """Fixtures that several test files share."""
 
 import importlib.util
-from collections.abc import Callable
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import Tensor
@@ -50,3 +55,57 @@ def tokenizer():
     from transformers import BertTokenizerFast
 
     return BertTokenizerFast(vocab=str(BERT_VOCABULARY))
+
+
+def skip_or_fail(reason: str) -> None:
+    """Skips the test; in CI, where nothing may be missing, fails it."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+    from visitor import BROWSERS, FLAGS, find_browser
+
+    path = find_browser()
+    if path is None:
+        skip_or_fail(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def log() -> Iterator[io.StringIO]:
+    """What the server writes to its log while the tests run."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    logging.getLogger().addHandler(handler)
+    with redirect_stderr(written):
+        yield written
+    logging.getLogger().removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The page with models that know the answers."""
+    from server import Server
+
+    running = Server.open(tmp_path_factory.mktemp("examples"))
+    yield running
+    running.demo.close()
+
+
+@pytest.fixture
+def visitor(browser: Any, log: io.StringIO, server: Any) -> Iterator[Any]:
+    """Someone in front of it, who finds no error in the browser's console and leaves none in the log."""
+    from visitor import Visitor
+
+    server.be_fast()
+    someone = Visitor(browser, server.url)
+    yield someone
+    assert someone.complaints == [], "the browser's console stays clean"
+    assert "Traceback" not in log.getvalue(), log.getvalue()
+    someone.page.close()

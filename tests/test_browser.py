@@ -3,117 +3,23 @@
 Without a browser the tests are skipped; in CI (environment variable `CI`) that is a failure.
 """
 
-import io
 import json
-import logging
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from dauber import INPAINTER, Dauber
-from oracle import CARD, Oracle
+from conftest import skip_or_fail
 from PIL import Image
-from playwright.sync_api import Browser, expect, sync_playwright
-from scissors import SEGMENTER, Scissors
-from visitor import BROWSERS, FLAGS, Visitor, find_browser, running_page
+from playwright.sync_api import Browser, expect
+from server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
+from visitor import Visitor, running_page
 
 import app
 from groundingdino.detector import Detector
 from groundingdino.image import load_image
 from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER
-from groundingdino.shelf import Shelf
-from groundingdino.studio import Studio
-
-SIZE, OTHER_SIZE = (320, 240), (200, 300)
-CAT, OTHER_CAT = ("cat", 0.9, (10, 20, 110, 120)), ("cat", 0.6, (200, 20, 300, 120))
-PIZZA, DOG = ("pizza", 0.28, (100, 150, 180, 230)), ("dog", 0.8, (20, 130, 90, 230))
-CAR = ("car", 0.7, (20, 30, 180, 150))
-ANSWERS = {
-    SIZE: {"cat": [CAT[1:], OTHER_CAT[1:]], "pizza": [PIZZA[1:]], "dog": [DOG[1:]]},
-    OTHER_SIZE: {"car": [CAR[1:]]},
-}
-OTHERS = {SIZE: [(200, 150, 300, 220), (112, 22, 190, 100)]}  # besides, when everything is asked for
-LARGE = replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)
-
-
-def skip(reason: str) -> None:
-    """Skips the test; in CI, where nothing may be missing, fails it."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_browser()
-    if path is None:
-        skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Server:
-    """The page with a detector that knows the answers."""
-
-    def __init__(self, examples: Path):
-        self.detector, self.segmenter = Oracle(ANSWERS), Scissors(OTHERS)
-        self.downloaded: list[str] = []
-        studio = Studio(
-            Shelf({"embedded": CARD, "large": LARGE}, self.load, self.has_files),
-            Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
-            Shelf({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
-        )
-        self.demo = app.build(studio, examples=examples)
-        _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
-
-    def has_files(self, name: str) -> bool:
-        return name == "embedded" or name in self.downloaded
-
-    def load(self, name: str, progress: Callable[..., None] | None = None, **_: Any) -> Any:
-        if progress:
-            progress(1_000_000, LARGE.size_bytes, "weights of Large")
-            time.sleep(1)
-            self.downloaded.append(name)
-        return self.detector if name == "embedded" else Oracle(ANSWERS, LARGE)
-
-
-@pytest.fixture(scope="module")
-def log() -> Iterator[io.StringIO]:
-    """What the server writes to its log while the tests run."""
-    written = io.StringIO()
-    handler = logging.StreamHandler(written)
-    logging.getLogger().addHandler(handler)
-    with redirect_stderr(written):
-        yield written
-    logging.getLogger().removeHandler(handler)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("examples")
-    Image.linear_gradient("L").resize(SIZE).convert("RGB").save(folder / "first.png")
-    Image.radial_gradient("L").resize(OTHER_SIZE).convert("RGB").save(folder / "second.png")
-    examples = [{"file": "first.png", "prompt": "cat . pizza"}, {"file": "second.png", "prompt": "car"}]
-    (folder / "examples.json").write_text(json.dumps(examples))
-    running = Server(folder)
-    yield running
-    running.demo.close()
-
-
-@pytest.fixture
-def visitor(browser: Browser, log: io.StringIO, server: Server) -> Iterator[Visitor]:
-    server.detector.seconds = server.segmenter.seconds = 0
-    someone = Visitor(browser, server.url)
-    yield someone
-    assert someone.complaints == [], "the browser's console stays clean"
-    assert "Traceback" not in log.getvalue(), log.getvalue()
-    someone.page.close()
 
 
 def test_the_prompt_is_focused_and_boxes_follow_the_typing(visitor: Visitor):
@@ -565,7 +471,7 @@ def test_the_page_fits_its_screen(browser: Browser, server: Server, width: int, 
 def real_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The page as the README starts it: its address and its log."""
     if not EMBEDDED_FILE.is_file():
-        skip("the embedded model is not in assets/models/detector")
+        skip_or_fail("the embedded model is not in assets/models/detector")
     log = tmp_path_factory.mktemp("page") / "log"
     with running_page(log) as url:
         yield url, log
@@ -596,7 +502,7 @@ def test_the_embedded_model_finds_what_is_typed_into_an_example(browser: Browser
 
 def test_the_embedded_segmenter_cuts_out_what_is_typed_and_clicked(browser: Browser, real_page: tuple[str, Path]):
     if not EMBEDDED_SEGMENTER.is_file():
-        skip("the embedded segmenter is not in assets/models/segmenter")
+        skip_or_fail("the embedded segmenter is not in assets/models/segmenter")
     url, log = real_page
     example = json.loads((app.EXAMPLES / "examples.json").read_text())[0]
     phrase = example["prompt"].split(" . ")[0]

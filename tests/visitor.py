@@ -108,7 +108,7 @@ class Visitor:
         return self.find("#result .gestures > g")
 
     def open_tab(self, name: str) -> None:
-        """Switches to the tab Detect or Segment."""
+        """Switches to the tab Detect, Segment or Inpaint."""
         self.page.get_by_role("tab", name=name).click()
 
     def tool(self, title: str) -> Locator:
@@ -141,6 +141,40 @@ class Visitor:
         """The outline of each mask that is shown, sorted."""
         paths = self.find("#result .shapes path")
         return sorted(path.get_attribute("d") or "" for path in paths.all())
+
+    def brush(self, title: str) -> Locator:
+        """A button of the tab Inpaint's tool bar by the beginning of its title."""
+        return self.find(f'#result .brushes button[title^="{title}"]')
+
+    def outcome(self, name: str) -> Locator:
+        """A button below the canvas of the tab Inpaint: mask, result, hold, accept, back or forth."""
+        return self.find(f'#result [data-outcome="{name}"]')
+
+    def choose(self, control: str, value: str) -> None:
+        """Presses one of a row of choices: of #mode, #backdrop, #remover or #edit-shape."""
+        self.find(f"#{control} label").filter(has=self.page.get_by_text(value, exact=True)).click()
+
+    def mask(self) -> str:
+        """The mask on the canvas of the tab Inpaint, as CSS takes it; "none" if there is none."""
+        return self.find("#result .sheet").evaluate("sheet => sheet.style.getPropertyValue('--mask')")
+
+    def mask_at(self, x: float, y: float) -> float:
+        """How much of a pixel of the picture the mask covers, 0 to 1."""
+        read = """async ([x, y]) => {
+            const sheet = document.querySelector("#result .sheet");
+            const url = sheet.style.getPropertyValue("--mask");
+            if (url === "none") return 0;
+            const image = new Image();
+            image.src = url.slice(4, -1).replaceAll('"', "");
+            await image.decode();
+            const {width, height} = document.querySelector("#result .shapes").viewBox.baseVal;
+            const canvas = new OffscreenCanvas(image.width, image.height);
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0);
+            const data = context.getImageData(x / width * image.width, y / height * image.height, 1, 1).data;
+            return data[3] / 255;
+        }"""
+        return self.page.evaluate(read, [x, y])
 
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
