@@ -2,14 +2,12 @@
 
 import base64
 import io
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from groundingdino.edit_form import BACKGROUND, REGIONS, MaskForm
-from groundingdino.editing import Edited
 from groundingdino.masks import compact
 from groundingdino.outlines import outlines
 from groundingdino.status_line import sentence
@@ -32,18 +30,14 @@ NO_HISTORY: dict[str, Any] = {"picture": "", "undo": False, "redo": False}
 _WEBP_QUALITY = 88
 
 
-@dataclass
-class Outcome:
-    """The last finished edit of a visit."""
+class Outcome(NamedTuple):
+    """The last finished edit of a visit; its pictures are files, as they may be large and stay for long."""
 
-    path: str  # of the picture
-    edited: Edited
-    search: dict[str, Any]  # how the objects were found, see `edit_recipe.search_of`
+    path: str  # of the picture that was edited
+    results: tuple[str, ...]  # paths of PNG files, one for each candidate
+    recipes: tuple[dict[str, Any], ...]  # likewise
+    mask: str  # path of a PNG file
     shown: dict[str, Any]  # as the browser has it
-
-    def recipe_of(self, index: int) -> dict[str, Any]:
-        """All that made one candidate."""
-        return {**self.search, **self.edited.recipe_of(index)}
 
 
 def masked(

@@ -20,7 +20,7 @@ from PIL import Image
 from groundingdino.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
 from groundingdino.edit_recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.edit_view import NO_EDIT, Outcome, candidate_view
-from groundingdino.editing import EditProgress
+from groundingdino.editing import Edited, EditProgress
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.page import Page, Query, Visit
 from groundingdino.selection import Selection, chosen
@@ -76,7 +76,7 @@ class InpaintPage:
         if outcome is None or path != outcome.path:
             gr.Warning("Run an edit first: there is no result to go on with.")
             return gr.skip(), gr.skip()
-        after = self._save(outcome, _candidate(sent, outcome))
+        after = outcome.results[_candidate(sent, outcome)]
         visit.history.add(path, after)
         return after, gr.update(history=visit.history.view())
 
@@ -95,13 +95,12 @@ class InpaintPage:
         if outcome is None or path != outcome.path:
             gr.Warning("Run an edit first: there is nothing to download yet.")
             return None
+        if kind == "mask":
+            return outcome.mask
         index = _candidate(sent, outcome)
         if kind == "result":
-            return self._save(outcome, index)
-        if kind == "recipe":
-            return _write(recipe_json(outcome.recipe_of(index)), outcome.path, "-recipe.json")
-        mask = Image.fromarray(outcome.edited.mask)
-        return _write(png_with_recipe(mask, outcome.recipe_of(index)), outcome.path, "-mask.png")
+            return outcome.results[index]
+        return _write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
 
     def choose_inpainter(self, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
@@ -116,10 +115,11 @@ class InpaintPage:
     def repeat_seed(self, visit: Visit, sent: Any) -> int | None:
         """The seed of the candidate that is shown."""
         outcome = visit.outcome
-        if outcome is None or not outcome.edited.seeds:
-            gr.Warning("Run an edit first: there is no seed yet.")
+        seed = outcome.recipes[_candidate(sent, outcome)].get("seed") if outcome else None
+        if seed is None:
+            gr.Warning("Let a model paint first: there is no seed yet.")
             return gr.skip()
-        return outcome.edited.seeds[_candidate(sent, outcome)]
+        return seed
 
     def _work(
         self,
@@ -153,20 +153,18 @@ class InpaintPage:
         run.news.put("Starting …")
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
         found_by = [query.model, query.segmenter] if findings.segmenter else [query.model]
-        thresholds = {
-            "box_threshold": query.box_threshold,
-            "text_threshold": query.text_threshold,
-            "nms_threshold": query.nms_threshold,
-        }
-        search = search_of(query.prompt, found_by, thresholds)
-        size = self.studio.picture(path, canvas.pixels).shown.size
-        seeds = edited.seeds or [None] * len(edited.images)
-        views = [candidate_view(each, size, seed) for each, seed in zip(edited.images, seeds, strict=True)]
         title = self.studio.inpainters.card(form.model).title if edit.task.needs_model else "no model"
-        message = " ".join(["Done." if len(views) == 1 else f"Done: {len(views)} to choose from.", *edited.notes])
-        status = sentence(message, "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
-        shown = {**NO_EDIT, "picture": path, "run": float(sent["stamp"]), "candidates": views, "status": status}
-        return Outcome(path, edited, search, shown)
+        size = self.studio.picture(path, canvas.pixels).shown.size
+        search = search_of(
+            query.prompt,
+            found_by,
+            {
+                "box_threshold": query.box_threshold,
+                "text_threshold": query.text_threshold,
+                "nms_threshold": query.nms_threshold,
+            },
+        )
+        return _keep(edited, path, float(sent["stamp"]), search, title, size)
 
     def _follow(self, run: _Run, visit: Visit, path: str, stamp: float) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
@@ -203,9 +201,22 @@ class InpaintPage:
         before = visit.outcome.shown if visit.outcome and visit.outcome.path == path else {**NO_EDIT, "picture": path}
         return {**before, "run": stamp, "status": status}
 
-    def _save(self, outcome: Outcome, index: int) -> str:
-        png = png_with_recipe(outcome.edited.images[index], outcome.recipe_of(index))
-        return _write(png, outcome.path, "-edited.png")
+
+def _keep(edited: Edited, path: str, run: float, search: dict[str, Any], title: str, size: tuple[int, int]) -> Outcome:
+    """What came of an edit, written to files, and at the size at which the page shows it."""
+    recipes = tuple({**search, **edited.recipe_of(index)} for index in range(len(edited.images)))
+    results = tuple(
+        _write(png_with_recipe(image, recipe), path, "-edited.png")
+        for image, recipe in zip(edited.images, recipes, strict=True)
+    )
+    mask = _write(png_with_recipe(Image.fromarray(edited.mask), recipes[0]), path, "-mask.png")
+    candidates = [
+        candidate_view(image, size, recipe.get("seed")) for image, recipe in zip(edited.images, recipes, strict=True)
+    ]
+    message = "Done." if len(candidates) == 1 else f"Done: {len(candidates)} to choose from."
+    status = sentence(" ".join([message, *edited.notes]), "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
+    shown = {**NO_EDIT, "picture": path, "run": run, "candidates": candidates, "status": status}
+    return Outcome(path, results, recipes, mask, shown)
 
 
 def _progress(news: EditProgress | str) -> dict[str, Any]:
@@ -223,7 +234,7 @@ def _progress(news: EditProgress | str) -> dict[str, Any]:
 def _candidate(sent: Any, outcome: Outcome) -> int:
     """The chosen one; the first if the browser names none that there is. Before anything is chosen it sends ""."""
     index = sent.get("candidate") if isinstance(sent, Mapping) else 0
-    return index if isinstance(index, int) and 0 <= index < len(outcome.edited.images) else 0
+    return index if isinstance(index, int) and 0 <= index < len(outcome.results) else 0
 
 
 def _write(data: bytes, path: str, ending: str) -> str:

@@ -14,7 +14,7 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
-from groundingdino.page import BOXES, DETECT, FILL, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
+from groundingdino.page import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
 from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio
 
@@ -478,3 +478,42 @@ def test_masks_are_cut_of_drafts_too(browser: Browser, picture: str):
         (True, True),
         (False, True),
     ]
+
+
+def test_the_tab_inpaint_shows_the_mask_on_the_bare_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=DETECT)
+    drawn = browser.view["image"]
+    browser.ask(picture, "cat", tab=INPAINT)
+    assert browser.view["image"] != drawn
+    assert browser.view["mask"]
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.status["message"].startswith("2 objects: ")
+    before = browser.view["mask"]
+    strokes = [{"line": [[150, 200]], "width": 30, "adds": True}]
+    browser.ask(picture, "cat", tab=INPAINT, strokes=strokes)
+    assert browser.view["mask"] != before
+    assert browser.view["strokes"] == 1
+    browser.ask(picture, "cat", tab=DETECT)
+    assert (browser.view["image"], browser.view["mask"]) == (drawn, "")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unticked", "message"),
+    [
+        ("zebra", [], "Nothing found: the best candidate scores 0.00."),
+        ("cat", [CAT, OTHER_CAT], "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
+    ],
+)
+def test_without_anything_to_edit_there_is_no_mask(
+    browser: Browser, picture: str, prompt: str, unticked: list[tuple[int, ...]], message: str
+):
+    browser.ask(picture, prompt, tab=INPAINT)
+    browser.ask(picture, prompt, tab=INPAINT, unticked=[f"cat {list(box)}" for box in unticked])
+    assert (browser.status["message"], browser.status["tone"]) == (message, "hint")
+    assert (browser.view["mask"], browser.view["tick"]) == ("", "Edit")
+
+
+def test_strokes_that_cannot_be_read_are_told(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=INPAINT)
+    browser.ask(picture, "cat", tab=INPAINT, strokes=[{"line": [[1, 2]], "width": -1, "adds": True}])
+    assert browser.status["tone"] == "error"
