@@ -72,9 +72,13 @@ def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
     """
     if pixels == 0 or not mask.any():
         return mask
+    moved = mask.copy()
+    window = _around(mask, max(pixels, 0) + 1)  # beyond it nothing changes
     if pixels > 0:
-        return _distance_to(mask) <= pixels
-    return mask if mask.all() else _distance_to(~mask) > -pixels
+        moved[window] = _distance_to(mask[window]) <= pixels
+    elif not mask[window].all():
+        moved[window] = _distance_to(~mask[window]) > -pixels
+    return moved
 
 
 def soften(mask: np.ndarray, feather: int) -> np.ndarray:
@@ -82,12 +86,17 @@ def soften(mask: np.ndarray, feather: int) -> np.ndarray:
     hard = mask.astype(np.uint8) * 255
     if feather == 0 or mask.all() or not mask.any():
         return hard
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     reach = feather + 1
-    window = np.s_[max(0, y - reach) : y + height + reach, max(0, x - reach) : x + width + reach]
+    window = _around(mask, reach)
     fading = 255 * (1 - _distance_to(mask[window]) / reach)
     hard[window] = np.clip(np.rint(fading), 0, 255).astype(np.uint8)
     return hard
+
+
+def _around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The part of a mask (H, W) bool that holds all of it, and so many pixels more on each side."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
 
 
 def _distance_to(mask: np.ndarray) -> np.ndarray:
