@@ -12,16 +12,21 @@
     cut_out = segmenter.segment_boxes(embedding, detections)   # the same objects with masks
     clicked = segmenter.segment(embedding, [gd.MaskPrompt(points=[(120, 80, 1)])])
 
+    inpainter = gd.Inpainter.from_pretrained("embedded")
+    edited = gd.edit_picture(gd.load_editable(path), cut_out, gd.Edit(gd.Replace("dog")), inpainter)
+
 The way of the data, one file each:
 
     image -> model/backbone ----+
                                 +-> model/enhancer -> model/query_selection -> model/decoder -> phrases -> sv.Detections
     prompt -> model/text_encoder+                                                             boxes, mask_prompts |
                                                                                   image -> segmenter -> masks <---+
+                                                     edits, edit_masks -> editing -> crops -> inpainter <---------+
 
 `detector` and `segmenter` keep what was computed, `checkpoints` and `segmenter_models` load and save, `kernels` holds
-deformable attention, `drawing` and `export` show results, `studio` is the state of a running app, `view` and `page` are
-what its page shows and does; `training` is imported by nothing else.
+deformable attention, `editing` makes an edit of `edits` inside an `edit_masks` mask, `drawing` and `export` show
+results, `studio` is the state of a running app, `view` and `page` are what its page shows and does; `training` is
+imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].
@@ -35,6 +40,10 @@ if TYPE_CHECKING:
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
     from groundingdino.detector import Detector, EncodedImage
+    from groundingdino.editing import edit_picture
+    from groundingdino.edits import Edit, Remove, Replace, Sampling
+    from groundingdino.image import load_editable
+    from groundingdino.inpainter import Inpainter
     from groundingdino.mask_prompts import MaskPrompt
     from groundingdino.masks import smooth_masks
     from groundingdino.model import GroundingDINO
@@ -50,14 +59,21 @@ _HOMES = {
     "SWIN_T": "config",
     "Detector": "detector",
     "EncodedImage": "detector",
+    "Edit": "edits",
     "Grounding": "phrases",
     "GroundingDINO": "model",
     "GroundingDINOConfig": "config",
     "ImageEmbedding": "segmenter",
+    "Inpainter": "inpainter",
     "MaskPrompt": "mask_prompts",
+    "Remove": "edits",
+    "Replace": "edits",
+    "Sampling": "edits",
     "Segmenter": "segmenter",
     "checkpoints": "checkpoints",
+    "edit_picture": "editing",
     "load_checkpoint": "checkpoints",
+    "load_editable": "image",
     "smooth_masks": "masks",
 }
 
@@ -67,15 +83,22 @@ __all__ = [
     "SWIN_L",
     "SWIN_T",
     "Detector",
+    "Edit",
     "EncodedImage",
     "Grounding",
     "GroundingDINO",
     "GroundingDINOConfig",
     "ImageEmbedding",
+    "Inpainter",
     "MaskPrompt",
+    "Remove",
+    "Replace",
+    "Sampling",
     "Segmenter",
     "checkpoints",
+    "edit_picture",
     "load_checkpoint",
+    "load_editable",
     "smooth_masks",
 ]
 

@@ -78,7 +78,8 @@ class Crop:
     @property
     def scale(self) -> float:
         """Pixels of the canvas per pixel of the picture."""
-        return self.scaled[0] / (self.box[2] - self.box[0])
+        x0, y0, x1, y1 = self.box
+        return max(self.scaled) / max(x1 - x0, y1 - y0)
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
         """The canvas of a picture (H, W, 3) uint8."""

@@ -83,7 +83,7 @@ class ColorBackground:
     def __post_init__(self) -> None:
         try:
             ImageColor.getrgb(self.color)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"'{self.color}' is no colour: expected a name such as 'white', or '#rrggbb'.") from error
 
     @property
