@@ -102,7 +102,36 @@ def _publish(endpoints: Endpoints, model: str) -> None:
             api_name="segment",
             concurrency_limit=WORKERS,
         )
+        _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter)
     gr.api(endpoints.models, api_name="models")
+
+
+def _publish_inpaint(
+    endpoints: Endpoints,
+    image: gr.Image,
+    prompt: gr.Textbox,
+    detector: gr.Textbox,
+    thresholds: list[gr.Number],
+    segmenter: gr.Textbox,
+) -> None:
+    """The same for edits."""
+    background = gr.Image(type="filepath", label="The picture to lay behind")
+    hand_over_files(background)
+    what = [gr.Textbox("replace", label="Mode"), gr.Textbox("", label="Text"), gr.JSON(label="Regions"), background]
+    mask: list[Any] = [gr.Number(precision=0, label=label) for label in ("Grow", "Feather")]
+    mask += [gr.JSON(label=label) for label in ("One by one", "Boxes")]  # true, false or nothing
+    sampling: list[Any] = [gr.Number(precision=0, label="Steps"), gr.Number(label="Guidance")]
+    sampling += [gr.Number(1, label="Strength"), gr.Number(precision=0, label="Seed")]
+    sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
+    models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
+    edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
+    gr.Button().click(
+        endpoints.inpaint,
+        [image, prompt, *what, *models, *thresholds, *mask, *sampling],
+        [edited, recipe],
+        api_name="inpaint",
+        concurrency_limit=WORKERS,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
