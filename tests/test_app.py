@@ -17,6 +17,7 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 import app
+from groundingdino.edit_recipe import read_recipe
 from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio
 
@@ -58,9 +59,9 @@ def client(examples: Path) -> Iterator[Client]:
     demo.close()
 
 
-def test_the_endpoints_are_detect_segment_and_models(client: Client, picture: str, capfd):
+def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, picture: str, capfd):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert set(endpoints["named_endpoints"]) == {"/detect", "/segment", "/models"}
+    assert set(endpoints["named_endpoints"]) == {"/detect", "/segment", "/inpaint", "/models"}
     assert endpoints["unnamed_endpoints"] == {}
 
     models = client.predict(api_name="/models")
@@ -68,6 +69,7 @@ def test_the_endpoints_are_detect_segment_and_models(client: Client, picture: st
         ("detect", "embedded", True),
         ("detect", "large", False),
         ("segment", "embedded", True),
+        ("inpaint", "embedded", True),
     ]
 
     drawn, record = client.predict(image=handle_file(picture), prompt="cat . pizza", api_name="/detect")
@@ -103,6 +105,20 @@ def test_the_endpoints_are_detect_segment_and_models(client: Client, picture: st
     assert not masks[2][215, 150], "excluded"
     assert masks[4][200, 230]
 
+    edited, record = client.predict(
+        image=handle_file(picture), prompt="cat", text="red", seed=7, boxes=True, api_name="/inpaint"
+    )
+    with Image.open(edited) as image:
+        assert (image.format, image.size) == ("PNG", SIZE)
+        assert image.getpixel((60, 70)) == (255, 0, 7)
+        assert image.getpixel((150, 200)) == (0, 128, 128)
+    assert read_recipe(edited) == record["edit"]
+    assert record["edit"]["seed"] == 7
+    edited, record = client.predict(
+        image=handle_file(picture), mode="picture", background=handle_file(picture), prompt="cat", api_name="/inpaint"
+    )
+    assert record["edit"]["inpainter"] is None
+
     wrong = Path(picture).with_name("notes.png")
     wrong.write_text("no picture")
     for options, message in (
@@ -127,6 +143,8 @@ def test_the_endpoints_are_detect_segment_and_models(client: Client, picture: st
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}
         with pytest.raises(AppError, match=message):
             client.predict(api_name="/segment", **arguments)
+    with pytest.raises(AppError, match="There is no mode 'paint'"):
+        client.predict(image=handle_file(picture), prompt="cat", mode="paint", api_name="/inpaint")
     assert "Traceback" not in capfd.readouterr().err
 
 

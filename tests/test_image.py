@@ -5,10 +5,19 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 from torchvision.transforms import functional as F
 
-from groundingdino.image import MAX_PIXELS, MIN_SCALED_SIDE, collate, content_hash, load_image, preprocess, scaled_size
+from groundingdino.image import (
+    MAX_PIXELS,
+    MIN_SCALED_SIDE,
+    collate,
+    content_hash,
+    load_editable,
+    load_image,
+    preprocess,
+    scaled_size,
+)
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -294,3 +303,42 @@ def test_a_picture_of_the_callers_own_is_hashed_each_time():
     pixels, key = own.load(), content_hash(own)
     pixels[0, 0] = (7, 7, 7)
     assert content_hash(own) != key
+
+
+def test_an_editable_picture_keeps_its_transparency_upright():
+    image = Image.new("RGBA", (3, 2), (10, 20, 30, 0))
+    image.putpixel((0, 0), (1, 2, 3, 100))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # its left column is the upper row, from the right
+    buffer = BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    editable = load_editable(buffer.getvalue())
+    assert (editable.mode, editable.size) == ("RGBA", (2, 3))
+    assert editable.getpixel((1, 0)) == (1, 2, 3, 100)
+    assert editable.getpixel((0, 0)) == (10, 20, 30, 0)
+    np.testing.assert_array_equal(load_image(editable), load_image(buffer.getvalue()))
+
+
+@pytest.mark.parametrize("modes", [("LA",), ("LA", "La"), ("PA",), ("RGBa",)])
+def test_every_kind_of_transparency_becomes_rgba(modes):
+    image = Image.new("RGBA", (2, 2), (80, 80, 80, 255))
+    for mode in modes:
+        image = image.convert(mode)
+    editable = load_editable(image)
+    assert (editable.mode, editable.getpixel((1, 1))) == ("RGBA", (80, 80, 80, 255))
+
+
+def test_an_editable_picture_without_transparency_is_loaded_as_ever(tmp_path):
+    path = tmp_path / "plain.png"
+    Image.new("L", (4, 3), 7).save(path)
+    editable = load_editable(path)
+    assert (editable.mode, editable.getpixel((0, 0))) == ("RGB", (7, 7, 7))
+    assert load_editable(editable) is editable
+    assert load_editable(np.full((3, 4, 3), 9, np.uint8)).getpixel((0, 0)) == (9, 9, 9)
+
+
+@pytest.mark.parametrize("source", ["/no/such.png", b"text", np.zeros((2, 2), float)])
+def test_what_is_no_picture_cannot_be_edited_either(source):
+    with pytest.raises(ValueError, match=r"\.$") as refusal:
+        load_editable(source)
+    assert "\n" not in str(refusal.value)

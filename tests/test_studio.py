@@ -2,10 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dauber import INPAINTER, Dauber
 from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
+from groundingdino.edits import Edit, Remove, Replace, Sampling, TransparentBackground
 from groundingdino.selection import Gesture, Pointing
 from groundingdino.shelf import Shelf
 from groundingdino.studio import Studio, Thresholds, Timing
@@ -130,3 +132,36 @@ def test_masks_are_kept_until_something_about_them_changes(shared: Studio, sciss
         assert shared.cut_out(image, findings, "embedded", pointing, area).timing.masks is not None
     names = shared.cut_out(image, both, "embedded", click, 0).detections["class_name"]
     np.testing.assert_array_equal(names, ["cat", "cat", "object 1"])
+
+
+def test_an_edit_loads_a_model_only_if_it_paints_by_one(shared: Studio, picture: Path):
+    loaded: list[str] = []
+
+    def load(name: str, **_: object) -> Dauber:
+        loaded.append(name)
+        return Dauber()
+
+    studio = Studio(shared.detectors, shared.segmenters, Shelf({"embedded": INPAINTER}, load, lambda _: True))
+    found = studio.find(studio.image(picture), "cat", "embedded", Thresholds()).detections
+    image = studio.editable(picture)
+    assert studio.edit(image, found, Edit(Remove("opencv"))).seeds == ()
+    assert loaded == []
+    edited = studio.edit(image, found, Edit(Replace("red"), sampling=Sampling(seed=3)))
+    assert edited.seeds == (3,)
+    assert loaded == ["embedded"]
+
+
+def test_without_inpainters_only_edits_without_a_model_are_made(shared: Studio, picture: Path):
+    found = shared.find(shared.image(picture), "cat", "embedded", Thresholds()).detections
+    assert shared.edit(shared.editable(picture), found, Edit(TransparentBackground())).images[0].mode == "RGBA"
+    with pytest.raises(ValueError, match="There is no model 'embedded'"):
+        shared.edit(shared.editable(picture), found, Edit(Remove()))
+
+
+def test_a_picture_to_edit_keeps_its_transparency_and_is_decoded_once(shared: Studio, tmp_path: Path):
+    path = tmp_path / "sticker.png"
+    Image.new("RGBA", SIZE, (255, 0, 0, 0)).save(path)
+    image = shared.editable(path)
+    assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (255, 0, 0, 0))
+    assert shared.editable(path) is image
+    assert shared.image(path).getpixel((0, 0)) == (255, 255, 255)
