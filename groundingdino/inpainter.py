@@ -248,9 +248,8 @@ class Inpainter:
         return self.pipeline.paint(
             torch.from_numpy(cells.copy()),
             sampling.seed or 0,
+            [text for _, text in texts],
             **arguments,
-            prompt=", ".join(text for _, text in texts),
-            gligen_phrases=[text for _, text in texts],
             gligen_boxes=[list(crop.box_on_canvas(box)) for box, _ in texts],
             gligen_inpaint_image=Image.fromarray(canvas),
             gligen_scheduled_sampling_beta=1.0,

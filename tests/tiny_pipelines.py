@@ -100,7 +100,11 @@ _TEXT = CLIPTextConfig(
 
 
 def _text_encoder() -> CLIPTextModel:
-    return CLIPTextModel(_TEXT)
+    encoder = CLIPTextModel(_TEXT)
+    for name, parameter in encoder.named_parameters():
+        if "final_layer_norm.weight" in name:
+            torch.nn.init.constant_(parameter, 30.0)  # else random weights paint the same whatever they are told
+    return encoder
 
 
 def _tokenizer() -> BertTokenizerFast:
