@@ -82,7 +82,7 @@ class Form(NamedTuple):
     steps: float
     guidance: float
     strength: float
-    seed: float | None
+    seed: str
     negative_prompt: str
     candidates: float
     scheduler: str
@@ -108,7 +108,7 @@ class Form(NamedTuple):
             steps=int(self.steps),
             guidance=float(self.guidance),
             strength=float(self.strength),
-            seed=None if self.seed is None else int(self.seed),
+            seed=_seed(self.seed),
             negative_prompt=self.negative_prompt.strip(),
             candidates=int(self.candidates),
             scheduler=self.scheduler or None,
@@ -145,6 +145,13 @@ class Form(NamedTuple):
                 raise ValueError(f"Say in the table what '{label}' becomes, or what to put there in all regions.")
             regions.append(Region((x0, y0, x1, y1), text))
         return Regions(tuple(regions))
+
+
+def _seed(text: str) -> int | None:
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"Expected a seed of digits alone, or none, got '{text}'.")
+    return int(text) if text else None
 
 
 def suited_shape(card: InpainterCard, mode: str) -> str:

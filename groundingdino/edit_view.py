@@ -57,7 +57,9 @@ def masked(
     if alpha is None:
         return shown
     small = Image.fromarray(alpha).resize(picture.shown.size, Image.Resampling.BILINEAR, reducing_gap=2)
-    (outline,) = outlines(compact(np.asarray(small) > 127), 1 / picture.scale)
+    inside = np.asarray(small) > 127
+    # The line is drawn around the objects, and not also along the picture's edges.
+    (outline,) = outlines(compact(~inside if form.mode == BACKGROUND else inside), 1 / picture.scale)
     return {**shown, "mask": _mask_url(small), "outline": outline}
 
 

@@ -52,7 +52,7 @@ class Painting(NamedTuple):
     guidance: gr.Slider
     strength: gr.Slider
     candidates: gr.Slider
-    seed: gr.Number
+    seed: gr.Textbox
     repeat: gr.Button
     negative: gr.Textbox
     scheduler: gr.Dropdown
@@ -104,7 +104,8 @@ def painting_column(picker: Picker, model: str) -> Painting:
         strength = gr.Slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
         candidates = gr.Slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
         info = "Of the first candidate. Empty draws a new one for each run."
-        seed = gr.Number(None, precision=0, minimum=0, label="Seed", info=info, elem_id="seed")
+        # A number field would show nothing as 0.
+        seed = gr.Textbox("", label="Seed", info=info, max_lines=1, placeholder="random", elem_id="seed")
         repeat = gr.Button("Keep the seed of the result", size="sm", elem_id="repeat-seed")
         info = "What must not appear."
         negative = gr.Textbox("", label="Negative prompt", info=info, max_lines=3, elem_id="negative")

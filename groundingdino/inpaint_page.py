@@ -112,14 +112,14 @@ class InpaintPage:
         """Masks or boxes, and how far they grow."""
         return suited_shape(self.studio.inpainters.card(model), mode), suited_grow(mode, grow)
 
-    def repeat_seed(self, visit: Visit, sent: Any) -> int | None:
+    def repeat_seed(self, visit: Visit, sent: Any) -> str:
         """The seed of the candidate that is shown."""
         outcome = visit.outcome
         seed = outcome.recipes[_candidate(sent, outcome)].get("seed") if outcome else None
         if seed is None:
             gr.Warning("Let a model paint first: there is no seed yet.")
             return gr.skip()
-        return seed
+        return str(seed)
 
     def _work(
         self,

@@ -1,7 +1,7 @@
 """The page's events: what the browser does on its own, and which handler answers which control."""
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -65,6 +65,25 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     _wire_examples(question, settings, prompts)
 
 
+def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """A handler that says so if it has nothing to say.
+
+    Gradio takes a generator that ends without a word for one that clears its output: what the visitor hid, ticked off
+    and drew would be gone.
+    """
+
+    @wraps(handler)
+    def answer(*values: Any) -> Iterator[Any]:
+        silent = True
+        for update in handler(*values):
+            silent = False
+            yield update
+        if silent:
+            yield gr.skip()
+
+    return answer
+
+
 def _wire_result(
     page: Page, demo: gr.Blocks, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls
 ) -> None:
@@ -72,7 +91,7 @@ def _wire_result(
     detector, segmenter = settings.detector, masks.segmenter
     gr.on(
         [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
-        page.render,
+        answering(page.render),
         [visit, answer.result, *query],
         answer.result,
         trigger_mode="always_last",
@@ -114,7 +133,7 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
     # A visitor has one edit under way; all visitors' may be, as they wait in threads of their own.
     gr.on(
         [wish.run.click, wish.text.submit],
-        edits.run,
+        answering(edits.run),
         [visit, result, *query, *form],
         result,
         trigger_mode="once",

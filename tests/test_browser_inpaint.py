@@ -111,6 +111,22 @@ def test_each_control_of_the_mask_changes_it_at_once(visitor: Visitor):
     expect_change()
 
 
+def test_a_control_that_moves_another_keeps_ticks_and_strokes(visitor: Visitor):
+    select(visitor)
+    visitor.brush("Brush").click()
+    visitor.click(*BESIDE)
+    wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 1)
+    visitor.rows.nth(1).locator("input[type=checkbox]").click()
+    expect(visitor.message).to_contain_text("1 object:")
+    for mode in ("Background", "Remove", "Background", "Replace"):
+        visitor.choose("mode", mode)  # and with it how far masks grow: two requests at once
+    wait_until(visitor, lambda: visitor.mask_at(*MIDDLE) == 1)
+    expect(visitor.message).to_contain_text("1 object:")
+    assert visitor.mask_at(*BESIDE) == 1
+    visitor.page.wait_for_timeout(1000)
+    expect(visitor.brush("Undo")).to_be_enabled()
+
+
 def test_the_brush_adds_and_erases_and_takes_back(visitor: Visitor):
     select(visitor)
     bare = visitor.mask()

@@ -46,7 +46,7 @@ from groundingdino.selection import Gesture, Pointing
 
 SIZE = (200, 100)
 STROKE = BrushStroke(((1, 2),), 5)
-FORM = Form("a dog", PAINTED, "#ff0000", None, MODEL, False, "embedded", 5, 2.5, 1, None, "", 1, "")
+FORM = Form("a dog", PAINTED, "#ff0000", None, MODEL, False, "embedded", 5, 2.5, 1, "", "", 1, "")
 
 
 @pytest.fixture
@@ -102,7 +102,8 @@ def test_each_region_has_its_own_text_or_that_of_all(objects: sv.Detections):
         (BACKGROUND, {"backdrop": COLOR, "color": "pinkish"}, "'pinkish' is no colour"),
         (REGIONS, {"text": ""}, "what 'cat' becomes"),
         (REPLACE, {"strength": 0}, "strength"),
-        (REPLACE, {"seed": -1}, "seed"),
+        (REPLACE, {"seed": "-1"}, "seed of digits"),
+        (REPLACE, {"seed": "5000000000"}, "Expected seed from 0"),
     ],
 )
 def test_what_is_missing_is_told(objects: sv.Detections, mode: str, changed: dict[str, Any], message: str):
@@ -116,7 +117,7 @@ def test_regions_need_an_object(objects: sv.Detections):
 
 
 def test_the_sliders_become_the_sampling(objects: sv.Detections):
-    changed = {"steps": 12.0, "guidance": 4, "strength": 0.5, "seed": 7.0, "candidates": 3.0}
+    changed = {"steps": 12.0, "guidance": 4, "strength": 0.5, "seed": " 7 ", "candidates": 3.0}
     edit = edit_of(objects, negative_prompt=" blurry ", scheduler="euler", one_by_one=True, **changed)
     assert edit.sampling == Sampling(12, 4.0, 0.5, 7, "blurry", 3, "euler")
     assert edit.mask.one_by_one

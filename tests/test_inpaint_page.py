@@ -37,7 +37,7 @@ from groundingdino.studio import Studio
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
 MIDDLE, OTHER_MIDDLE, BESIDE = (60, 70), (250, 70), (150, 200)
-FORM = Form("red", PAINTED, "#00ff00", None, MODEL, False, "embedded", 5, 2.5, 1, 7, "", 1, "")
+FORM = Form("red", PAINTED, "#00ff00", None, MODEL, False, "embedded", 5, 2.5, 1, "7", "", 1, "")
 LARGE = replace(INPAINTER, name="large", title="Large", steps=40, guidance=8, one_by_one=True, boxes=True)
 
 
@@ -282,7 +282,7 @@ def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Brow
 )
 def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: InpaintPage, sent: Any, seed: int):
     browser.run(candidates=2)
-    assert edits.repeat_seed(browser.visit, sent) == seed
+    assert edits.repeat_seed(browser.visit, sent) == str(seed)
 
 
 def test_a_model_brings_what_suits_it(edits: InpaintPage):

@@ -11,7 +11,7 @@ new MutationObserver(() => {
 
 watch("view", drawView);
 watch("view", settle);
-watch("status", () => {
+watch(["view", "status"], () => {
   newest = "status";
   drawStatus();
 });
