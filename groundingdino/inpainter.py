@@ -41,7 +41,8 @@ class Inpainter:
         for part in self.pipeline.components.values():
             if isinstance(part, nn.Module):
                 lists = [module for module in part.modules() if isinstance(module, nn.ModuleList)]
-                interrupt_before(layer for layers in lists for layer in layers)
+                # diffusers keeps None where a block goes without attention.
+                interrupt_before(layer for layers in lists for layer in layers if layer is not None)
 
     @classmethod
     def from_pretrained(
