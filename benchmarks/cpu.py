@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
 from benchmarks.table import machine, print_table
-from groundingdino import kernels
+from groundingdino import kernels, workers
 from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from groundingdino.checkpoints import LoadedModel, load_checkpoint
 from groundingdino.config import SWIN_T, GroundingDINOConfig
@@ -90,7 +90,12 @@ def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
 def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens, dtype: torch.dtype) -> Output:
     """What a new prompt costs, as `Detector` runs it."""
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        return model.ground(image, model.encode_text(tokens))
+        return workers.run(lambda: model.ground(image, model.encode_text(tokens)))
+
+
+def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor]) -> ImageFeatures:
+    """What a new picture costs, as `Detector` runs it."""
+    return workers.run(lambda: model.encode_image(*inputs))
 
 
 def as_glibc_is(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -145,7 +150,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
     took = bench.medians(
         {
             "peer": as_glibc_is(peer),
-            "image": lambda: model.encode_image(pixels, padding_mask),
+            "image": lambda: encode(model, (pixels, padding_mask)),
             **{name_of(dtype): partial(ours, dtype) for dtype in DTYPES},
         }
     )
@@ -216,7 +221,7 @@ def parts(bench: Bench) -> None:
                 functions["backbone"] = lambda inputs=inputs: model.backbone(inputs[0])
                 functions["neck"] = lambda maps=maps, inputs=inputs: model.neck(maps, inputs[1])
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                took = bench.medians(functions)
+                took = bench.medians({name: partial(workers.run, part) for name, part in functions.items()})
             cells = [f"{took[name]:.3f}" if name in took else "as above" for name in PARTS]
             rows.append((f"{height} x {width}", name_of(dtype), *cells))
     print_table("Parts of Swin-T, seconds", ["picture", "precision", *PARTS], rows)
@@ -239,7 +244,7 @@ def growth(bench: Bench) -> None:
         image = model.encode_image(*inputs)
         took = bench.medians(
             {
-                "image": lambda inputs=inputs: model.encode_image(*inputs),
+                "image": lambda inputs=inputs: encode(model, inputs),
                 "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens, dtype),
             }
         )

@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Self, TypeVar
@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from groundingdino import workers
 from groundingdino.allocation import keep_freed_memory
 from groundingdino.boxes import to_pixels
 from groundingdino.cache import ByteCache
@@ -200,8 +201,10 @@ class Detector:
     def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
         start = time.perf_counter()
         pixels, padding_mask = collate([preprocess(image, short_side, self._long_side(short_side))])
-        with self._inference(self.dtype if self.device.type == "cuda" else torch.float32):
-            features = self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device))
+        features = self._infer(
+            self.dtype if self.device.type == "cuda" else torch.float32,
+            lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)),
+        )
         self._encoding_paces.append(_milliseconds_since(start) / features.tokens.shape[1])
         return features
 
@@ -211,8 +214,7 @@ class Detector:
 
     def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
         def compute() -> TextFeatures:
-            with self._inference(self.dtype):
-                return self.model.encode_text(tokens.to(self.device))
+            return self._infer(self.dtype, lambda: self.model.encode_text(tokens.to(self.device)))
 
         return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
 
@@ -226,8 +228,7 @@ class Detector:
         start = time.perf_counter()
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty((0, len(prompt.phrases)), np.float32)]
         for passage, (text, _) in zip(passages, texts, strict=True):
-            with self._inference(self.dtype):
-                output = self.model.ground(encoded.features, text)
+            output = self._infer(self.dtype, partial(self.model.ground, encoded.features, text))
             boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
             scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
         if passages:
@@ -245,13 +246,20 @@ class Detector:
             cached=False,
         )
 
-    @contextmanager
-    def _inference(self, dtype: torch.dtype) -> Iterator[None]:
-        bfloat16 = dtype == torch.bfloat16
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            yield
+    def _infer(self, dtype: torch.dtype, function: Callable[[], T]) -> T:
+        """What a part of the model computes, with products in `dtype`; on a CPU by `workers`."""
+
+        def compute() -> T:
+            bfloat16 = dtype == torch.bfloat16
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+                return function()
+
+        if self.device.type == "cpu":
+            return workers.run(compute)
+        result = compute()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
+        return result
 
 
 def _kept(cache: ByteCache[T], key: Hashable, compute: Callable[[], T], stop: StopCheck | None) -> tuple[T, bool]:

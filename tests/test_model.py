@@ -258,10 +258,11 @@ def test_fusion_in_another_order_of_products(tokens, size):
     image, text = size * torch.randn(2, 70, 32).double(), size * torch.randn(2, tokens, 32).double()
     padding_mask, token_mask = torch.zeros(2, 70, dtype=torch.bool), torch.ones(2, tokens, dtype=torch.bool)
     padding_mask[1, 40:], token_mask[1, 5:] = True, False
-    ours = attention(image, text, padding_mask, token_mask)
-    expected = published_bi_attention(attention, image, text, padding_mask, token_mask)
-    for ours_side, expected_side in zip(ours, expected, strict=True):
-        torch.testing.assert_close(ours_side, expected_side, rtol=1e-4, atol=1e-4 * size)
+    gains = torch.rand(2, 32).double()
+    ours = attention(image, text, padding_mask, token_mask, *gains)
+    updates = published_bi_attention(attention, image, text, padding_mask, token_mask)
+    for ours_side, side, gain, update in zip(ours, (image, text), gains, updates, strict=True):
+        torch.testing.assert_close(ours_side, side + gain * update, rtol=1e-4, atol=1e-4 * size)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100])

@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.enhancer import ImageFeatures, TextFeatures
-from groundingdino.model.layers import MLP, FeedForward, box_positions, logit
+from groundingdino.model.layers import MLP, FeedForward, box_positions, by_rows, logit, split_heads
 from groundingdino.model.query_selection import Queries, token_logits
 
 
@@ -25,6 +26,7 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: GroundingDINOConfig):
         super().__init__()
         dim, heads = config.hidden_dim, config.num_heads
+        self.num_heads = heads
         self.self_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.self_norm = nn.LayerNorm(dim)
         self.text_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
@@ -48,21 +50,32 @@ class DecoderLayer(nn.Module):
         `positions` (B, Q, C) encodes the boxes, `reference` (B, Q, L, 4) is them on each padded level; `blocked`
         (Q, Q) bool is True where a query must not see another.
         """
-        query = x + positions
-        x = self.self_norm(x + self.self_attn(query, query, x, attn_mask=blocked, need_weights=False)[0])
-        x = self.text_norm(
-            x
-            + self.text_attn(
-                x + positions,
-                text.features,
-                text.features,
-                key_padding_mask=~text.tokens.token_mask,
-                need_weights=False,
-            )[0]
-        )
+        projected = by_rows(self.project, x, positions, width=3 * len(x) * x.shape[2])
+        key, content = (split_heads(part, self.num_heads) for part in projected.chunk(3, dim=-1)[1:])
         value = self.image_attn.project(image.tokens, image.padding_mask)
-        x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
-        return self.ffn_norm(self.ffn(x))
+
+        def decode(
+            x: Tensor, positions: Tensor, projected: Tensor, reference: Tensor, blocked: Tensor | None = None
+        ) -> Tensor:
+            query = split_heads(projected.chunk(3, dim=-1)[0], self.num_heads)
+            seen = F.scaled_dot_product_attention(query, key, content, None if blocked is None else ~blocked[0])
+            x = self.self_norm(x + self.self_attn.out_proj(seen.transpose(1, 2).flatten(2)))
+            features, unused = text.features, ~text.tokens.token_mask
+            read, _ = self.text_attn(x + positions, features, features, key_padding_mask=unused, need_weights=False)
+            x = self.text_norm(x + read)
+            x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
+            return self.ffn_norm(self.ffn(x))
+
+        inputs = [x, positions, projected, reference]
+        if blocked is not None:
+            inputs.append(blocked[None])
+        return by_rows(decode, *inputs, width=len(x) * self.ffn.linear1.out_features)
+
+    def project(self, x: Tensor, positions: Tensor) -> Tensor:
+        """(B, Q, C) to what self-attention asks, is asked and answers with, (B, Q, 3 * C)."""
+        weight, bias, asking = self.self_attn.in_proj_weight, self.self_attn.in_proj_bias, 2 * x.shape[2]
+        query_and_key = F.linear(x + positions, weight[:asking], bias[:asking])
+        return torch.cat([query_and_key, F.linear(x, weight[asking:], bias[asking:])], dim=-1)
 
 
 class Decoder(nn.Module):
@@ -86,15 +99,20 @@ class Decoder(nn.Module):
         states, start = [], boxes
         for index, layer in enumerate(self.layers):
             reference = boxes[:, :, None] * ratios
-            positions = self.position_head(box_positions(reference[:, :, 0], x.shape[-1]).to(x.dtype))
+            positions = by_rows(self.place, reference, width=2 * x.shape[0] * x.shape[2]).to(x.dtype)
             x = layer(x, positions, reference, image, text, blocked)
             states.append((self.norm(x), start))
             if index < len(self.layers) - 1:
                 # Refinement reads the state before the norm, the output heads after it, as published. Without the
                 # next layer's gradient nothing would teach it ("look forward twice", arXiv 2203.03605, section 3.5).
-                start = self.refine(x, boxes)
+                start = by_rows(self.refine, x, boxes, width=x.shape[0] * x.shape[2])
                 boxes = start.detach()
         return states
+
+    def place(self, reference: Tensor) -> Tensor:
+        """Encodings (B, Q, C) of boxes (B, Q, L, 4) on the finest level."""
+        encoding = box_positions(reference[:, :, 0], self.norm.normalized_shape[0])
+        return self.position_head(encoding.to(self.norm.weight.dtype))
 
     def refine(self, x: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (B, Q, 4) in [0, 1] moved by what the states (B, Q, C) say."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from groundingdino import kernels
-from groundingdino.model.layers import by_rows
+from groundingdino.model.layers import by_rows, fill
 
 
 class DeformableAttention(nn.Module):
@@ -40,9 +40,7 @@ class DeformableAttention(nn.Module):
     def project(self, memory: Tensor, padding_mask: Tensor) -> Tensor:
         """(B, S, H, D) to sample, of image tokens (B, S, C); zero on padding, where `padding_mask` is True."""
         value = by_rows(self.value_proj, memory, width=memory.shape[0] * memory.shape[2])
-        # Asking whether there is any padding is cheap on a CPU; on a GPU it would make the host wait.
-        if value.device.type != "cpu" or padding_mask.any():
-            value = value.masked_fill(padding_mask[..., None], 0)
+        value = fill(value, padding_mask[..., None], 0)
         return value.unflatten(-1, (self.num_heads, -1))
 
     def forward(

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-# The published model keeps attention scores within this distance of their maximum, against overflow in half precision.
+from groundingdino.model.layers import by_rows, fill, split_heads
+
+# The published model keeps attention scores within this distance of a head's maximum, against overflow in half
+# precision.
 SCORE_RANGE = 50_000.0
 
 
@@ -21,31 +24,54 @@ class BiAttention(nn.Module):
         self.image_output = nn.Linear(attention_dim, dim)
         self.text_output = nn.Linear(attention_dim, dim)
 
-    def forward(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What each image token takes from the text, (B, S, C), and each text token from the image, (B, T, C).
+    def forward(
+        self,
+        image: Tensor,
+        text: Tensor,
+        padding_mask: Tensor,
+        token_mask: Tensor,
+        image_gain: Tensor,
+        text_gain: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Image tokens (B, S, C) and text tokens (B, T, C), with gain (C,) times what each takes from the other added.
 
         As published, but for the order of its products: the three projections of image tokens are multiplied into the
         text tokens, which are few, so that no image tensor is `attention_dim` wide.
         """
-        key, text_value = self._heads(self.text_key(text)), self._heads(self.text_value(text))  # (B, H, T, D)
+        key, text_value = (split_heads(x, self.num_heads) for x in (self.text_key(text), self.text_value(text)))
+        grid = key.shape[1:3]  # of (B, H, T, D)
         query_weight, query_bias = self._by_head(self.image_query)  # (H, D, C), (H, 1, D)
-        image_key = (key @ query_weight * self.scale).flatten(1, 2)  # (B, H * T, C)
-        shift = (key * query_bias).float().sum(-1) * self.scale  # (B, H, T)
-        scores = (image_key @ image.transpose(1, 2)).float().unflatten(1, key.shape[1:3]) + shift[..., None]
+        image_key = (key @ query_weight * self.scale).flatten(1, 2).transpose(1, 2)  # (B, C, H * T)
+        shift = (key * query_bias).float().sum(-1).flatten(1)[:, None] * self.scale  # (B, 1, H * T)
+        width = len(image) * max(image_key.shape[1:])
+        scores = by_rows(lambda image: (image @ image_key).float() + shift, image, width=width)  # (B, S, H * T)
+        least = scores.amax(1).unflatten(1, grid).amax(2, keepdim=True) - SCORE_RANGE
+        least = least.expand(key.shape[:3]).flatten(1)[:, None]  # (B, 1, H * T)
 
-        # (B, H, T, S)
-        scores = (scores - scores.amax(dim=(-2, -1), keepdim=True)).clamp(min=-SCORE_RANGE)
-        to_image = scores.masked_fill(~token_mask[:, None, :, None], -torch.inf).softmax(-2)
-        scores = (scores - scores.amax(dim=-1, keepdim=True)).clamp(min=-SCORE_RANGE)
-        to_text = scores.masked_fill(padding_mask[:, None, None, :], -torch.inf).softmax(-1)
+        def take_from_image(scores: Tensor, least: Tensor) -> Tensor:
+            """(B, N, S) scores of N text tokens in a head to how much each takes from each image token."""
+            return fill(torch.maximum(scores, least), padding_mask[:, None], -torch.inf).softmax(-1)
 
-        seen = (to_text.flatten(1, 2).to(image_key.dtype) @ image).unflatten(1, key.shape[1:3])  # (B, H, T, C)
+        width_of_column = len(image) * image.shape[1]
+        columns = scores.transpose(1, 2), least.transpose(1, 2)
+        shares = by_rows(take_from_image, *columns, width=width_of_column).to(image_key.dtype).transpose(1, 2)
+        seen = by_rows(lambda x: x @ shares, image.transpose(1, 2), width=width_of_column)  # (B, C, H * T)
+        seen = seen.transpose(1, 2).unflatten(1, grid)  # (B, H, T, C)
         value_weight, value_bias = self._by_head(self.image_value)
-        text_update = seen @ value_weight.transpose(-2, -1) + value_bias  # (B, H, T, D); the weights sum to one
+        text_update = seen @ value_weight.transpose(-2, -1) + value_bias  # (B, H, T, D); the shares sum to one
+        text_update = self.text_output(text_update.transpose(1, 2).flatten(2))
+
         output_weight = self.image_output.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)  # (H, D, C)
-        told = (text_value @ output_weight).flatten(1, 2)  # (B, H * T, C)
-        image_update = to_image.flatten(1, 2).transpose(1, 2).to(told.dtype) @ told + self.image_output.bias
-        return image_update, self.text_output(text_update.transpose(1, 2).flatten(2))
+        # The shares of a head sum to one, so that a part of the bias can go with each.
+        told = text_value @ output_weight + self.image_output.bias / self.num_heads
+        told = (told * image_gain).flatten(1, 2)  # (B, H * T, C)
+
+        def take_from_text(image: Tensor, scores: Tensor) -> Tensor:
+            """(B, N, C) image tokens and their scores (B, N, H * T) to the tokens with what they take from the text."""
+            scores = fill(torch.maximum(scores, least).unflatten(2, grid), ~token_mask[:, None, None], -torch.inf)
+            return image + scores.softmax(-1).flatten(2).to(told.dtype) @ told
+
+        return by_rows(take_from_text, image, scores, width=width), text + text_gain * text_update
 
     def _by_head(self, projection: nn.Linear) -> tuple[Tensor, Tensor]:
         """Weight (H, D, C) and bias (H, 1, D) of a projection to all heads."""
@@ -53,10 +79,6 @@ class BiAttention(nn.Module):
             projection.weight.unflatten(0, (self.num_heads, -1)),
             projection.bias.unflatten(0, (self.num_heads, 1, -1)),
         )
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, N, H * D) -> (B, H, N, D)."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class Fusion(nn.Module):
@@ -72,6 +94,6 @@ class Fusion(nn.Module):
 
     def forward(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Image tokens (B, S, C) and text tokens (B, T, C) that know of each other."""
-        image, text = self.image_norm(image), self.text_norm(text)  # the residual starts from the normed side
-        image_update, text_update = self.attention(image, text, padding_mask, token_mask)
-        return image + self.image_gain * image_update, text + self.text_gain * text_update
+        # The residual starts from the normed side.
+        image, text = by_rows(self.image_norm, image, width=image.numel() // image.shape[1]), self.text_norm(text)
+        return self.attention(image, text, padding_mask, token_mask, self.image_gain, self.text_gain)

@@ -3,19 +3,24 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundingdino import workers
+
 PIECE = 2**20  # numbers; 512 rows of a hidden layer of 2048: as fast as any size, and in the third cache or nearer
+LEAST_PIECE = 2**16  # numbers; to hand fewer to another thread costs more than computing them
 
 
 def by_rows(function: Callable[..., Tensor], *inputs: Tensor, width: int) -> Tensor:
     """`function(*inputs)`, which treats each of N rows by itself; on a CPU some rows at a time.
 
-    What is computed between the first input and the result then stays in the processor's cache. With gradients, which
-    need it all, and on a GPU, which few rows leave idle, everything is computed at once.
+    What is computed between the first input and the result then stays in the processor's cache, and the pieces are
+    shared among `workers`. With gradients, which need it all, and on a GPU, which few rows leave idle, everything is
+    computed at once.
 
     Args:
         function: of inputs (..., N', ...) with N' rows in the second dimension to (B, N', ...), for any N'.
@@ -23,18 +28,38 @@ def by_rows(function: Callable[..., Tensor], *inputs: Tensor, width: int) -> Ten
         width: numbers that one row takes, over all of a batch, where it is widest.
     """
     rows = inputs[0].shape[1]
-    pieces = min(-(-rows * width // PIECE), rows)
+    pieces = min(number_of_pieces(rows * width), rows)
     if pieces == 1 or torch.is_grad_enabled() or inputs[0].device.type != "cpu":
         return function(*inputs)
-    result: Tensor | None = None
-    for piece in range(pieces):
-        part = slice(rows * piece // pieces, rows * (piece + 1) // pieces)
+    results: list[Tensor] = []
+    lock = Lock()
+
+    def compute(part: slice) -> None:
         computed = function(*(each[:, part] for each in inputs))
-        if result is None:
-            result = computed.new_empty(computed.shape[0], rows, *computed.shape[2:])
-        result[:, part] = computed
-    assert result is not None
-    return result
+        with lock:
+            if not results:
+                results.append(computed.new_empty(computed.shape[0], rows, *computed.shape[2:]))
+        results[0][:, part] = computed
+
+    workers.share(compute, (slice(rows * i // pieces, rows * (i + 1) // pieces) for i in range(pieces)))
+    return results[0]
+
+
+def number_of_pieces(numbers: int) -> int:
+    """As few as `PIECE` allows, but enough for all workers, and as many for each."""
+    threads = min(workers.count(), max(1, numbers // LEAST_PIECE))
+    return -(-numbers // (PIECE * threads)) * threads
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(B, N, H * D) to (B, H, N, D)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def fill(x: Tensor, mask: Tensor, value: float) -> Tensor:
+    """`x.masked_fill(mask, value)`; on a CPU `x` itself where the mask, which is smaller, is empty."""
+    # To ask is cheap on a CPU; on a GPU it would make the host wait.
+    return x if mask.device.type == "cpu" and not mask.any() else x.masked_fill(mask, value)
 
 
 class MLP(nn.Module):

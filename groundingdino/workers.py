@@ -1,0 +1,106 @@
+"""Threads that each compute some rows of a tensor, where PyTorch's own threads share every single operation.
+
+Those meet after each of a forward's thousand operations and wait for each other spinning. Even on quiet cores that
+costs time; where another program takes one of them, each meeting waits for a time slice, and two threads are slower
+than one. Here a thread takes the next rows when it is done with its last ones.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import lru_cache
+from threading import Barrier
+from typing import NamedTuple, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class _Pool(NamedTuple):
+    executor: ThreadPoolExecutor
+    threads: int
+
+
+_mine: ContextVar[_Pool | None] = ContextVar("mine", default=None)  # the pool whose thread runs a `run`
+
+
+def run(function: Callable[[], T]) -> T:
+    """`function()` in one of as many threads as PyTorch uses here, where `share` gives work to the others as well.
+
+    Each of the threads computes single-threaded, with gradients, inference mode and autocast as in the present one.
+    Several callers take turns at them. Where PyTorch uses one thread, or within another `run`, the function is simply
+    called.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or _mine.get() is not None:
+        return function()
+    pool = _pool(threads)
+    context = copy_context()
+    context.run(_mine.set, pool)
+    return pool.executor.submit(context.run, _as_here(function)).result()
+
+
+def count() -> int:
+    """Among how many threads `share` divides work here: 1 outside `run`."""
+    pool = _mine.get()
+    return 1 if pool is None else pool.threads
+
+
+def share(function: Callable[[T], None], items: Iterable[T]) -> None:
+    """`function(item)` of each item, in whatever thread is free, all as in the present one; raises what one raised."""
+    queue = deque(items)
+
+    def work() -> None:
+        while True:
+            try:
+                item = queue.popleft()
+            except IndexError:
+                return
+            function(item)
+
+    pool = _mine.get()
+    threads = 1 if pool is None else min(pool.threads, len(queue))
+    helpers = [pool.executor.submit(_as_here(work)) for _ in range(threads - 1)] if pool is not None else []
+    try:
+        work()
+    finally:
+        queue.clear()  # after an error nobody needs the rest
+        begun = [helper for helper in helpers if not helper.cancel()]  # the others were busy for another caller
+        errors = [helper.exception() for helper in begun]
+    for error in filter(None, errors):
+        raise error
+
+
+def _as_here(function: Callable[[], T]) -> Callable[[], T]:
+    """The function with what PyTorch keeps for each thread as it is in the present one."""
+    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    dtype, autocast = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
+
+    def run() -> T:
+        with (
+            torch.inference_mode(inference),
+            torch.set_grad_enabled(gradients),
+            torch.autocast("cpu", dtype, autocast),
+        ):
+            return function()
+
+    return run
+
+
+@lru_cache
+def _pool(threads: int) -> _Pool:
+    """Threads in each of which PyTorch's operations run single-threaded."""
+    executor, all_there = ThreadPoolExecutor(threads, "worker"), Barrier(threads + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # the first question sets a thread's number to that of all
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    for _ in range(threads):
+        executor.submit(begin)
+    all_there.wait()
+    torch.set_num_threads(threads)  # what threads begin with that PyTorch has not seen yet: each worker set it to one
+    return _Pool(executor, threads)
