@@ -25,8 +25,8 @@ The way of the data, one file each:
 
 `detector` and `segmenter` keep what was computed, `checkpoints` and `segmenter_models` load and save, `kernels` holds
 deformable attention, `editing` makes an edit of `edits` inside an `edit_masks` mask, `drawing` and `export` show
-results, `studio` is the state of a running app, `view` and `page` are what its page shows and does; `training` is
-imported by nothing else.
+results, `studio` is the state of a running app, `view` and `page` are what its page shows and does, `edit_view` and
+`inpaint_page` the same of edits, `wiring` connects them with its controls; `training` is imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].

@@ -132,6 +132,9 @@ function drawTable(view) {
       return row;
     }),
   );
+  // A region that was just drawn is the last row, and asks for its text.
+  const marked = find('tbody tr[aria-selected="true"]');
+  if (view.asks && marked) find(".objects").scrollTop = marked.offsetTop - 2 * marked.offsetHeight;
 }
 
 // What a region is to show. Fields outlive the table's rows, so that typing is not disturbed by an answer.
