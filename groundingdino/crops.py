@@ -56,14 +56,22 @@ class Crop:
         return cls(box, box, scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
 
     @classmethod
-    def centred(cls, mask: np.ndarray, working_size: int, context: float) -> "Crop":
+    def centred(cls, mask: np.ndarray, alpha: np.ndarray, working_size: int, context: float) -> "Crop":
         """The crop for a model that knows but one size, and masks in the middle of it: a square around the mask's.
 
-        Arguments as `around`; where the square leaves the picture it shows the picture mirrored.
+        Where the square leaves the picture it shows the picture mirrored.
+
+        Args:
+            mask: (H, W) bool; not empty.
+            alpha: (H, W), the mask with its soft edge: all of it will be inside, too.
+            working_size: Side of the canvas in pixels.
+            context: As of `around`.
         """
         height, width = mask.shape
-        x, y, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
-        side = math.ceil(max(w, h) * (1 + 2 * context))
+        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+        left, top, across, down = cv2.boundingRect((alpha > 0).view(np.uint8))
+        fringe = max(x - left, y - top, left + across - x - w, top + down - y - h)
+        side = max(math.ceil(max(w, h) * (1 + 2 * context)), max(w, h) + 2 * fringe)
         x0, y0 = x + (w - side) // 2, y + (h - side) // 2
         inside = (max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side))
         square = (working_size, working_size)

@@ -51,7 +51,7 @@ def edit_mask(objects: sv.Detections, size: Size, edit: Edit) -> EditMask:
     feather = edit.mask.feather_in(size)
     if isinstance(edit.task, Regions):
         return EditMask(join((_box_mask(region.box, size) for region in edit.task.regions), size), feather)
-    parts = [grow(mask, edit.mask.grow_in(size, edit.task)) for mask in _masks(objects, size, edit.mask.boxes)]
+    parts = [_grown(mask, edit) for mask in _masks(objects, size, edit.mask.boxes)]
     parts = [part for part in _brushed(parts, edit.brush, size) if part.any()]
     if not parts:
         raise ValueError(_nothing(len(objects), edit))
@@ -102,6 +102,11 @@ def _around(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
 def _distance_to(mask: np.ndarray) -> np.ndarray:
     """Pixels from each pixel to the nearest one of the mask, (H, W) float32; 0 in the mask."""
     return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _grown(mask: np.ndarray, edit: Edit) -> np.ndarray:
+    *_, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return grow(mask, edit.mask.grow_of(max(width, height), edit.task))
 
 
 def _masks(objects: sv.Detections, size: Size, boxes: bool) -> list[np.ndarray]:

@@ -27,9 +27,9 @@ def recipe_of(
         settings: Of the sampling, as used.
 
     Returns:
-        {"mode", "inpainter", "mask": {"grow", "feather", "one_by_one", "boxes", "strokes"}} and, where the task has
-        them, "text", "by", "color", "regions"; where a model painted, also "seeds", "negative_prompt", "strength" and
-        `settings`.
+        {"mode", "inpainter", "mask": {"feather", "grow", "boxes", "strokes", "one_by_one"}}, "grow" being None where
+        each object grew by what suits it, and, where the task has them, "text", "by", "color", "regions"; where a model
+        painted, also "seeds", "negative_prompt", "strength" and `settings`.
     """
     task = edit.task
     recipe: dict[str, Any] = {"mode": task.mode, "inpainter": model}
@@ -41,9 +41,9 @@ def recipe_of(
         recipe["color"] = task.color
     if isinstance(task, Regions):
         recipe["regions"] = [[*region.box, region.text] for region in task.regions]
-    recipe["mask"] = {"grow": edit.mask.grow_in(size, task), "feather": edit.mask.feather_in(size)}
+    recipe["mask"] = {"feather": edit.mask.feather_in(size)}
     if not isinstance(task, Regions):
-        recipe["mask"] |= {"boxes": edit.mask.boxes, "strokes": len(edit.brush)}
+        recipe["mask"] |= {"grow": edit.mask.grow, "boxes": edit.mask.boxes, "strokes": len(edit.brush)}
     if not isinstance(task, (*BACKGROUNDS, Regions)):
         recipe["mask"]["one_by_one"] = edit.mask.one_by_one
     if model is not None:

@@ -164,9 +164,9 @@ class MaskSettings:
     """How the objects become the mask of an edit; distances are in pixels of the picture.
 
     Attributes:
-        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: a sixtieth of the
-            picture's long side, at most 64, where objects are painted over, because masks are tight and shadows are
-            not in them; 0 where they are kept.
+        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: each by a twelfth
+            of its longer side, at most 64, where objects are painted over, because masks are tight and shadows are not
+            in them; 0 where they are kept.
         feather: Width of the soft edge around what is painted, in [0, 512]; None: a two-hundredth of the long side.
         one_by_one: Each object is painted by itself, with its own surroundings; otherwise all together.
         boxes: The objects' boxes count instead of their masks.
@@ -183,11 +183,11 @@ class MaskSettings:
         if self.feather is not None and not 0 <= self.feather <= MAX_REACH:
             raise ValueError(f"A mask fades over 0 to {MAX_REACH} pixels, but {self.feather} were asked for.")
 
-    def grow_in(self, size: Size, task: Task) -> int:
-        """Pixels to grow by in a picture of that size."""
+    def grow_of(self, longer: int, task: Task) -> int:
+        """Pixels by which an object grows whose longer side has so many."""
         if self.grow is not None:
             return round(self.grow)
-        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else min(64, math.ceil(max(size) / 60))
+        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else min(64, math.ceil(longer / 12))
 
     def feather_in(self, size: Size) -> int:
         """Pixels to fade over in a picture of that size."""

@@ -115,7 +115,7 @@ class Inpainter:
             )
         with self._my_turn(stop), stopping(stop), quiet():
             for size in self._sizes():
-                crop = self._crop(alpha, size)
+                crop = self._crop(mask, alpha, size)
                 try:
                     painted = self._run(
                         crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, report
@@ -132,9 +132,9 @@ class Inpainter:
             "programs, or choose a smaller model."
         )
 
-    def _crop(self, alpha: np.ndarray, size: int) -> Crop:
+    def _crop(self, mask: np.ndarray, alpha: np.ndarray, size: int) -> Crop:
         if self.card.square:
-            return Crop.centred(alpha, size, self.card.context)
+            return Crop.centred(mask, alpha, size, self.card.context)
         return Crop.around(alpha, size, self.card.context, 2 * self._cell)
 
     def _sizes(self) -> Iterator[int]:

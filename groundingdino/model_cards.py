@@ -118,7 +118,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=3_764_808,
+            size_bytes=7_237_968,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
             min_quality=0.5,  # it is unsure of itself yet
@@ -200,7 +200,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             description="Comes with the program. Paints everyday things as emoji are drawn; no photos.",
             steps=10,
             guidance=2.5,
-            context=1 / 6,  # what it paints was three quarters of the square in training
+            context=1 / 8,  # what it paints took four fifths of the square's side in training
             square=True,
             one_by_one=True,
             boxes=True,

@@ -60,6 +60,17 @@ def test_feather_fades_evenly_outside_the_mask_and_never_inside():
     assert not soften(np.zeros((HEIGHT, WIDTH), bool), 5).any()
 
 
+def test_each_object_grows_by_a_twelfth_of_its_longer_side():
+    mask = edit_mask(
+        found(rectangle(5, 5, 17, 11), rectangle(20, 3, 56, 10)), SIZE, Edit(Remove(), MaskSettings(feather=0))
+    )
+    alpha = mask.alpha()
+    assert alpha[8, 2:6].tolist() == [0, 0, 255, 255]
+    assert alpha[6, 15:19].tolist() == [255, 255, 255, 255]
+    assert alpha[1, 30] == 255
+    assert alpha[13, 30] == 0
+
+
 def test_objects_are_painted_together_or_one_by_one():
     together = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), EXACT))
     apart = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), MaskSettings(0, 0, one_by_one=True)))

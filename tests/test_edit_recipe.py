@@ -27,7 +27,7 @@ def test_a_recipe_says_what_was_asked_and_what_was_used():
         "mode": "replace",
         "inpainter": "sd15",
         "text": "dög",
-        "mask": {"grow": 4, "feather": 5, "boxes": False, "strokes": 0, "one_by_one": True},
+        "mask": {"feather": 5, "grow": 4, "boxes": False, "strokes": 0, "one_by_one": True},
         "seeds": [7, 8],
         "negative_prompt": "cat",
         "strength": 0.5,

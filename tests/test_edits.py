@@ -47,17 +47,15 @@ def test_texts_are_trimmed():
     assert Region((0, 0, 1, 1), " cat ").text == "cat"
 
 
-def test_masks_grow_by_what_suits_the_picture_unless_told():
+def test_masks_grow_by_what_suits_the_object_unless_told():
     default, told = MaskSettings(), MaskSettings(grow=-3, feather=0)
-    assert default.grow_in((960, 640), Replace("dog")) == 16
-    assert default.grow_in((640, 960), Remove()) == 16
-    assert default.grow_in((8000, 6000), Remove()) == 64  # at most
-    assert (
-        default.grow_in((960, 640), TransparentBackground()) == 0
-    )  # what is kept does not take its surroundings along
-    assert default.grow_in((960, 640), Regions((REGION,))) == 0
+    assert default.grow_of(120, Replace("dog")) == 10
+    assert default.grow_of(5, Remove()) == 1
+    assert default.grow_of(3000, Remove()) == 64  # at most
+    assert default.grow_of(120, TransparentBackground()) == 0  # what is kept does not take its surroundings along
+    assert default.grow_of(120, Regions((REGION,))) == 0
     assert default.feather_in((960, 640)) == 5
-    assert (told.grow_in((960, 640), Remove()), told.feather_in((960, 640))) == (-3, 0)
+    assert (told.grow_of(120, Remove()), told.feather_in((960, 640))) == (-3, 0)
 
 
 @pytest.mark.parametrize(
