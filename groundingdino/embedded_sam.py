@@ -1,7 +1,8 @@
 """The embedded segmenter: a Segment Anything model (arXiv 2304.02643) small enough to train and run on a CPU.
 
 segment-anything's own prompt encoder and mask decoder on the detector's small residual backbone, where published models
-have a ViT: convolutions learn edges from far fewer pictures.
+have a ViT: convolutions learn edges from far fewer pictures. Edges come from a fine map of the picture beside its
+embedding, which the decoder adds while it enlarges a mask, as HQ-SAM (arXiv 2306.01567) and SAM 2 do.
 """
 
 from pathlib import Path
@@ -9,16 +10,22 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from segment_anything.modeling.common import LayerNorm2d
+from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
 from groundingdino.config import ResNetConfig
 from groundingdino.model.backbone import ResNet
 from groundingdino.weight_files import write_weights
 
-IMAGE_SIZE = 384  # pixels of the long side; masks have half as many cells, which scales as the picture does
-STRIDE = 8
+IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
+STRIDE = 8  # of the embedding
+FINE_STRIDE = 2  # of the fine map and of masks
 DIM = 96
-BACKBONE = ResNetConfig(channels=(32, 64, 128, 192), depths=(1, 1, 2, 1), stem_width=16, pyramid_dim=DIM)
+FINE_DIM = DIM // 8  # what the mask decoder's enlarging ends with
+FINE_WIDTH = 16
+# The embedded detector's, so that training starts from what that has learned to see.
+BACKBONE = ResNetConfig(channels=(48, 96, 192, 288), depths=(1, 1, 2, 1), stem_width=24, pyramid_dim=128)
 
 
 class ImageEncoder(nn.Module):
@@ -28,34 +35,167 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.img_size = img_size  # `Sam` and `SamPredictor` read it under this name
         self.backbone = ResNet(BACKBONE)
-        self.neck = nn.Sequential(nn.Conv2d(DIM, DIM, 1), nn.GroupNorm(1, DIM))
+        self.neck = nn.Sequential(nn.Conv2d(BACKBONE.pyramid_dim, DIM, 1), LayerNorm2d(DIM))
+        self.fine_stem = ConvNormAct(BACKBONE.stem_width, FINE_WIDTH, 3)
+        self.fine_shallow = ConvNormAct(BACKBONE.channels[0], FINE_WIDTH, 3)
+        self.fine_deep = ConvNormAct(BACKBONE.pyramid_dim, FINE_WIDTH, 1)
+        # As loud as what the prompt adds to it in the decoder: a louder map drowns the prompt, and is all that learns.
+        self.fine_out = nn.Sequential(nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1), LayerNorm2d(FINE_DIM))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, C, H / 8, W / 8)."""
-        finest, *others = (level.permute(0, 3, 1, 2) for level in self.backbone(pixels))
+        """(B, 3, H, W), sides multiples of 8, to (B, C + 16 F, H / 8, W / 8): see `split_features`."""
+        half = self.backbone.stem[0](pixels.contiguous(memory_format=torch.channels_last))
+        quarter = self.backbone.stages[0](self.backbone.stem[1](half))
+        levels, x = {}, quarter
+        for index, stage in enumerate(self.backbone.stages[1:]):
+            x = levels[str(index)] = stage(x)
+        finest, *others = self.backbone.pyramid(levels).values()
         for level in others:
             finest = finest + F.interpolate(level, finest.shape[2:], mode="bilinear")
-        return self.neck(finest)
+        fine = self.fine_shallow(quarter) + _double(self.fine_deep(finest))
+        fine = self.fine_out(self.fine_stem(half) + _double(fine))
+        return torch.cat([self.neck(finest), F.pixel_unshuffle(fine, STRIDE // FINE_STRIDE)], dim=1)
 
 
-def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:
-    """The architecture with fresh weights, whose shapes do not depend on the size: training starts with a small one.
+def split_features(features: Tensor) -> tuple[Tensor, Tensor]:
+    """What `ImageEncoder` packs into one tensor, because `SamPredictor` keeps one.
 
     Args:
-        image_size: pixels of the square that pictures are fitted into, a multiple of 32.
+        features: (B, C + 16 F, H / 8, W / 8).
+
+    Returns:
+        The embedding (B, C, H / 8, W / 8) and the fine map (B, F, H / 2, W / 2).
     """
-    grid = (image_size // STRIDE, image_size // STRIDE)
-    return Sam(
-        image_encoder=ImageEncoder(image_size),
-        prompt_encoder=PromptEncoder(
-            embed_dim=DIM, image_embedding_size=grid, input_image_size=(image_size, image_size), mask_in_chans=16
-        ),
-        mask_decoder=MaskDecoder(
+    coarse, fine = features.split([DIM, features.shape[1] - DIM], dim=1)
+    return coarse, F.pixel_shuffle(fine, STRIDE // FINE_STRIDE)
+
+
+class DrawingPromptEncoder(PromptEncoder):
+    """segment-anything's prompt encoder, which also draws boxes and clicks into the dense embedding.
+
+    Each cell is told where the prompt lies from its own place, as interactive segmentation by clicks does (RITM, arXiv
+    2102.06583): what attention finds out from position encodings after many pictures, a convolution reads off.
+    """
+
+    MAPS = 11
+    UNIT = 64.0  # pixels
+    FARTHEST = 4.0  # units: beyond it is far
+
+    def __init__(self, image_size: int):
+        grid = (image_size // STRIDE, image_size // STRIDE)
+        super().__init__(DIM, image_embedding_size=grid, input_image_size=(image_size, image_size), mask_in_chans=16)
+        # Encodings that tell places half as far apart: things here fill less of a picture than in photographs.
+        self.pe_layer.positional_encoding_gaussian_matrix *= 2
+        self.drawing = nn.Sequential(
+            nn.Conv2d(self.MAPS, DIM // 2, 1), nn.GELU(), nn.Conv2d(DIM // 2, DIM, 1), LayerNorm2d(DIM)
+        )
+
+    def forward(
+        self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `PromptEncoder`: sparse embeddings (N, P, C) and dense ones (N, C, h, w) of N prompts."""
+        everywhere = slice(None)
+        return self.embed(points, boxes, masks, (everywhere, everywhere))
+
+    def embed(
+        self,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+        window: tuple[slice, slice],
+    ) -> tuple[Tensor, Tensor]:
+        """The same for some rows and columns of the embedding, which are all that `masks` shows."""
+        sparse, dense = super().forward(points, boxes, masks)
+        if masks is None:
+            dense = dense[..., *window]
+        return sparse, dense + self.drawing(self.draw(points, boxes)[..., *window])
+
+    def draw(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None) -> Tensor:
+        """Where N prompts lie from the centre of each cell, (N, 11, h, w), distances in `UNIT`.
+
+        How far the cell is inside each of the box's edges, and 1 if there is a box; then for clicks that include and
+        for those that exclude the way to the nearest (x, y), and 1 if there is one. 0 where there is none.
+        """
+        places = [STRIDE * (torch.arange(side, device=self._get_device()) + 0.5) for side in self.image_embedding_size]
+        y, x = places[0][:, None], places[1][None, :]
+        count = self._get_batch_size(points, boxes, None)
+        maps = torch.zeros(count, self.MAPS, *self.image_embedding_size, device=x.device)
+        if boxes is not None:
+            left, top, right, bottom = boxes.reshape(-1, 4, 1, 1).unbind(1)
+            for index, inside in enumerate((x - left, y - top, right - x, bottom - y)):
+                maps[:, index] = inside / self.UNIT
+            maps[:, 4] = 1
+        if points is not None:
+            coordinates, labels = points
+            way_x, way_y = ((coordinates[..., axis] + 0.5)[..., None, None] - (x, y)[axis] for axis in (0, 1))
+            for start, label in ((5, 1), (8, 0)):
+                of_label = labels == label  # (N, P)
+                distance = torch.where(of_label[..., None, None], way_x**2 + way_y**2, torch.inf)  # (N, P, h, w)
+                nearest = distance.argmin(1, keepdim=True)
+                any_there = of_label.any(1)[:, None, None]
+                for offset, way in enumerate((way_x, way_y)):
+                    way = way.expand_as(distance).gather(1, nearest)[:, 0] / self.UNIT
+                    maps[:, start + offset] = torch.where(any_there, way, 0)
+                maps[:, start + 2] = any_there.to(maps.dtype)
+        return maps.clamp(-self.FARTHEST, self.FARTHEST)
+
+
+class FineMaskDecoder(MaskDecoder):
+    """segment-anything's mask decoder, which also sees the fine map."""
+
+    def __init__(self) -> None:
+        super().__init__(
             transformer_dim=DIM,
             transformer=TwoWayTransformer(depth=2, embedding_dim=DIM, num_heads=4, mlp_dim=256),
             iou_head_depth=3,
             iou_head_hidden_dim=DIM,
-        ),
+        )
+        with torch.no_grad():
+            self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks of N prompts on one picture.
+
+        Args:
+            image_embeddings: (1, C + 16 F, h, w) of `ImageEncoder`.
+            image_pe: (1, C, h, w).
+            sparse_prompt_embeddings: (N, P, C).
+            dense_prompt_embeddings: (N, C, h, w).
+
+        Returns:
+            Logits (N, 4, 4 h, 4 w) and the predicted IoU (N, 4).
+        """
+        coarse, fine = split_features(image_embeddings)
+        count, _, height, width = dense_prompt_embeddings.shape
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
+        tokens, image = self.transformer(
+            coarse + dense_prompt_embeddings,
+            image_pe.expand(count, -1, -1, -1),
+            torch.cat([own, sparse_prompt_embeddings], dim=1),
+        )
+        enlarge, norm, activate, enlarge_again, activate_again = self.output_upscaling
+        image = image.transpose(1, 2).unflatten(2, (height, width)) + dense_prompt_embeddings
+        image = activate_again(enlarge_again(activate(norm(enlarge(image)))) + fine)
+        filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        return torch.einsum("nmf,nfhw->nmhw", filters, image), self.iou_prediction_head(tokens[:, 0])
+
+
+def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:
+    """The architecture with fresh weights, whose shapes do not depend on the size.
+
+    Args:
+        image_size: pixels of the square that pictures are fitted into, a multiple of 32.
+    """
+    return Sam(
+        image_encoder=ImageEncoder(image_size),
+        prompt_encoder=DrawingPromptEncoder(image_size),
+        mask_decoder=FineMaskDecoder(),
     )
 
 
@@ -63,3 +203,7 @@ def save_embedded_sam(model: Sam, path: Path) -> None:
     """Save trained weights as the embedded segmenter is shipped, in half precision."""
     state = {name: x.to(torch.float16) if x.is_floating_point() else x for name, x in model.state_dict().items()}
     write_weights(state, {}, path)
+
+
+def _double(image: Tensor) -> Tensor:
+    return F.interpolate(image, scale_factor=2, mode="bilinear")

@@ -31,10 +31,9 @@ def pointing_figures(segmenter: Segmenter, scenes: Iterable[Scene], seed: int = 
 
     Returns:
         `box`, `click` and `corrected`: mean IoU from the true box, from one click inside, and from that click and three
-        more on what was still wrong; `everything`: the share of unoccluded objects that it finds.
+        more on what was still wrong.
     """
     overlaps: dict[str, list[float]] = {"box": [], "click": [], "corrected": []}
-    whole = found = 0
     for index, scene in enumerate(scenes):
         rng = np.random.default_rng([seed, index])
         encoded = segmenter.encode_image(scene.image)
@@ -50,11 +49,27 @@ def pointing_figures(segmenter: Segmenter, scenes: Iterable[Scene], seed: int = 
                 points.append((*place, label))
                 predicted = _mask(segmenter, encoded, MaskPrompt(points=tuple(points)))
             overlaps["corrected"].append(_iou(predicted, mask))
-        masks = np.asarray(segmenter.everything(encoded).mask)
-        for mask in scene.masks[scene.visible >= WHOLE]:
-            whole += 1
-            found += any(_iou(candidate, mask) >= FOUND_IOU for candidate in masks)
-    return {**{name: float(np.mean(values)) for name, values in overlaps.items()}, "everything": found / max(whole, 1)}
+    return {name: float(np.mean(values)) for name, values in overlaps.items()}
+
+
+def everything_figures(segmenter: Segmenter, scenes: Iterable[Scene]) -> dict[str, float]:
+    """Ask for everything there is, with the segmenter's own settings.
+
+    Returns:
+        `everything`: the share of the objects that nothing covers which are found; `everything_false`: how many of the
+            masks of a picture are no object of it, covered or not.
+    """
+    whole = found = false = pictures = 0
+    for scene in scenes:
+        masks = np.asarray(segmenter.everything(segmenter.encode_image(scene.image)).mask)
+        overlaps = np.array([[_iou(candidate, mask) for mask in scene.masks] for candidate in masks])
+        overlaps = overlaps.reshape(len(masks), len(scene.masks))
+        uncovered = scene.visible >= WHOLE
+        pictures += 1
+        whole += int(uncovered.sum())
+        found += int((overlaps.max(0, initial=0) >= FOUND_IOU)[uncovered].sum())
+        false += int((overlaps.max(1, initial=0) < FOUND_IOU).sum())
+    return {"everything": found / max(whole, 1), "everything_false": false / max(pictures, 1)}
 
 
 def text_figures(detector: Detector, segmenter: Segmenter, scenes: Iterable[Scene]) -> dict[str, float]:
@@ -99,10 +114,13 @@ def main() -> None:
     def scenes(what: str) -> Iterable[Scene]:
         return tqdm(evaluation_scenes("noto", arguments.count), total=arguments.count, desc=what, leave=False)
 
-    pointing = pointing_figures(segmenter, scenes("pointing"))
-    print(json.dumps({name: round(value, 4) for name, value in pointing.items()}), flush=True)
+    def show(figures: dict[str, float]) -> None:
+        print(json.dumps({name: round(value, 4) for name, value in figures.items()}), flush=True)
+
+    show(pointing_figures(segmenter, scenes("pointing")))
     text = text_figures(Detector.from_pretrained(arguments.detector), segmenter, scenes("text"))
-    print(json.dumps({f"text_mask_{name}": round(value, 4) for name, value in text.items()}))
+    show({f"text_mask_{name}": value for name, value in text.items()})
+    show(everything_figures(segmenter, scenes("everything")))
 
 
 if __name__ == "__main__":

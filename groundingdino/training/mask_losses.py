@@ -1,10 +1,17 @@
-"""Segment Anything's losses (arXiv 2304.02643, appendix A): focal and dice on masks, squared error on their IoU."""
+"""What a segmenter learns from: Segment Anything's losses on masks, and what its image encoder should see by itself."""
 
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from groundingdino.embedded_sam import DIM, FINE_DIM, FINE_STRIDE, split_features
+
+EXTENT_UNIT = 64.0  # pixels
+BACKGROUND_WEIGHT = 0.1  # of cells far from the object, which are most and mostly right
+EDGE_WEIGHT = 2.0  # of cells at the object's edge, added to that of those around it
+LOSER_WEIGHT = 0.15  # of the masks that were not the best of three
 
 
 class MaskLossWeights(NamedTuple):
@@ -19,10 +26,11 @@ WEIGHTS = MaskLossWeights()
 
 
 def mask_losses(logits: Tensor, qualities: Tensor, targets: Tensor, inside: Tensor) -> dict[str, Tensor]:
-    """Weighted terms whose sum is the loss, means over the objects.
+    """Weighted terms of arXiv 2304.02643, appendix A, whose sum is the loss; means over the objects.
 
-    The first mask answers alone; of the other three only the best is taught, so that they learn to differ where a
-    prompt can mean several things. All four learn to tell how good they are.
+    The first mask answers alone; of the other three the best is taught and the others a little, so that they differ
+    where a prompt can mean several things and none stays what it was at the start. All four learn to tell how good they
+    are.
 
     Args:
         logits: (N, 4, H, W) of `MaskDecoder.predict_masks`.
@@ -30,12 +38,13 @@ def mask_losses(logits: Tensor, qualities: Tensor, targets: Tensor, inside: Tens
         targets: (N, H, W) in [0, 1], the share of each cell that is object.
         inside: (N, H, W) bool, False on the padding beside the picture, which counts nothing.
     """
-    targets = targets[:, None].expand_as(logits)
+    importance = cell_weights(targets, inside)[:, None]
     weight = inside[:, None].to(logits.dtype)
-    focal = (focal_loss(logits, targets) * weight).sum((2, 3)) / weight.sum((2, 3))  # (N, 4)
+    targets = targets[:, None].expand_as(logits)
+    focal = (focal_loss(logits, targets) * importance).sum((2, 3)) / importance.sum((2, 3))  # (N, 4)
     dice = dice_loss(logits, targets, weight)
     cost = WEIGHTS.focal * focal + WEIGHTS.dice * dice
-    chosen = F.one_hot(1 + cost[:, 1:].detach().argmin(1), 4).to(logits.dtype)  # (N, 4)
+    chosen = F.one_hot(1 + cost[:, 1:].detach().argmin(1), 4).to(logits.dtype).clamp(min=LOSER_WEIGHT)  # (N, 4)
     chosen[:, 0] = 1
     with torch.no_grad():
         truth = mask_iou(logits * weight, targets)
@@ -45,6 +54,22 @@ def mask_losses(logits: Tensor, qualities: Tensor, targets: Tensor, inside: Tens
         "dice": WEIGHTS.dice * (chosen * dice).sum() / count,
         "iou": WEIGHTS.iou * ((qualities.float() - truth) ** 2).sum() / count,
     }
+
+
+def cell_weights(targets: Tensor, inside: Tensor) -> Tensor:
+    """How much each cell counts, (N, H, W): 1 in a box twice the object's, more at its edge, little elsewhere."""
+    around = []
+    for axis in (1, 2):
+        taken = (targets > 0).any(3 - axis)  # (N, length)
+        places = torch.arange(taken.shape[1], device=taken.device)
+        first = torch.where(taken, places, taken.shape[1]).amin(1, keepdim=True)
+        last = torch.where(taken, places, -1).amax(1, keepdim=True)
+        margin = (last - first + 1) / 2
+        around.append((places >= first - margin) & (places <= last + margin))
+    near = around[0][:, :, None] & around[1][:, None, :]
+    spread = F.max_pool2d(targets, 3, 1, 1) + F.max_pool2d(-targets, 3, 1, 1)  # greatest minus least of neighbours
+    weights = torch.where(near, 1.0, BACKGROUND_WEIGHT) + EDGE_WEIGHT * (spread > 0.5)
+    return weights * inside
 
 
 def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0) -> Tensor:
@@ -65,3 +90,32 @@ def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     predicted, true = logits > 0, targets > 0.5
     union = (predicted | true).sum((2, 3))
     return (predicted & true).sum((2, 3)) / union.clamp(min=1)
+
+
+class DenseHead(nn.Module):
+    """Reads from features, without a prompt, what is an object, where one ends and how far each reaches.
+
+    In training alone: every pixel teaches the image encoder, not only those pointed at.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(FINE_DIM, 2, 1)  # object, edge
+        self.extent = nn.Conv2d(DIM, 4, 1)
+
+    def losses(self, features: Tensor, owners: Tensor, extents: Tensor) -> dict[str, Tensor]:
+        """Terms whose sum is the loss, means over cells.
+
+        Args:
+            features: (B, C + 16 F, H / 8, W / 8) of `ImageEncoder`.
+            owners: (B, H, W) and extents: (B, 4, H / 8, W / 8), as `MaskBatch` has them.
+        """
+        coarse, fine = split_features(features)
+        numbers = owners[:, None].float()
+        taken = F.avg_pool2d((numbers > 0).float(), FINE_STRIDE)
+        # Of a cell and its neighbours' nearest pixels: more than one number is an edge.
+        most, least = (sign * F.max_pool2d(sign * numbers, 2 * FINE_STRIDE, FINE_STRIDE, 1) for sign in (1, -1))
+        seen = F.binary_cross_entropy_with_logits(self.fine(fine), torch.cat([taken, (most > least).float()], dim=1))
+        known = ~extents.isnan()
+        reach = F.smooth_l1_loss(self.extent(coarse)[known], extents[known] / EXTENT_UNIT, beta=0.25)
+        return {"seen": seen, "reach": reach if known.any() else seen.new_zeros(())}

@@ -5,6 +5,11 @@ Coordinates are (x, y) pixels of the mask they are drawn on, at the centre of a 
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from groundingdino.embedded_sam import FINE_STRIDE
 
 
 def loose_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -57,3 +62,61 @@ def correction(predicted: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     inside = cv2.distanceTransform(np.pad(largest, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.divmod(int(inside.argmax()) if rng.random() < 0.5 else rng.choice(np.flatnonzero(largest)), mask.shape[1])
     return np.array([x, y], np.float32), int(mask[y, x])
+
+
+class Pointing:
+    """The prompts of one picture's objects, growing from round to round.
+
+    Args:
+        masks: (N, H, W) bool, what is pointed at.
+    """
+
+    def __init__(self, masks: np.ndarray, rng: np.random.Generator):
+        self.masks, self.rng = masks, rng
+        kind = rng.random()
+        self.boxes = np.stack([loose_box(mask, rng) for mask in masks]) if kind < 0.45 else None
+        draw = scribble if kind > 0.85 else lambda mask, rng: click(mask, rng)[None]
+        # One kind for all objects of a picture: the prompt encoder takes no mixture.
+        self.points = [draw(mask, rng) if self.boxes is None else np.zeros((0, 2), np.float32) for mask in masks]
+        self.labels = [np.ones(len(points), np.int64) for points in self.points]
+        self.logits: Tensor | None = None  # (N, 1, h, w) of the last round, which the next starts from
+
+    @property
+    def kind(self) -> str:
+        """What it began with."""
+        return "click" if self.boxes is None else "box"
+
+    def answer(self, qualities: Tensor) -> Tensor:
+        """(N,) index of the mask that each prompt gets, of qualities (N, 4): as `Segmenter` chooses."""
+        if self.boxes is None and all(len(points) == 1 for points in self.points):
+            return 1 + qualities[:, 1:].argmax(1)
+        return torch.zeros(len(qualities), dtype=torch.long)
+
+    def correct(self, logits: Tensor) -> None:
+        """Take in the masks that were answered, (N, h, w), and click on what is wrong with each."""
+        height, width = self.masks.shape[1:]
+        sides = (FINE_STRIDE * logits.shape[1], FINE_STRIDE * logits.shape[2])
+        large = F.interpolate(logits[:, None], sides, mode="bilinear")[:, 0, :height, :width]
+        for index, (predicted, mask) in enumerate(zip((large > 0).numpy(), self.masks, strict=True)):
+            point, label = correction(predicted, mask, self.rng)
+            self.points[index] = np.concatenate([self.points[index], point[None]])
+            self.labels[index] = np.append(self.labels[index], label)
+        self.logits = logits[:, None]
+
+    def tensors(self, corner: tuple[int, int]) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
+        """Points and labels, boxes and masks as `PromptEncoder` takes them; label -1 fills up.
+
+        Args:
+            corner: (x, y) pixels, where the picture lies in the square that the prompt encoder knows.
+        """
+        shift = torch.tensor(corner, dtype=torch.float32)
+        boxes = None if self.boxes is None else torch.from_numpy(self.boxes) + shift.repeat(2)
+        most = max(map(len, self.points), default=0)
+        if most == 0:
+            return None, boxes, self.logits
+        points = torch.zeros(len(self.points), most, 2)
+        labels = torch.full((len(self.points), most), -1)
+        for index, (own, own_labels) in enumerate(zip(self.points, self.labels, strict=True)):
+            points[index, : len(own)] = torch.from_numpy(own) + shift
+            labels[index, : len(own)] = torch.from_numpy(own_labels)
+        return (points, labels), boxes, self.logits

@@ -7,7 +7,7 @@ import pytest
 import supervision as sv
 
 from groundingdino.masks import compact, empty_masks, join
-from groundingdino.training.evaluate_segmenter import pointing_figures, text_figures
+from groundingdino.training.evaluate_segmenter import everything_figures, pointing_figures, text_figures
 
 TRUTH = np.zeros((2, 60, 80), bool)
 TRUTH[0, 10:30, 10:30] = TRUTH[1, 20:50, 40:70] = True
@@ -60,13 +60,26 @@ class Answers:
 
 
 def test_pointing_is_judged_by_the_masks_it_gives():
-    figures = pointing_figures(Answers([TRUTH[1]]), [SCENE])
-    assert figures == pytest.approx({"box": 1, "click": 0.5, "corrected": 1, "everything": 0})
+    figures = pointing_figures(Answers([]), [SCENE])
+    assert figures == pytest.approx({"box": 1, "click": 0.5, "corrected": 1})
 
 
-def test_everything_need_find_only_what_nothing_covers():
-    assert pointing_figures(Answers([TRUTH[0]]), [SCENE])["everything"] == 1
-    assert pointing_figures(Answers([]), [SCENE])["everything"] == 0
+@pytest.mark.parametrize(
+    ("found", "share", "false"),
+    [
+        ([TRUTH[0]], 1, 0),
+        ([TRUTH[1]], 0, 0),  # covered by something: need not be found, but is no mistake
+        ([TRUTH[0], TRUTH[0] | TRUTH[1], ~TRUTH[0]], 1, 2),
+        ([], 0, 0),
+    ],
+)
+def test_everything_need_find_only_what_nothing_covers(found, share, false):
+    assert everything_figures(Answers(found), [SCENE]) == {"everything": share, "everything_false": false}
+
+
+def test_nothing_to_find_is_no_failure_to_count():
+    empty = SimpleNamespace(image=SCENE.image, masks=TRUTH[:0], visible=np.zeros(0, np.float32))
+    assert everything_figures(Answers([TRUTH[0]]), [empty]) == {"everything": 0, "everything_false": 1}
 
 
 def test_text_needs_the_right_name_and_the_right_mask():

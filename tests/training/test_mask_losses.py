@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from groundingdino.training.mask_losses import dice_loss, focal_loss, mask_iou, mask_losses
+from groundingdino.embedded_sam import DIM, FINE_DIM
+from groundingdino.training.mask_losses import (
+    BACKGROUND_WEIGHT,
+    EDGE_WEIGHT,
+    LOSER_WEIGHT,
+    DenseHead,
+    cell_weights,
+    dice_loss,
+    focal_loss,
+    mask_iou,
+    mask_losses,
+)
 
 
 def test_focal_loss_by_hand():
@@ -22,7 +33,7 @@ def test_dice_and_iou_by_hand():
     assert dice_loss(logits, targets, weight).item() == pytest.approx(1 - 3 / 4)
 
 
-def test_the_first_mask_and_the_best_of_the_others_learn():
+def test_the_first_mask_and_the_best_of_the_others_learn_most():
     target = torch.zeros(1, 8, 8)
     target[:, :4] = 1
     logits = torch.zeros(1, 4, 8, 8)
@@ -33,8 +44,9 @@ def test_the_first_mask_and_the_best_of_the_others_learn():
     assert set(losses) == {"focal", "dice", "iou"}
     assert losses["iou"].item() == pytest.approx(3 * 0.25 + 0.25)  # three empty masks, and one that is right
     torch.stack(list(losses.values())).sum().backward()
-    taught = logits.grad.abs().sum((2, 3))[0] > 0
-    assert taught.tolist() == [True, False, True, False]
+    taught = logits.grad.abs().sum((2, 3))[0]
+    assert taught[1] == taught[3] == pytest.approx(LOSER_WEIGHT * taught[0].item())  # alike, but not the best
+    assert taught[2] > taught[1]
     assert (qualities.grad != 0).all()
 
 
@@ -47,3 +59,35 @@ def test_padding_teaches_nothing():
     (losses["focal"] + losses["dice"]).backward()
     assert (logits.grad[..., 2:] == 0).all()
     assert (logits.grad[:, 0, :, :2] != 0).all()
+
+
+def test_cells_count_by_where_they_are():
+    targets = torch.zeros(1, 12, 20)
+    targets[0, 4:8, 4:10] = 1
+    inside = torch.ones(1, 12, 20, dtype=torch.bool)
+    inside[:, 11] = False
+    weights = cell_weights(targets, inside)[0]
+    assert weights[2, 1] == weights[9, 12] == 1  # in a box twice as wide and high
+    assert weights[1, 1] == weights[2, 13] == pytest.approx(BACKGROUND_WEIGHT)
+    assert weights[4, 4] == weights[3, 4] == 1 + EDGE_WEIGHT  # both sides of the edge
+    assert weights[5, 6] == 1
+    assert not weights[11].any()
+
+
+def test_features_learn_what_is_seen_without_a_prompt():
+    owners = torch.zeros(1, 16, 32, dtype=torch.uint8)
+    owners[:, :, 8:16], owners[:, :, 16:24] = 1, 2
+    extents = torch.full((1, 4, 2, 4), torch.nan)
+    extents[:, :, 0, 1] = torch.tensor([4.0, 4.0, 4.0, 12.0])
+    head = DenseHead()
+    features = torch.randn(1, DIM + 16 * FINE_DIM, 2, 4, requires_grad=True)
+    with torch.no_grad():
+        head.fine.weight.zero_()
+        head.extent.weight.zero_()
+        head.fine.bias.copy_(torch.tensor([9.0, -9.0]))  # all is object, nowhere an edge
+        head.extent.bias.copy_(torch.tensor([4.0, 4.0, 4.0, 12.0]) / 64)
+    losses = head.losses(features, owners, extents)
+    # Half of the 16 cells of a row are background, and 3 edges (8, 16, 24) have a cell on each side: 9 / 2 each.
+    assert losses["seen"].item() == pytest.approx((9 * 8 / 16 + 9 * 6 / 16) / 2, abs=0.01)
+    assert losses["reach"].item() == pytest.approx(0)
+    assert head.losses(features, owners, torch.full_like(extents, torch.nan))["reach"] == 0

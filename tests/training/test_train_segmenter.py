@@ -1,4 +1,4 @@
-"""The segmenter's training: prompts that grow, steps that teach, a plan that can be followed and resumed."""
+"""The segmenter's training: steps that teach, windows that lie anywhere, a plan that can be followed and resumed."""
 
 from types import SimpleNamespace
 
@@ -7,124 +7,146 @@ import pytest
 import torch
 
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.training import train_segmenter
+from groundingdino.training.mask_batches import MaskBatches, Plan, Stage
+from groundingdino.training.pointing import Pointing
 from groundingdino.training.train_segmenter import (
-    MaskBatches,
-    Plan,
-    Pointing,
-    Stage,
+    Learner,
     coverage,
     decode,
-    resize,
+    start_from_detector,
     train,
     training_step,
 )
-from groundingdino.weight_files import read_weights
+from groundingdino.weight_files import read_weights, write_weights
 
 PLAN = Plan(
     stages=(
-        Stage(steps=2, pictures=2, objects=2, image_size=64),
-        Stage(steps=1, pictures=1, objects=2, image_size=96),
+        Stage(steps=1, pictures=2, objects=2, side=64, whole=False, stages_learn=False),
+        Stage(steps=30, pictures=2, objects=2, side=64, whole=False, stages_learn=True),
+        Stage(steps=1, pictures=1, objects=2, side=96, whole=True, stages_learn=True),
     ),
     warm_up=1,
+    enlarged=0.0,
 )
+SHORT = Plan(stages=(PLAN.stages[0], PLAN.stages[2]), warm_up=1, enlarged=0.0)
 
 
 def blocks(index: int, size: tuple[int, int]) -> SimpleNamespace:
-    """A bright block on noise, and a dot too small to be pointed at."""
+    """A bright block on noise."""
     rng = np.random.default_rng(index)
     width, height = size
     image = rng.integers(0, 100, (height, width, 3), dtype=np.uint8)
-    masks = np.zeros((2, height, width), bool)
+    masks = np.zeros((1, height, width), bool)
     x, y = rng.integers(0, 12, 2)
     masks[0, y : y + 20, x : x + 16] = True
-    masks[1, -2:, -2:] = True
-    image[masks.any(0)] = 255
+    image[masks[0]] = 255
     return SimpleNamespace(image=image, masks=masks)
 
 
 @pytest.fixture(scope="module")
 def batch():
-    return MaskBatches(blocks, PLAN)[0]
+    return MaskBatches(blocks, PLAN)[1]
 
 
-def test_batches_depend_on_their_step_alone(batch):
-    again = MaskBatches(blocks, PLAN)
-    assert len(again) == 3
-    assert torch.equal(batch.pixels, again[0].pixels)
-    assert max(batch.pixels.shape[2:]) == 64
-    assert [len(masks) for masks in batch.masks] == [1, 1]  # the dot is left out
-    assert max(again[2].pixels.shape[2:]) == 96
-
-
-def test_a_plan_ends():
-    with pytest.raises(IndexError):
-        PLAN.stage_at(3)
-
-
-def test_prompts_grow_by_clicks_on_mistakes(batch):
-    masks = np.concatenate([masks.numpy() for masks in batch.masks])
-    kinds = set()
-    for seed in range(12):
-        pointing = Pointing(masks, np.random.default_rng(seed))
-        points, boxes, logits = pointing.tensors()
-        assert (points is None) == (boxes is not None)
-        assert logits is None
-        before = 0 if points is None else points[1].shape[1]
-        kinds.add("box" if boxes is not None else "click" if before == 1 else "scribble")
-        pointing.correct(torch.full((2, 4, 32, 32), -5.0))  # nothing was found
-        (coordinates, labels), _, logits = pointing.tensors()
-        assert coordinates.shape == (2, before + 1, 2)
-        assert logits.shape == (2, 1, 32, 32)
-        for mask, place, label in zip(masks, coordinates, labels, strict=True):
-            x, y = place[label >= 0][-1].int().tolist()
-            assert mask[y, x]
-    assert kinds == {"box", "click", "scribble"}
+@pytest.fixture
+def learner() -> Learner:
+    torch.manual_seed(0)
+    return Learner(build_embedded_sam(128))
 
 
 def test_coverage_counts_pixels_and_padding():
-    masks = np.zeros((1, 4, 6), bool)
+    masks = torch.zeros(1, 4, 6, dtype=torch.bool)
     masks[0, 0, 0] = masks[0, 2:4, 2:4] = True
-    shares, inside = coverage(masks, 8)
+    shares, inside = coverage(masks, (8, 8))
     assert shares[0].tolist() == [[0.25, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert inside[0].sum() == 6
 
 
-def test_the_same_weights_work_at_every_size(batch):
-    torch.manual_seed(0)
-    model = build_embedded_sam(64)
-    resize(model, 96)
-    other = build_embedded_sam(96)
-    other.load_state_dict(model.state_dict())
+def test_a_window_is_decoded_where_it_lies(learner, batch):
+    """As `Sam` does at the upper left corner, and elsewhere as it would there."""
+    sam = learner.sam.eval()
     pointing = Pointing(batch.masks[0].numpy(), np.random.default_rng(0))
-    pixels = torch.rand(1, 3, 96, 96)
-    answers = [decode(sam.eval(), sam.image_encoder(pixels), pointing) for sam in (model, other)]
-    assert answers[0][0].shape == (1, 4, 48, 48)
-    torch.testing.assert_close(answers[0], answers[1])
+    places = sam.prompt_encoder.get_dense_pe()
+    with torch.no_grad():
+        features = sam.image_encoder(torch.rand(1, 3, 128, 128))
+        points, boxes, masks = pointing.tensors((0, 0))
+        sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=masks)
+        expected = sam.mask_decoder.predict_masks(features, places, sparse, dense)
+        torch.testing.assert_close(decode(sam, features, pointing, places, (0, 0)), expected)
+        window = features[..., 4:12, 6:14]
+        here = decode(sam, window, pointing, places, (48, 32))
+        there = decode(sam, window, pointing, places, (0, 0))
+    assert here[0].shape == (1, 4, 32, 32)
+    assert not torch.allclose(here[0], there[0], atol=1e-3)
 
 
-def test_every_weight_that_answers_learns(batch):
-    torch.manual_seed(0)
-    model = build_embedded_sam(64)
-    learning = torch.optim.SGD(model.parameters(), 0.0)
+def test_every_weight_learns(learner, batch):
+    learning = torch.optim.SGD(learner.parameters(), 0.0)
     seen = set()
-    for step in range(6):  # prompts of all kinds
-        losses = training_step(model, batch, learning, PLAN, 64, step)
+    for step in range(1, 12):  # prompts of all kinds
+        losses = training_step(learner, batch, learning, PLAN, step)
         assert all(np.isfinite(value) for value in losses.values())
-        seen |= {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-    assert {name for name, _ in model.named_parameters()} == seen
+        seen |= {name for name, p in learner.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {name for name, _ in learner.named_parameters()} == seen
 
 
-def test_a_few_steps_learn_a_block(batch):
-    torch.manual_seed(0)
-    model = build_embedded_sam(64)
-    optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
-    losses = [training_step(model, batch, optimizer, PLAN, 64, step) for step in range(24)]
+def test_the_detectors_stages_can_stay_as_they_are(learner, batch):
+    backbone = learner.sam.image_encoder.backbone
+    optimizer = torch.optim.SGD(learner.parameters(), 0.1)
+    before = {name: x.clone() for name, x in backbone.state_dict().items()}
+
+    def changed() -> set[str]:
+        return {name.split(".")[0] for name, x in backbone.state_dict().items() if not torch.equal(x, before[name])}
+
+    training_step(learner, batch, optimizer, PLAN, 0)
+    assert changed() == {"pyramid"}
+    training_step(learner, batch, optimizer, PLAN, 1)
+    assert changed() == {"pyramid", "stem", "stages"}
+
+
+def test_pictures_without_objects_teach_what_is_background(learner):
+    def nothing(_, size):
+        width, height = size
+        return SimpleNamespace(image=np.zeros((height, width, 3), np.uint8), masks=np.zeros((0, height, width), bool))
+
+    losses = training_step(learner, MaskBatches(nothing, PLAN)[1], torch.optim.SGD(learner.parameters(), 0.0), PLAN, 1)
+    assert losses["seen"] > 0
+    assert losses["reach"] == 0
+    assert "focal" not in losses
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_for_processors_that_multiply_it(native, learner, batch, monkeypatch):
+    monkeypatch.setattr(train_segmenter, "multiplies_bfloat16", lambda _: native)
+    kinds = []
+    learner.sam.image_encoder.neck[0].register_forward_hook(lambda _, __, output: kinds.append(output.dtype))
+    training_step(learner, batch, torch.optim.SGD(learner.parameters(), 0.0), PLAN, 1)
+    assert kinds == [torch.bfloat16 if native else torch.float32]
+
+
+def test_a_few_steps_learn_a_block(learner, batch):
+    optimizer = torch.optim.AdamW(learner.parameters(), 2e-3)
+    losses = [training_step(learner, batch, optimizer, PLAN, step) for step in range(1, 25)]
     assert np.mean([step["focal"] for step in losses[-4:]]) < 0.5 * np.mean([step["focal"] for step in losses[:4]])
+
+
+def test_training_starts_from_the_detectors_backbone(tmp_path):
+    model = build_embedded_sam(128)
+    state, _ = read_weights(EMBEDDED_FILE)
+    start_from_detector(model)
+    weight = model.image_encoder.backbone.stem[0].conv.weight
+    assert torch.equal(weight, state["backbone.stem.0.conv.weight"].float())
+    del state["backbone.stem.0.conv.weight"]
+    write_weights(state, {}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"stem\.0\.conv\.weight"):
+        start_from_detector(model, tmp_path / "other.safetensors")
 
 
 def test_training_saves_what_segmenters_load(tmp_path):
     torch.manual_seed(0)
-    model = train(build_embedded_sam(64), blocks, PLAN, tmp_path / "run", workers=0)
+    model = train(build_embedded_sam(128), blocks, SHORT, tmp_path / "run", workers=0)
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     save_embedded_sam(model, tmp_path / "model.safetensors")
     state, _ = read_weights(tmp_path / "model.safetensors")

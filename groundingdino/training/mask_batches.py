@@ -1,0 +1,135 @@
+"""What the segmenter's training shows at each step: pictures, and the exact masks of things in them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE
+from groundingdino.training.scenes import Scene
+
+Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
+DEEPEST_STRIDE = 32  # of the backbone: sides of windows are multiples of it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training on pictures of one kind."""
+
+    steps: int
+    pictures: int  # of a step
+    objects: int  # of a picture; fewer where it has fewer; 0 teaches the image encoder alone
+    side: int  # pixels: the root of the area of windows, the long side of whole pictures
+    whole: bool  # pictures as the model will see them, padded to squares; otherwise windows of larger ones
+    stages_learn: bool  # the backbone's; otherwise they stay what the detector made them, which saves a third
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train on for how long, and how fast."""
+
+    stages: tuple[Stage, ...]
+    learning_rate: float = 1.5e-3
+    backbone_rate: float = 0.3  # of the learning rate: it has learned already
+    weight_decay: float = 0.01
+    warm_up: int = 250  # steps
+    clip: float = 5.0  # norm of all gradients together
+    average: float = 0.99  # decay of the averaged weights, which are what is kept
+    corrected: float = 0.3  # of the steps: the prompt has been corrected by clicks
+    most_corrections: int = 3
+    enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
+    least_area: int = 30  # pixels: fewer are no object one would point at
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> Stage:
+        """The stage of a step."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        raise IndexError("the plan has fewer steps")
+
+
+class MaskBatch(NamedTuple):
+    """Pictures of one step and the objects pointed at in each."""
+
+    pixels: Tensor  # (B, 3, H, W) uint8
+    masks: list[Tensor]  # per picture (N, H, W) bool
+    owners: Tensor  # (B, H, W) uint8, the index of the object seen at each pixel plus one; 0 is background
+    extents: Tensor  # (B, 4, H / 8, W / 8) float32, see `extents`
+
+
+class MaskBatches(Dataset[MaskBatch]):
+    """The batch of each step, made of nothing but the step's number."""
+
+    def __init__(self, source: Source, plan: Plan):
+        self.source, self.plan = source, plan
+
+    def __len__(self) -> int:
+        return self.plan.steps
+
+    def __getitem__(self, step: int) -> MaskBatch:
+        stage = self.plan.stage_at(step)
+        rng = np.random.default_rng([self.plan.seed, step])
+        size = _draw_size(stage, rng)
+        pixels, chosen_masks, owners, distances = [], [], [], []
+        for picture in range(stage.pictures):
+            scale = float(rng.uniform(0.45, 0.9)) if rng.random() < self.plan.enlarged else 1.0
+            smaller = (round(size[0] * scale), round(size[1] * scale))
+            scene = self.source(step * stage.pictures + picture, smaller)
+            masks = np.zeros((len(scene.masks), *size[::-1]), bool)  # of none where nothing found a place
+            for index, mask in enumerate(scene.masks):
+                masks[index] = _resize(mask, size)
+            usable = np.flatnonzero(masks.sum((1, 2)) >= self.plan.least_area)
+            chosen = rng.permutation(usable)[: stage.objects]
+            image = cv2.resize(scene.image, size, interpolation=cv2.INTER_LINEAR)
+            seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
+            pixels.append(torch.from_numpy(image).permute(2, 0, 1))
+            chosen_masks.append(torch.from_numpy(masks[chosen]))
+            owners.append(torch.from_numpy(seen))
+            distances.append(torch.from_numpy(extents(seen)))
+        return MaskBatch(torch.stack(pixels), chosen_masks, torch.stack(owners), torch.stack(distances))
+
+
+def extents(owners: np.ndarray) -> np.ndarray:
+    """How far the object seen at the centre of each cell of the embedding reaches.
+
+    Args:
+        owners: (H, W) uint8, sides multiples of 8.
+
+    Returns:
+        (4, H / 8, W / 8) float32: pixels to the left, top, right and bottom of what is seen of it; NaN on background.
+    """
+    y, x = np.mgrid[STRIDE // 2 : owners.shape[0] : STRIDE, STRIDE // 2 : owners.shape[1] : STRIDE]
+    at_centre = owners[y, x]
+    result = np.full((4, *at_centre.shape), np.nan, np.float32)
+    for index in np.unique(at_centre[at_centre > 0]):
+        rows, columns = np.flatnonzero((owners == index).any(1)), np.flatnonzero((owners == index).any(0))
+        reach = np.stack([x - columns[0], y - rows[0], columns[-1] + 1 - x, rows[-1] + 1 - y])
+        result[:, at_centre == index] = reach[:, at_centre == index]
+    return result
+
+
+def _draw_size(stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
+    """(width, height) in one of the shapes that cameras and screens give."""
+    shape = float(rng.choice((1.0, 4 / 3, 1.5, 16 / 9)))
+    unit = STRIDE if stage.whole else DEEPEST_STRIDE
+    long = stage.side if stage.whole else min(IMAGE_SIZE, unit * round(stage.side * shape**0.5 / unit))
+    short = unit * round(long / shape / unit)
+    return (long, short) if rng.random() < 0.5 else (short, long)
+
+
+def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if mask.shape[::-1] == size:
+        return mask
+    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127
