@@ -81,7 +81,7 @@ def wish_column() -> Wish:
     hand_over_files(picture)
     with gr.Row(elem_id="run-row"):
         run = gr.Button("Run", variant="primary", min_width=0, elem_id="run")
-        cancel = gr.Button("Cancel", min_width=0, elem_id="cancel")
+        cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="cancel")
     return Wish(mode, backdrop, remover, text, color, picture, run, cancel)
 
 

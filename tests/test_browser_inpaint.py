@@ -250,9 +250,13 @@ def test_a_cancelled_try_leaves_the_result_before_it(visitor: Visitor, server: S
     select(visitor)
     run(visitor)
     server.inpainter.seconds = 20
-    run(visitor, "blue", "Painting: step 0 of 5")
-    visitor.find("#cancel").click()
+    visitor.find("#put textarea").fill("blue")
+    visitor.find("#run").click()
+    expect(visitor.message).to_contain_text("Painting: step 0 of 5")
+    expect(visitor.find("#cancel")).to_be_focused()
+    visitor.page.keyboard.press("Escape")
     expect(visitor.message).to_have_text("Cancelled.")
+    expect(visitor.find("#run")).to_be_focused()
     expect(visitor.outcome("result")).to_be_enabled()
     assert result(visitor).getpixel(MIDDLE)[0] == 255
 

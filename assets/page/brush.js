@@ -90,6 +90,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector("#run")?.click();
   }
+  if (event.key === "Escape" && edit().working) document.querySelector("#cancel")?.click();
   if (event.target.closest("input:not(.brush-size, .split), textarea, select, [contenteditable]")) return;
   const letter = event.key.toLowerCase();
   if (event.altKey || (isCommand && letter !== "z")) return;

@@ -58,7 +58,10 @@ function drawEdit() {
     button.disabled = !enabled[outcome] || working;
     if (outcome === "mask" || outcome === "result") button.setAttribute("aria-pressed", outcome === (isDone() ? showing : "mask"));
   }
+  // One of the two buttons takes the other's place, and the keyboard's focus with it.
+  const focused = document.activeElement?.id;
   document.querySelector("#page")?.toggleAttribute("data-working", Boolean(working));
+  if (focused === (working ? "run" : "cancel")) document.querySelector(working ? "#cancel" : "#run").focus({ preventScroll: true });
   drawThumbnails(working ? [] : candidates, index);
 }
 
