@@ -187,6 +187,10 @@ def test_another_picture_forgets_strokes_and_another_prompt_keeps_them(visitor: 
     visitor.expect_table(CAR)
     expect(visitor.brush("Undo")).to_be_disabled()
     assert visitor.mask_at(100, 250) == 0
+    visitor.find("#gallery button").nth(0).click()
+    visitor.expect_table(CAT, OTHER_CAT)
+    expect(visitor.brush("Undo")).to_be_disabled()
+    assert visitor.mask_at(*BESIDE) == 0
 
 
 def test_an_edit_shows_its_progress_and_then_before_and_after(visitor: Visitor, server: Server):
@@ -315,6 +319,7 @@ def test_a_result_becomes_the_picture_and_goes_back_and_forth(visitor: Visitor):
     visitor.outcome("back").click()
     wait_until(visitor, lambda: visitor.canvas() == before)
     expect(visitor.outcome("back")).to_be_disabled()
+    wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 1)  # as it was when it was left
     visitor.outcome("forth").click()
     wait_until(visitor, lambda: visitor.canvas() == first)
     visitor.find("#gallery button").nth(1).click()

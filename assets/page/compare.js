@@ -91,12 +91,27 @@ function hold(isHeld) {
   drawEdit();
 }
 
+// What was ticked and drawn in pictures of the history comes back with them.
+const keptSelections = new Map();
+let isMoving = false;
+function move(step) {
+  keptSelections.set(props.view.picture, selection());
+  isMoving = true;
+  step();
+}
+
+function keptSelection(picture) {
+  const kept = isMoving ? keptSelections.get(picture) : undefined;
+  isMoving = false;
+  return kept;
+}
+
 const outcomeActions = {
   mask: () => (showing = "mask"),
   result: () => (showing = "result"),
-  accept: () => trigger("accept"),
-  back: () => trigger("back"),
-  forth: () => trigger("forth"),
+  accept: () => move(() => trigger("accept")),
+  back: () => move(() => trigger("back")),
+  forth: () => move(() => trigger("forth")),
 };
 const outcomeButtons = [...element.querySelectorAll("[data-outcome]")];
 for (const button of outcomeButtons) {

@@ -154,7 +154,19 @@ function textField({ id, phrase }) {
   return field;
 }
 
+// Another picture begins anew, also if it was here before; see compare.js for those that an edit leads back to.
+let seenPicture = "";
+function forget() {
+  const { picture } = props.view;
+  if (picture === seenPicture) return;
+  seenPicture = picture;
+  const kept = keptSelection(picture);
+  props.value = kept ?? { ...selection(), picture };
+  if (kept) trigger("input");
+}
+
 function drawView() {
+  forget();
   const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
   drawCanvas(props.view);
   drawLegend(props.view);
