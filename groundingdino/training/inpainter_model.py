@@ -203,7 +203,9 @@ def save_pipeline(
     )
     pipeline.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     pipeline.to(torch.float32)
-    # Diffusers' own parts are loaded in single precision unless told otherwise; transformers' as their file says.
-    path = folder / "text_encoder" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
-    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)  # where a part was read from on this machine
+        if path.parent.name == "text_encoder":
+            config["dtype"] = "float32"  # as diffusers' own parts are loaded; transformers' are as their file says
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
