@@ -53,7 +53,7 @@ class Plan:
     clip: float = 1.0  # norm of all gradients together
     average: float = 0.995  # decay of the averaged weights, which are what is kept
     # This part of the pictures has no signal left: what is drawn is decided there, and hardly later.
-    blank_rate: float = 0.9
+    blank_rate: float = 0.6
     kept: float = 0.1  # weight of errors outside the mask, where an editor puts the old pixels back
     seed: int = 0
 
