@@ -284,8 +284,8 @@ class Inpainter:
         if size < self.working_size:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
         if crop.scale < 0.5:
-            width, height = crop.scaled
-            notes.append(f"It was painted at {width} x {height} pixels and enlarged {1 / crop.scale:.1f} times.")
+            # Alike for all objects of an edit, so that it is told once.
+            notes.append(f"What was painted is enlarged from {size} pixels: fine detail is missing.")
         tokenizer = self.pipeline.tokenizer
         for _, text in texts:
             if len(tokenizer(text).input_ids) > tokenizer.model_max_length:

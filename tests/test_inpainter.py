@@ -296,7 +296,7 @@ def test_what_is_painted_small_and_enlarged_is_told(sd):
     mask[0, 100:700, 100:700] = True
     objects = sv.Detections(np.array([[100, 100, 700, 700]], float), mask)
     edited = edit_picture(picture, objects, Edit(Remove(), MASK, (), FAST), sd)
-    assert any("and enlarged 7.0 times" in note for note in edited.notes)
+    assert any(f"enlarged from {sd.working_size} pixels" in note for note in edited.notes)
 
 
 @pytest.mark.parametrize(
