@@ -105,8 +105,8 @@ class Painter:
     def mask_for(self, _task):
         return MaskSettings(grow=0, feather=0, boxes=self.boxes)
 
-    def paint(self, _pixels, _mask, alpha, _texts, _sampling, _report, _stop):
-        crop = Crop.centred(alpha, 32, 0.1)
+    def paint(self, _pixels, mask, alpha, _texts, _sampling, _report, _stop):
+        crop = Crop.centred(mask, alpha, 32, 0.1)
         return Painted(crop, np.full((*alpha[crop.window].shape, 3), 200, np.uint8))
 
 
