@@ -32,11 +32,13 @@ from groundingdino.detector import CacheBytes, Detector
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
+from groundingdino.precision import multiplies_bfloat16
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 PROMPT = "cat . remote control . sofa ."
-DTYPES = (torch.float32, torch.bfloat16)
+# Where bfloat16 is emulated it is several times slower, and nobody runs it.
+DTYPES = (torch.float32, torch.bfloat16) if multiplies_bfloat16(torch.device("cpu")) else (torch.float32,)
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 SIZES = ((800, 1066), (480, 640))  # height and width
 SHAPES = ((100, 134), (50, 67), (25, 34), (13, 17))  # Swin-T's levels at 800 x 1066
