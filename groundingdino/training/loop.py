@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,33 @@ from tqdm import tqdm
 
 Model = TypeVar("Model", bound=nn.Module)
 CHECKPOINT_EVERY = 250  # steps
+
+
+class _Steps(Protocol):
+    @property
+    def steps(self) -> int: ...
+
+
+S = TypeVar("S", bound=_Steps)
+
+
+class InStages(Generic[S]):
+    """What plans know whose stages are given in steps."""
+
+    stages: tuple[S, ...]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> S:
+        """The stage of a step."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        raise IndexError("the plan has fewer steps")
 
 
 def follow(

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE
+from groundingdino.training.loop import InStages
 from groundingdino.training.scenes import Scene
 
 Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
@@ -30,7 +31,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(InStages[Stage]):
     """What to train on for how long, and how fast."""
 
     stages: tuple[Stage, ...]
@@ -45,19 +46,6 @@ class Plan:
     enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
     least_area: int = 30  # pixels: fewer are no object one would point at
     seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    def stage_at(self, step: int) -> Stage:
-        """The stage of a step."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        raise IndexError("the plan has fewer steps")
 
 
 class MaskBatch(NamedTuple):

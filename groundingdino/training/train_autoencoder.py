@@ -23,7 +23,7 @@ from groundingdino.model.backbone import ResNet
 from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import build_autoencoder
-from groundingdino.training.loop import cosine, follow
+from groundingdino.training.loop import InStages, cosine, follow
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(InStages[Stage]):
     """What to train on for how long, how fast, and towards what."""
 
     stages: tuple[Stage, ...]
@@ -48,19 +48,6 @@ class Plan:
     perceptual: float = 1.0  # weight of the detector's view of the difference
     divergence: float = 2e-4  # weight of the latents' divergence from a unit normal distribution
     seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-    def stage_at(self, step: int) -> Stage:
-        """The stage of a step."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        raise IndexError("the plan has fewer steps")
 
 
 EMBEDDED_PLAN = Plan(stages=(Stage(steps=580, pictures=12, side=48), Stage(steps=100, pictures=4, side=96)))
