@@ -1,6 +1,6 @@
 """The page, wired up: one picture, one line of text, boxes and masks while it is typed.
 
-`python app.py` serves it. Its components are in `groundingdino/layout.py`, their events in `groundingdino/wiring.py`.
+`python app.py` serves it. Its components, their events and what they do are in `groundingdino/page`.
 """
 
 import argparse
@@ -14,9 +14,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from groundingdino.endpoints import DEFAULT_MODEL, Endpoints
-from groundingdino.inpaint_layout import painting_column, wish_column
-from groundingdino.layout import (
+from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
+from groundingdino.page.handlers import WORKERS, Page
+from groundingdino.page.inpaint_layout import painting_column, wish_column
+from groundingdino.page.layout import (
     PAGE_FILES,
     answer_column,
     hand_over_files,
@@ -24,11 +25,10 @@ from groundingdino.layout import (
     question_column,
     settings_column,
 )
-from groundingdino.page import WORKERS, Page
+from groundingdino.page.selection import Pointing
+from groundingdino.page.studio import Studio, Thresholds
+from groundingdino.page.wiring import Controls, wire
 from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.selection import Pointing
-from groundingdino.studio import Studio, Thresholds
-from groundingdino.wiring import Controls, wire
 
 EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
 MAX_UPLOAD = "100mb"

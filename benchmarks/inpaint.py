@@ -16,8 +16,8 @@ from PIL import Image
 
 from benchmarks.segment import Watch
 from benchmarks.table import machine, print_table
-from groundingdino.editing import edit_picture
-from groundingdino.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
+from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
+from groundingdino.editing.perform import edit_picture
 from groundingdino.inpainter import Inpainter
 from groundingdino.model_cards import mask_settings_for
 

@@ -21,12 +21,11 @@ The way of the data, one file each:
                                 +-> model/enhancer -> model/query_selection -> model/decoder -> phrases -> sv.Detections
     prompt -> model/text_encoder+                                                             boxes, mask_prompts |
                                                                                   image -> segmenter -> masks <---+
-                                                     edits, edit_masks -> editing -> crops -> inpainter <---------+
+                                       editing/edits, editing/mask -> editing/perform -> inpainter <------------+
 
 `detector` and `segmenter` keep what was computed, `checkpoints` and `segmenter_models` load and save, `kernels` holds
-deformable attention, `editing` makes an edit of `edits` inside an `edit_masks` mask, `drawing` and `export` show
-results, `studio` is the state of a running app, `view` and `page` are what its page shows and does, `edit_view` and
-`inpaint_page` the same of edits, `wiring` connects them with its controls; `training` is imported by nothing else.
+deformable attention, `drawing` and `export` show results. `page` is the demo's page and its state; `training` is
+imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].
@@ -40,8 +39,20 @@ if TYPE_CHECKING:
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
     from groundingdino.detector import Detector, EncodedImage
-    from groundingdino.editing import edit_picture
-    from groundingdino.edits import Edit, Remove, Replace, Sampling
+    from groundingdino.editing import (
+        Background,
+        ColorBackground,
+        Edit,
+        MaskSettings,
+        PictureBackground,
+        Region,
+        Regions,
+        Remove,
+        Replace,
+        Sampling,
+        TransparentBackground,
+    )
+    from groundingdino.editing.perform import edit_picture
     from groundingdino.image import load_editable
     from groundingdino.inpainter import Inpainter
     from groundingdino.mask_prompts import MaskPrompt
@@ -57,21 +68,28 @@ _HOMES = {
     "SWIN_B": "config",
     "SWIN_L": "config",
     "SWIN_T": "config",
+    "Background": "editing",
+    "ColorBackground": "editing",
     "Detector": "detector",
+    "Edit": "editing",
     "EncodedImage": "detector",
-    "Edit": "edits",
     "Grounding": "phrases",
     "GroundingDINO": "model",
     "GroundingDINOConfig": "config",
     "ImageEmbedding": "segmenter",
     "Inpainter": "inpainter",
     "MaskPrompt": "mask_prompts",
-    "Remove": "edits",
-    "Replace": "edits",
-    "Sampling": "edits",
+    "MaskSettings": "editing",
+    "PictureBackground": "editing",
+    "Region": "editing",
+    "Regions": "editing",
+    "Remove": "editing",
+    "Replace": "editing",
+    "Sampling": "editing",
     "Segmenter": "segmenter",
+    "TransparentBackground": "editing",
     "checkpoints": "checkpoints",
-    "edit_picture": "editing",
+    "edit_picture": "editing.perform",
     "load_checkpoint": "checkpoints",
     "load_editable": "image",
     "smooth_masks": "masks",
@@ -82,6 +100,8 @@ __all__ = [
     "SWIN_B",
     "SWIN_L",
     "SWIN_T",
+    "Background",
+    "ColorBackground",
     "Detector",
     "Edit",
     "EncodedImage",
@@ -91,10 +111,15 @@ __all__ = [
     "ImageEmbedding",
     "Inpainter",
     "MaskPrompt",
+    "MaskSettings",
+    "PictureBackground",
+    "Region",
+    "Regions",
     "Remove",
     "Replace",
     "Sampling",
     "Segmenter",
+    "TransparentBackground",
     "checkpoints",
     "edit_picture",
     "load_checkpoint",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
-    from groundingdino.editing import Edited
+    from groundingdino.editing.perform import Edited
 
 OK, INTERRUPTED = 0, 130
 
@@ -80,7 +80,7 @@ def segment(options: argparse.Namespace) -> None:
 
 def inpaint(options: argparse.Namespace) -> None:
     """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
-    from groundingdino.edits import Regions
+    from groundingdino.editing.edits import Regions
     from groundingdino.image import load_image
     from groundingdino.inpaint_command import read_edit, show_steps
 
@@ -89,7 +89,7 @@ def inpaint(options: argparse.Namespace) -> None:
 
     import supervision as sv
 
-    from groundingdino.editing import edit_picture, unchanged
+    from groundingdino.editing.perform import edit_picture, unchanged
 
     found = Found(sv.Detections.empty(), (), [], {})
     if not isinstance(edit.task, Regions):
@@ -186,7 +186,7 @@ def _write_results(options: argparse.Namespace, image: "Image.Image", found: Fou
 
 
 def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> None:
-    from groundingdino.edit_recipe import search_of
+    from groundingdino.editing.recipe import search_of
     from groundingdino.export import record
     from groundingdino.inpaint_command import save_candidates
 

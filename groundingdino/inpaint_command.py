@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groundingdino.edit_modes import parse_task
-from groundingdino.edit_recipe import png_with_recipe
-from groundingdino.editing import Edited, EditProgress
-from groundingdino.edits import Edit, MaskSettings, Sampling, Task
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling, Task
+from groundingdino.editing.modes import parse_task
+from groundingdino.editing.perform import Edited, EditProgress
+from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.image import load_image
 from groundingdino.model_cards import mask_settings_for
 

@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from groundingdino.crops import Crop
 from groundingdino.downloads import Progress
-from groundingdino.edit_preview import PaintStep
-from groundingdino.editing import BoxText, HeldBack, Painted
-from groundingdino.edits import Sampling
-from groundingdino.inpainter_models import LoadedInpainter, load_inpainter, quiet
-from groundingdino.inpainting_schedulers import make_scheduler, schedulers_for
+from groundingdino.editing.crops import Crop
+from groundingdino.editing.edits import Sampling
+from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quiet
+from groundingdino.editing.latent_preview import LatentPreview
+from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
+from groundingdino.editing.perform import BoxText, HeldBack, Painted
+from groundingdino.editing.preview import PaintStep
+from groundingdino.editing.schedulers import make_scheduler, schedulers_for
 from groundingdino.interruption import StopCheck, Stopped, interrupt_before, stopping
-from groundingdino.latent_preview import LatentPreview
-from groundingdino.out_of_memory import free_memory, is_out_of_memory
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does

@@ -6,9 +6,9 @@ from pathlib import Path
 from groundingdino import downloads, hub
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig
 from groundingdino.downloads import WebFile
-from groundingdino.edits import MaskSettings, Replace, Task
+from groundingdino.editing.edits import MaskSettings, Replace, Task
+from groundingdino.editing.inpainter_files import cached_pipeline, lacking
 from groundingdino.hub import HubFile
-from groundingdino.inpainter_files import cached_pipeline, lacking
 
 MODEL_ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"

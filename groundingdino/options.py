@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-from groundingdino.inpainting_schedulers import SCHEDULERS
+from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ImageColor
 
-from groundingdino.crops import Crop
-from groundingdino.editing import BoxText, Painted, PaintStep
-from groundingdino.edits import Sampling
+from groundingdino.editing.crops import Crop
+from groundingdino.editing.edits import Sampling
+from groundingdino.editing.perform import BoxText, Painted, PaintStep
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.model_cards import InpainterCard
 

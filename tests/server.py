@@ -13,8 +13,8 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 import app
-from groundingdino.shelf import Shelf
-from groundingdino.studio import Studio
+from groundingdino.page.shelf import Shelf
+from groundingdino.page.studio import Studio
 
 SIZE, OTHER_SIZE = (320, 240), (200, 300)
 CAT, OTHER_CAT = ("cat", 0.9, (10, 20, 110, 120)), ("cat", 0.6, (200, 20, 300, 120))

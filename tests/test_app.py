@@ -17,9 +17,9 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 import app
-from groundingdino.edit_recipe import read_recipe
-from groundingdino.shelf import Shelf
-from groundingdino.studio import Studio
+from groundingdino.editing.recipe import read_recipe
+from groundingdino.page.shelf import Shelf
+from groundingdino.page.studio import Studio
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

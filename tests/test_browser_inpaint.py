@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from server import CAR, CAT, DOG, OTHER_CAT, SIZE, Server
 from visitor import Visitor
 
-from groundingdino.edit_recipe import read_recipe
+from groundingdino.editing.recipe import read_recipe
 
 MIDDLE, BESIDE = (60, 70), (150, 200)  # of the first cat, and of nothing
 

@@ -10,8 +10,8 @@ from scissors import Scissors
 
 from groundingdino.__main__ import main
 from groundingdino.detector import Detector
-from groundingdino.edit_recipe import read_recipe
-from groundingdino.editing import EditProgress
+from groundingdino.editing.perform import EditProgress
+from groundingdino.editing.recipe import read_recipe
 from groundingdino.inpaint_command import show_steps
 from groundingdino.inpainter import Inpainter
 from groundingdino.segmenter import Segmenter

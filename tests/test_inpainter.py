@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from tiny_pipelines import TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 
-from groundingdino.editing import EditProgress, HeldBack, edit_picture
-from groundingdino.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.inpainter_models import LoadedInpainter
+from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture
 from groundingdino.inpainter import Inpainter
-from groundingdino.inpainter_models import LoadedInpainter
 from groundingdino.interruption import Stopped
 from groundingdino.model_cards import InpainterCard
 

@@ -16,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from groundingdino.detector import Detector
-from groundingdino.editing import edit_picture
-from groundingdino.edits import Edit, Remove, Replace, Sampling, Task
+from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
+from groundingdino.editing.perform import edit_picture
 from groundingdino.inpainter import Inpainter
 from groundingdino.segmenter import Segmenter
 from groundingdino.training.names import load_names

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from groundingdino.crops import Crop
-from groundingdino.editing import Painted
-from groundingdino.edits import MaskSettings, Remove, Replace
+from groundingdino.editing.crops import Crop
+from groundingdino.editing.edits import MaskSettings, Remove, Replace
+from groundingdino.editing.perform import Painted
 from groundingdino.training.evaluate_inpainter import choose_target, evaluate, judge
 from groundingdino.training.names import load_names
 

@@ -1,0 +1,132 @@
+"""Inpainters by name or path: pipelines in diffusers' layout, from this machine or the hub."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from warnings import catch_warnings, simplefilter
+
+import torch
+
+from groundingdino.downloads import Progress, first_line
+from groundingdino.editing.inpainter_files import fetch_pipeline, has_half_weights, lacking, whole_progress
+from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, InpainterCard, has_inpainter
+from groundingdino.weight_files import check_device
+
+__all__ = ["INPAINTERS", "InpainterCard", "LoadedInpainter", "has_inpainter", "load_inpainter"]
+
+# What a run needs on a GPU beside the weights, in bytes: activations of a UNet and of the decoder at working size.
+_WORKING_BYTES = 3 << 30
+
+
+class LoadedInpainter(NamedTuple):
+    """A pipeline ready to paint."""
+
+    pipeline: Any  # of diffusers, which has no common type for inpainting
+    card: InpainterCard
+    device: torch.device  # on which it computes; where it was offloaded, the weights lie elsewhere
+
+
+def load_inpainter(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    local_files_only: bool = False,
+    progress: Progress | None = None,
+) -> LoadedInpainter:
+    """Load an inpainting pipeline: in half precision on a GPU, part by part where it does not fit on it as a whole.
+
+    Args:
+        name_or_path: a name of `INPAINTERS`, a folder in diffusers' layout, or a hub repository "owner/name".
+        local_files_only: never ask the network, as the environment variable `HF_HUB_OFFLINE` says too.
+        progress: called during a download with the bytes done, the bytes in all (or None) and a few words.
+
+    Raises:
+        ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
+            it is damaged or no pipeline that paints inside a mask; or there is no such device.
+    """
+    check_device(device)
+    folder, card = _find(name_or_path, local_files_only, progress)
+    device = torch.device(device)
+    pipeline = _read(folder, torch.float16 if device.type == "cuda" else torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    _place(pipeline, device)
+    return LoadedInpainter(pipeline, card, device)
+
+
+def _find(name_or_path: str | Path, local_files_only: bool, progress: Progress | None) -> tuple[Path, InpainterCard]:
+    name, path = str(name_or_path), Path(name_or_path)
+    card = INPAINTERS.get(name)
+    if card is not None and card.repository is not None:
+        whole = whole_progress(progress, card.size_bytes) if progress else None
+        return fetch_pipeline(card.repository, local_files_only, whole), card
+    if card is not None:
+        path = EMBEDDED_INPAINTER
+    if path.is_dir() or card is not None:
+        if problem := lacking(path):
+            raise ValueError(f"'{path}' {problem}: expected a pipeline in diffusers' layout.")
+        size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
+        return path, card or InpainterCard(path.name, path.name, size, "Your own weights.")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not path.exists():
+        folder = fetch_pipeline(name, local_files_only, progress)
+        return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
+    raise ValueError(
+        f"There is no inpainter '{name}': expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
+        "repository 'owner/name'."
+    )
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
+    from diffusers import AutoPipelineForInpainting
+
+    from groundingdino.editing.gligen import MaskedGLIGENPipeline
+
+    unet = folder / "unet" / "config.json"
+    grounded = unet.is_file() and json.loads(unet.read_text(encoding="utf-8")).get("attention_type") == "gated"
+    kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
+    try:
+        with quiet():
+            return kind.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                variant="fp16" if has_half_weights(folder) else None,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+    # Whatever damaged files and configurations provoke.
+    except Exception as error:
+        raise ValueError(f"'{folder}' cannot be loaded as an inpainting pipeline: {first_line(error)}.") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the libraries' progress bars and their advice to programmers, which users cannot act on."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    verbosities = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        with catch_warnings():
+            simplefilter("ignore")
+            yield
+    finally:
+        for library, verbosity in zip(libraries, verbosities, strict=True):
+            library.set_verbosity(verbosity)
+            library.enable_progress_bar()
+
+
+def _place(pipeline: Any, device: torch.device) -> None:
+    """On the device as a whole, or one part after the other where its memory is small."""
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    size = sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
+    if device.type == "cuda" and size + _WORKING_BYTES > torch.cuda.mem_get_info(device)[0]:
+        pipeline.enable_model_cpu_offload(device=device)
+        pipeline.vae.enable_slicing()
+        pipeline.vae.enable_tiling()
+    else:
+        pipeline.to(device)

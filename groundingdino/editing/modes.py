@@ -1,0 +1,63 @@
+"""Tasks of an edit by a word each, as programs and the command line ask for them."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from groundingdino.editing.edits import (
+    Background,
+    ColorBackground,
+    PictureBackground,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    Task,
+    TransparentBackground,
+)
+
+# "fill" removes without a model.
+MODES = ("replace", "remove", "fill", "background", "transparent", "color", "picture", "regions")
+
+
+def parse_task(
+    mode: str,
+    text: str = "",
+    picture: Image.Image | None = None,
+    regions: Sequence[Sequence[float | str]] | None = None,
+) -> Task:
+    """A task by its mode.
+
+    Args:
+        mode: One of `MODES`.
+        text: What to paint, or of "color" the colour.
+        picture: Of "picture", the new background.
+        regions: Of "regions", [[x0, y0, x1, y1, "text"], ...].
+
+    Raises:
+        ValueError: there is no such mode, or it lacks what it needs.
+    """
+    if mode == "picture":
+        if picture is None:
+            raise ValueError("There is no picture for the background: pass one.")
+        return PictureBackground(picture)
+    if mode == "regions":
+        return parse_regions(regions or ())
+    if mode == "replace":
+        return Replace(text)
+    if mode == "background":
+        return Background(text)
+    if mode == "color":
+        return ColorBackground(text)
+    if mode not in MODES:
+        raise ValueError(f"There is no mode '{mode}': choose one of {', '.join(MODES)}.")
+    return TransparentBackground() if mode == "transparent" else Remove("opencv" if mode == "fill" else "model")
+
+
+def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:
+    """Reads [[x0, y0, x1, y1, "text"], ...]; a ValueError if they are malformed."""
+    try:
+        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text)) for x0, y0, x1, y1, text in values]
+    except (TypeError, ValueError) as error:
+        raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].") from error
+    return Regions(tuple(Region(box, text) for box, text in regions))

@@ -1,0 +1,98 @@
+"""What made an edited picture, written into its PNG file and beside it as JSON, so that it can be made again."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from groundingdino.editing.edits import BACKGROUNDS, ColorBackground, Edit, Regions, Remove
+
+KEYWORD = "groundingdino"  # of the PNG chunk
+
+
+def recipe_of(
+    edit: Edit, size: tuple[int, int], model: str | None, seeds: Sequence[int], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An edit as plain data.
+
+    Args:
+        edit: What was asked.
+        size: (width, height) of the picture.
+        model: The inpainter's name, None where none painted.
+        seeds: Of the candidates.
+        settings: Of the sampling, as used.
+
+    Returns:
+        {"mode", "inpainter", "mask": {"feather", "grow", "boxes", "strokes", "one_by_one"}}, "grow" being None where
+        each object grew by what suits it, and, where the task has them, "text", "by", "color", "regions"; where a model
+        painted, also "seeds", "negative_prompt", "strength" and `settings`.
+    """
+    task = edit.task
+    recipe: dict[str, Any] = {"mode": task.mode, "inpainter": model}
+    if text := getattr(task, "text", None):
+        recipe["text"] = text
+    if isinstance(task, Remove):
+        recipe["by"] = task.by
+    if isinstance(task, ColorBackground):
+        recipe["color"] = task.color
+    if isinstance(task, Regions):
+        recipe["regions"] = [[*region.box, region.text] for region in task.regions]
+    recipe["mask"] = {"feather": edit.mask.feather_in(size)}
+    if not isinstance(task, Regions):
+        recipe["mask"] |= {"grow": edit.mask.grow, "boxes": edit.mask.boxes, "strokes": len(edit.brush)}
+    if not isinstance(task, (*BACKGROUNDS, Regions)):
+        recipe["mask"]["one_by_one"] = edit.mask.one_by_one
+    if model is not None:
+        recipe |= {"seeds": list(seeds), "negative_prompt": edit.sampling.negative_prompt}
+        recipe |= {"strength": edit.sampling.strength, **settings}
+    return recipe
+
+
+def search_of(prompt: str, models: Sequence[str], thresholds: Mapping[str, float | None]) -> dict[str, Any]:
+    """How the objects were found, to be put into the recipe: {"find", "found_by", "box_threshold", ...}.
+
+    Args:
+        prompt: What was looked for; "" if they were only pointed at.
+        models: Names of those that found them and cut them out.
+        thresholds: As used: "box_threshold", "text_threshold", "nms_threshold"; none if they were only pointed at.
+    """
+    return {"find": prompt, "found_by": list(models), **thresholds}
+
+
+def with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> Image.Image:
+    """A copy of the picture that holds the recipe, for those who save it as PNG with its text, as Gradio does."""
+    image = image.copy()
+    image.info[KEYWORD] = json.dumps(recipe, ensure_ascii=False)
+    return image
+
+
+def png_with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> bytes:
+    """The picture as a PNG file that holds the recipe, as JSON in a text chunk named "groundingdino"."""
+    chunks = PngInfo()
+    chunks.add_itxt(KEYWORD, json.dumps(recipe, ensure_ascii=False))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=3, pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def read_recipe(source: str | Path | bytes) -> dict[str, Any]:
+    """The recipe in a PNG file.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        image.load()  # chunks may follow the pixels
+        text = getattr(image, "text", {}).get(KEYWORD)
+    if text is None:
+        raise ValueError("The picture holds no recipe: it was not saved by this program, or by another one since.")
+    return json.loads(text)
+
+
+def recipe_json(recipe: Mapping[str, Any]) -> bytes:
+    """The recipe as a readable UTF-8 JSON file."""
+    return json.dumps(recipe, indent=2, ensure_ascii=False).encode()

@@ -1,0 +1,117 @@
+"""Masks for all that is asked of a picture at once: what the prompt names, what is pointed at, everything else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import supervision as sv
+
+from groundingdino.drawing import labels_of, select
+from groundingdino.masks import boxes_of, join, merge_objects, smooth_masks
+from groundingdino.page.selection import Pointing, box_ids, object_ids, read_id
+from groundingdino.segmenter import ImageEmbedding, Segmenter
+
+# Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
+BY_HAND, EVERYTHING = ".by hand", ".everything"
+SAME = 0.7  # IoU of two boxes above which they are taken to be around the same object
+
+
+def cut(
+    segmenter: Segmenter, encoded: ImageEmbedding, detections: sv.Detections, pointing: Pointing, min_area: float
+) -> sv.Detections:
+    """Objects with masks: the detections in their order, then what was pointed at, then everything else.
+
+    Args:
+        segmenter: Makes the masks.
+        encoded: The picture, encoded by it.
+        detections: What the prompt names.
+        pointing: Its gestures correct the masks of found objects, or make objects of their own.
+        min_area: Holes and specks below it are removed, see `smooth_masks`.
+
+    Returns:
+        As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `selection.object_ids`, and
+        `data["group"]`: the phrase, `BY_HAND` or `EVERYTHING`. An object that was corrected keeps its id, and so its
+        correction, although its box moves a little with each other word of the prompt.
+
+    Raises:
+        ValueError: What was pointed at lies outside the picture, or excludes without including.
+    """
+    named = segmenter.segment_boxes(encoded, detections)
+    named = _correct(segmenter, encoded, _with_ids(named, _lasting_ids(detections, pointing)), pointing)
+    parts = [_in_groups(named, labels_of(named))]
+
+    ids = pointing.pointed
+    prompts = [prompt for name in ids if (prompt := pointing.prompt(name))]
+    parts.append(_in_groups(_with_ids(segmenter.segment(encoded, prompts), ids), [BY_HAND] * len(ids)))
+
+    if pointing.everything:
+        others = segmenter.everything(encoded)
+        ids = box_ids(["everything"] * len(others), others.xyxy)
+        others = _correct(segmenter, encoded, _with_ids(others, ids), pointing)
+        others = select(others, _is_new(others, parts))
+        parts.append(_in_groups(others, [EVERYTHING] * len(others)))
+    found = [part for part in parts if len(part)]
+    return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
+
+
+def _lasting_ids(detections: sv.Detections, pointing: Pointing) -> list[str]:
+    ids, labels = object_ids(detections), labels_of(detections)
+    for target in pointing.corrected:
+        phrase, box = read_id(target)
+        rivals = [
+            index for index, label in enumerate(labels) if label == phrase and ids[index] not in pointing.corrected
+        ]
+        if target in ids or not rivals:
+            continue
+        overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]
+        if overlaps.max() > SAME:
+            ids[rivals[int(overlaps.argmax())]] = target
+    return ids
+
+
+def _correct(
+    segmenter: Segmenter, encoded: ImageEmbedding, objects: sv.Detections, pointing: Pointing
+) -> sv.Detections:
+    """The objects with new masks where somebody pointed at them or chose another candidate."""
+    asked = {
+        index: prompt
+        for index, (name, box) in enumerate(zip(object_ids(objects), objects.xyxy.tolist(), strict=True))
+        if (prompt := pointing.prompt(name, tuple(box)))
+    }
+    if not asked:
+        return objects
+    index = np.array(list(asked))
+    corrected = segmenter.segment(encoded, list(asked.values()), select(objects, index))
+    before, after = objects.to_compact_masks().mask, corrected.to_compact_masks().mask
+    assert isinstance(before, sv.CompactMask)
+    assert isinstance(after, sv.CompactMask)
+    rows = {row: after[position : position + 1] for position, row in enumerate(asked)}
+    masks = join((rows.get(row, before[row : row + 1]) for row in range(len(objects))), encoded.size)
+    quality = objects.data["mask_quality"].copy()
+    quality[index] = corrected.data["mask_quality"]
+    return sv.Detections(
+        objects.xyxy, masks, objects.confidence, objects.class_id, data={**objects.data, "mask_quality": quality}
+    )
+
+
+def _is_new(others: sv.Detections, parts: Sequence[sv.Detections]) -> np.ndarray:
+    """Which of `others` no object of `parts` shows already, (N,) bool."""
+    seen = np.concatenate([_mask_boxes(part) for part in parts])
+    if not len(seen) or not len(others):
+        return np.ones(len(others), bool)
+    return sv.box_iou_batch(_mask_boxes(others), seen).max(axis=1) <= SAME
+
+
+def _mask_boxes(objects: sv.Detections) -> np.ndarray:
+    masks = objects.to_compact_masks().mask
+    assert isinstance(masks, sv.CompactMask)
+    return boxes_of(masks)
+
+
+def _with_ids(objects: sv.Detections, ids: Sequence[str]) -> sv.Detections:
+    objects.data["id"] = np.array(ids, dtype=str)
+    return objects
+
+
+def _in_groups(objects: sv.Detections, groups: Sequence[str]) -> sv.Detections:
+    objects.data["group"] = np.array(groups, dtype=str)
+    return objects

@@ -1,0 +1,184 @@
+"""What the controls of the tab Inpaint say, read as an `Edit`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import supervision as sv
+
+from groundingdino.drawing import labels_of
+from groundingdino.editing.edits import (
+    MAX_REACH,
+    Background,
+    BrushStroke,
+    ColorBackground,
+    Edit,
+    MaskSettings,
+    PictureBackground,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    Sampling,
+    Task,
+    TransparentBackground,
+)
+from groundingdino.image import load_image
+from groundingdino.model_cards import InpainterCard
+from groundingdino.page.selection import Pointing, object_ids
+
+REPLACE, REMOVE, BACKGROUND, REGIONS = "Replace", "Remove", "Background", "Regions"  # the modes
+MASKS, BOXES = "Masks", "Boxes"  # what of the objects is edited
+PAINTED, TRANSPARENT, COLOR, PICTURE = "Painted", "Transparent", "Colour", "Picture"  # the new background
+MODEL, QUICK = "Model", "Quick fill"  # what removes
+# To start with, in percent of the picture's longer side; as `MaskSettings` has them.
+GROW = {REPLACE: 1.7, REMOVE: 1.7, BACKGROUND: 0.0, REGIONS: 0.0}
+FEATHER = 0.5
+
+
+class MaskForm(NamedTuple):
+    """The controls that say where is painted; each of them changes what the canvas shows."""
+
+    mode: str = REPLACE
+    shape: str = MASKS
+    grow: float = GROW[REPLACE]  # percent of the picture's longer side
+    feather: float = FEATHER  # likewise
+
+    @property
+    def boxes(self) -> bool:
+        """Whether boxes are edited, for which no masks need to be made."""
+        return self.shape == BOXES or self.mode == REGIONS
+
+    def settings(self, size: tuple[int, int], one_by_one: bool = False) -> MaskSettings:
+        """In pixels of a picture of that (width, height)."""
+        longer = max(size)
+        grow = 0 if self.mode == REGIONS else round(self.grow / 100 * longer)
+        return MaskSettings(
+            grow=min(max(grow, -MAX_REACH), MAX_REACH),
+            feather=min(round(self.feather / 100 * longer), MAX_REACH),
+            one_by_one=one_by_one,
+            boxes=self.boxes,
+        )
+
+    def preview(self, size: tuple[int, int], strokes: tuple[BrushStroke, ...]) -> Edit:
+        """An edit with the mask that will be used, whatever will be painted in it."""
+        if self.mode == REGIONS:  # the brush corrects objects, and regions are boxes
+            strokes = ()
+        task = TransparentBackground() if self.mode == BACKGROUND else Remove("opencv")
+        return Edit(task, self.settings(size), strokes)
+
+
+class Form(NamedTuple):
+    """The other controls, in the order in which they are wired up."""
+
+    text: str
+    backdrop: str
+    color: str
+    picture: str | None  # path of the new background
+    remover: str
+    one_by_one: bool
+    model: str
+    steps: float
+    guidance: float
+    strength: float
+    seed: str
+    negative_prompt: str
+    candidates: float
+    scheduler: str
+
+    def edit(
+        self,
+        mask: MaskForm,
+        size: tuple[int, int],
+        objects: sv.Detections,
+        strokes: tuple[BrushStroke, ...],
+        texts: Mapping[str, str],
+    ) -> Edit:
+        """All of it as an edit; a ValueError says in one sentence what is missing.
+
+        Args:
+            mask: The controls of the mask.
+            size: (width, height) of the picture.
+            objects: Those that are ticked.
+            strokes: Of the brush.
+            texts: What each region is to show, by the id of its object; where it is missing, `text` is used.
+        """
+        sampling = Sampling(
+            steps=int(self.steps),
+            guidance=float(self.guidance),
+            strength=float(self.strength),
+            seed=_seed(self.seed),
+            negative_prompt=self.negative_prompt.strip(),
+            candidates=int(self.candidates),
+            scheduler=self.scheduler or None,
+        )
+        task = self._task(mask.mode, objects, texts)
+        strokes = () if mask.mode == REGIONS else strokes
+        return Edit(task, mask.settings(size, self.one_by_one), strokes, sampling)
+
+    def _task(self, mode: str, objects: sv.Detections, texts: Mapping[str, str]) -> Task:
+        if mode == REPLACE:
+            return Replace(self.text)
+        if mode == REMOVE:
+            return Remove("opencv" if self.remover == QUICK else "model")
+        if mode == REGIONS:
+            return self._regions(objects, texts)
+        if self.backdrop == TRANSPARENT:
+            return TransparentBackground()
+        if self.backdrop == COLOR:
+            return ColorBackground(hex_color(self.color))
+        if self.backdrop == PICTURE:
+            if not self.picture:
+                raise ValueError("Choose a picture for the background first.")
+            return PictureBackground(load_image(self.picture))
+        return Background(self.text)
+
+    def _regions(self, objects: sv.Detections, texts: Mapping[str, str]) -> Regions:
+        if not len(objects):
+            raise ValueError("There is no region: name something that is found and tick it, or draw a box.")
+        regions = []
+        rows = zip(object_ids(objects), labels_of(objects), objects.xyxy.tolist(), strict=True)
+        for name, label, (x0, y0, x1, y1) in rows:
+            text = texts.get(name, "").strip() or self.text.strip()
+            if not text:
+                raise ValueError(f"Say in the table what '{label}' becomes, or what to put there in all regions.")
+            regions.append(Region((x0, y0, x1, y1), text))
+        return Regions(tuple(regions))
+
+
+def _seed(text: str) -> int | None:
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit()):
+        raise ValueError(f"Expected a seed of digits alone, or none, got '{text}'.")
+    return int(text) if text else None
+
+
+def suited_shape(card: InpainterCard, mode: str) -> str:
+    """What of the objects is best edited by a model."""
+    return BOXES if card.boxes and mode == REPLACE else MASKS
+
+
+def suited_grow(mode: str, grow: float) -> float:
+    """How far masks best grow in a mode; stays as it is if the visitor has chosen another value."""
+    return GROW[mode] if grow in GROW.values() else grow
+
+
+def read_texts(value: Any) -> dict[str, str]:
+    """The selection's "texts": what each region is to show, by the id of its object."""
+    return {str(name): str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
+
+
+def as_drawn(objects: sv.Detections, pointing: Pointing) -> sv.Detections:
+    """The objects with the boxes that were drawn by hand, where a segmenter has fitted others to its masks."""
+    drawn = {gesture.target: gesture.box for gesture in pointing.gestures if gesture.box}
+    boxes = [drawn.get(name, box) for name, box in zip(object_ids(objects), objects.xyxy.tolist(), strict=True)]
+    return replace(objects, xyxy=np.array(boxes, np.float32).reshape(-1, 4))
+
+
+def hex_color(color: str) -> str:
+    """What Gradio's colour picker sends, "rgba(12.3, 45, 6, 1)" or "#rrggbb", as "#rrggbb"."""
+    if not color.startswith("rgb"):
+        return color
+    parts = color[color.index("(") + 1 : color.rindex(")")].split(",")
+    return "#" + "".join(f"{min(255, max(0, round(float(part)))):02x}" for part in parts[:3])

@@ -1,0 +1,265 @@
+"""The page's endpoints for programs: `/detect`, `/segment`, `/inpaint` and `/models`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+import supervision as sv
+from PIL import Image
+
+from groundingdino import export
+from groundingdino.drawing import annotate
+from groundingdino.editing.edits import Edit, MaskSettings, Regions, Sampling
+from groundingdino.editing.modes import parse_task
+from groundingdino.editing.recipe import search_of, with_recipe
+from groundingdino.model_cards import mask_settings_for
+from groundingdino.page.selection import POINTED, Gesture, Pointing
+from groundingdino.page.studio import Findings, Studio, Thresholds
+from groundingdino.phrases import NMS_THRESHOLD
+
+DEFAULT_MODEL = "embedded"
+
+
+class Endpoints:
+    """What programs ask of a studio; Gradio shows the docstrings to them."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+
+    def detect(
+        self,
+        image: str,
+        prompt: str,
+        model: str = DEFAULT_MODEL,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float | None = NMS_THRESHOLD,
+    ) -> tuple[Image.Image, dict[str, Any]]:
+        """Finds the objects that a prompt names in a picture.
+
+        Args:
+            image: The picture.
+            prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control".
+            model: A name that `/models` lists.
+            box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
+            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
+
+        Returns:
+            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}]}.
+        """
+        with _told_in_a_sentence():
+            picture = self._picture(image)
+            findings = self.studio.find(
+                picture, prompt, model, Thresholds(box_threshold, text_threshold, nms_threshold)
+            )
+        drawn = annotate(picture, findings.detections, findings.phrases)
+        return drawn, export.record(findings.detections, picture.size, model)
+
+    def segment(
+        self,
+        image: str,
+        prompt: str = "",
+        points: Sequence[Sequence[float]] | None = None,
+        boxes: Sequence[Sequence[float]] | None = None,
+        strokes: Sequence[Sequence[Sequence[float]]] | None = None,
+        everything: bool = False,
+        model: str = DEFAULT_MODEL,
+        segmenter: str = DEFAULT_MODEL,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float | None = NMS_THRESHOLD,
+        fill: float = 0.0,
+    ) -> tuple[Image.Image, dict[str, Any]]:
+        """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
+
+        Args:
+            image: The picture.
+            prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control"; or nothing.
+            points: [[x, y, label], ...] in pixels, label 1 in an object and 0 outside it; together they mean one
+                object.
+            boxes: [[x0, y0, x1, y1], ...] in pixels, each around one object.
+            strokes: [[[x, y], ...], ...] in pixels, each a line drawn over one object.
+            everything: Whether to cut out all other objects, too.
+            model: A name that `/models` lists, of a model that detects.
+            segmenter: A name that `/models` lists, of a model that segments.
+            box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
+            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
+            fill: Holes and specks of masks with fewer pixels are removed; below 1 it is a share of the picture.
+
+        Returns:
+            The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}]}
+            with each mask as COCO run lengths.
+        """
+        with _told_in_a_sentence():
+            picture = self._picture(image)
+            pointing = _pointing(points, boxes, strokes, everything)
+            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            findings = self.studio.find(picture, prompt or "", model, thresholds)
+            if not (findings.phrases or pointing.gestures or everything):
+                raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
+            findings = self.studio.cut_out(picture, findings, segmenter, pointing, fill)
+        drawn = annotate(picture, findings.detections, findings.phrases)
+        return drawn, export.record(findings.detections, picture.size, f"{model} + {segmenter}")
+
+    def inpaint(
+        self,
+        image: str,
+        prompt: str = "",
+        mode: str = "replace",
+        text: str = "",
+        regions: Sequence[Sequence[float | str]] | None = None,
+        background: str | None = None,
+        inpainter: str = DEFAULT_MODEL,
+        model: str = DEFAULT_MODEL,
+        segmenter: str = DEFAULT_MODEL,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float | None = NMS_THRESHOLD,
+        grow: int | None = None,
+        feather: int | None = None,
+        one_by_one: bool | None = None,
+        boxes: bool | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        strength: float = 1.0,
+        seed: int | None = None,
+        negative_prompt: str = "",
+        scheduler: str | None = None,
+    ) -> tuple[Image.Image, dict[str, Any]]:
+        """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
+
+        Args:
+            image: The picture.
+            prompt: What to edit: phrases separated by dots or commas; of the mode "regions" nothing.
+            mode: "replace", "remove", "fill" (remove at once, without a model), "background" (keep the objects, repaint
+                the rest), "transparent", "color" or "picture" (another background, without a model), or "regions".
+            text: What to paint; of the mode "color" the colour, as a name or #rrggbb.
+            regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels.
+            background: Of the mode "picture", the picture to lay behind.
+            inpainter: A name that `/models` lists, of a model that inpaints.
+            model: The same, of a model that detects.
+            segmenter: The same, of a model that segments.
+            box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
+            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
+            grow: Pixels by which masks grow, or shrink if negative; by default what suits the picture.
+            feather: Pixels of the soft edge around what is painted; by default what suits the picture.
+            one_by_one: Whether each object is painted by itself; by default what suits the inpainter.
+            boxes: Whether whole boxes are painted instead of outlines; by default what suits the inpainter.
+            steps: Denoising steps, 1 to 150; by default what suits the inpainter.
+            guidance: How closely the text is followed, 0 to 30; by default what suits the inpainter.
+            strength: How much of what was there is forgotten, over 0 to 1.
+            seed: The same seed paints the same picture; by default drawn by lot.
+            negative_prompt: What must not appear.
+            scheduler: "ddim", "dpm++", "unipc", "euler", "euler-a", or "lcm" where it suits; by default its own.
+
+        Returns:
+            The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
+            "notes"}: what was found and edited, as `/segment` gives it; the recipe, with the seed; and sentences about
+            how it went. Where nothing is found the picture stays as it is and there is no recipe.
+        """
+        with _told_in_a_sentence():
+            picture = self._picture(image)
+            task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
+            suited = mask_settings_for(inpainter, task)
+            mask = MaskSettings(
+                grow,
+                feather,
+                suited.one_by_one if one_by_one is None else one_by_one,
+                suited.boxes if boxes is None else boxes,
+            )
+            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
+            if not isinstance(task, Regions):
+                findings = self.studio.find(picture, prompt or "", model, thresholds)
+                if not findings.phrases:
+                    raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
+                models = [model] if mask.boxes else [model, segmenter]
+                if not mask.boxes:
+                    findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
+                objects, search = findings.detections, search_of(prompt, models, _as_used(thresholds, findings))
+                if len(objects) == 0:
+                    return picture, {**export.record(objects, picture.size, " + ".join(models)), "notes": []}
+            edit = Edit(
+                task, mask, (), Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
+            )
+            edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
+        recipe = {**search, **edited.recipe_of(0)}
+        models += [inpainter] if task.needs_model else []
+        record = export.record(objects, picture.size, " + ".join(models))
+        return with_recipe(edited.images[0], recipe), {**record, "edit": recipe, "notes": list(edited.notes)}
+
+    def models(self) -> list[dict[str, Any]]:
+        """Lists the models: name, task, title, description, size in bytes, and whether they are downloaded.
+
+        Those that detect have thresholds, too.
+        """
+        detectors = self.studio.detectors
+        others = (("segment", self.studio.segmenters), ("inpaint", self.studio.inpainters))
+        return [
+            {
+                "name": name,
+                "task": "detect",
+                "title": card.title,
+                "description": card.description,
+                "size_bytes": card.size_bytes,
+                "box_threshold": card.box_threshold,
+                "text_threshold": card.text_threshold,
+                "downloaded": detectors.is_ready(name),
+            }
+            for name, card in detectors.cards.items()
+        ] + [
+            {
+                "name": name,
+                "task": task,
+                "title": other.title,
+                "description": other.description,
+                "size_bytes": other.size_bytes,
+                "downloaded": shelf.is_ready(name),
+            }
+            for task, shelf in others
+            for name, other in shelf.cards.items()
+        ]
+
+    def _picture(self, path: str) -> Image.Image:
+        if not path:
+            raise ValueError("There is no picture: pass one as `image`.")
+        return self.studio.image(path)
+
+
+@contextmanager
+def _told_in_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:
+    text = findings.card.text_threshold if thresholds.text is None else thresholds.text
+    return {"box_threshold": findings.box_threshold, "text_threshold": text, "nms_threshold": thresholds.nms}
+
+
+def _pointing(
+    points: Sequence[Sequence[float]] | None,
+    boxes: Sequence[Sequence[float]] | None,
+    strokes: Sequence[Sequence[Sequence[float]]] | None,
+    everything: bool,
+) -> Pointing:
+    """All points mean one object, each box and each stroke another."""
+    try:
+        together = [("point", [(x, y, label) for x, y, label in points])] if points else []
+        apart = [("box", [box]) for box in boxes or ()] + [("stroke", [line]) for line in strokes or ()]
+        gestures = [
+            Gesture.parse({"target": f"{POINTED}{number}", kind: value})
+            for number, (kind, values) in enumerate([*together, *apart], 1)
+            for value in values
+        ]
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            "Expected points as [[x, y, 1 or 0], ...], boxes as [[x0, y0, x1, y1], ...] and strokes as lists of [x, y]."
+        ) from error
+    return Pointing(tuple(gestures), everything=bool(everything))

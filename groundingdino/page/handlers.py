@@ -1,0 +1,285 @@
+"""What the page does: the handlers behind its controls.
+
+Everything that can change the result (tab, picture, prompt, models, thresholds, ticks, what was pointed at) triggers
+one event, `render`, and each request carries all of it. A page has one such request under way; whatever changes
+meanwhile is sent when it is answered, and an answer that a newer request has overtaken is dropped. So what is shown at
+rest belongs to the last text and the last picture.
+
+Where the model is slow, a draft of a smaller copy comes first. While somebody types, it is all there is: the browser
+asks for the rest when typing pauses. The next key gives up a pass that is under way, see `interrupt`.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache
+from PIL import Image
+
+from groundingdino import export
+from groundingdino.drawing import MaskStyle, select
+from groundingdino.editing.mask import edit_mask
+from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.page.edit_form import MaskForm, as_drawn
+from groundingdino.page.edit_history import History
+from groundingdino.page.edit_view import Outcome, masked
+from groundingdino.page.picker import Picker
+from groundingdino.page.selection import Selection, chosen
+from groundingdino.page.status_line import mask_status, sentence, status
+from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
+from groundingdino.page.view import NOTHING, Canvas, view
+
+WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
+PATIENCE = 0.3  # seconds until the status line says that something is being worked on
+SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
+DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"  # the tabs
+FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
+
+logger = logging.getLogger(__name__)
+
+
+class Query(NamedTuple):
+    """What the page asks: the values of its controls, in the order in which they are wired up."""
+
+    path: str | None  # of the uploaded picture
+    prompt: str
+    model: str
+    box_threshold: float
+    text_threshold: float
+    nms_threshold: float
+    tab: str
+    segmenter: str
+    shapes: list[str]
+    opacity: float
+    specks: float  # percent of the picture's area
+    mode: str = MaskForm().mode
+    shape: str = MaskForm().shape
+    grow: float = MaskForm().grow
+    feather: float = MaskForm().feather
+
+    @property
+    def mask(self) -> MaskForm:
+        """Where an edit paints."""
+        return MaskForm(self.mode, self.shape, self.grow, self.feather)
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Names of the picture and of what is looked for in it."""
+        return self.path or "", f"{self.model}: {self.prompt}"
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The sliders."""
+        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
+
+    @property
+    def mask_style(self) -> MaskStyle:
+        """How masks are drawn."""
+        return MaskStyle(
+            opacity=self.opacity if FILL in self.shapes else 0,
+            outline=OUTLINE in self.shapes,
+            boxes=BOXES in self.shapes,
+            labels=LABELS in self.shapes,
+        )
+
+
+class Visit:
+    """One open page: its newest request, the picture it was sent last, what it shows at rest, and its edits."""
+
+    def __init__(self) -> None:
+        self.newest = 0.0
+        self.interrupted = 0.0  # when something was changed last
+        self.picture: str | None = None
+        self.shown: tuple[Query, Selection, Canvas] | None = None
+        self.cancelled = 0.0  # when an edit was cancelled last
+        self.outcome: Outcome | None = None
+        self.history = History()
+
+
+class Page:
+    """What the page does. Besides the visits, which Gradio keeps, all state is the studio's."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
+        self.inpainters = Picker(studio.inpainters)
+        self._workers = ThreadPoolExecutor(WORKERS)
+        self._visits = Lock()
+
+    def render(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
+        """Updates of the result: that it is being worked on, if that takes long, and then the outcome."""
+        query, canvas, stamp = Query(*values), Canvas.parse(sent.get("canvas")), float(sent["stamp"])
+        with self._visits:
+            visit.newest = max(visit.newest, stamp)
+
+        def stop() -> bool:
+            return visit.interrupted > stamp + SAME_EVENT
+
+        for update in self._answer(visit, query, sent, canvas, stop):
+            if visit.newest > stamp:
+                return
+            yield update
+
+    def interrupt(self, visit: Visit, sent: dict[str, Any]) -> None:
+        """What was asked before this moment is not wanted any more; the request for what is follows by itself."""
+        with self._visits:
+            visit.interrupted = max(visit.interrupted, float(sent["stamp"]))
+
+    def _answer(
+        self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
+    ) -> Iterator[Any]:
+        try:
+            selection = Selection.parse(sent, *query.keys)
+            if visit.shown == (query, selection, canvas):
+                return  # one change often raises two events; an answer to the second would only overwrite the timing
+            visit.shown = None
+            yield from self._look(visit, query, selection, canvas, bool(sent.get("typing")), stop)
+        except Stopped:
+            visit.shown = None
+        except ValueError as error:
+            visit.picture = None
+            yield self._failure(query, canvas, str(error))
+        except Exception:  # without an answer the page would go on showing the old result as if it were the new one
+            logger.exception("The result could not be made")
+            visit.picture = None
+            yield self._failure(query, canvas, "Something went wrong on the server; its log says what.")
+
+    def _look(
+        self, visit: Visit, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
+    ) -> Iterator[Any]:
+        if not query.path:
+            visit.picture = None
+            yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
+            return
+        picture = self.studio.picture(query.path, canvas.pixels)
+
+        def show(findings: Findings | None) -> dict[str, Any]:
+            return view(picture, canvas, query.keys, findings, selection, query.mask_style, query.tab != INPAINT)
+
+        for draft in (True, False):
+            findings = None
+            # What is fast is not given up: there would be nothing to see before typing pauses.
+            for task, work in self.steps(query, selection, picture.image, draft, None if draft else stop):
+                running = self._workers.submit(work, findings)
+                try:
+                    findings = running.result(PATIENCE)
+                except NotYet:
+                    now = sentence(task, "working")
+                    # Of the same picture, what was shown before stays for the moment.
+                    kept = visit.picture == query.path
+                    yield gr.update(status=now) if kept else gr.update(view=show(findings), status=now)
+                    visit.picture = query.path
+                    findings = running.result()
+            assert findings
+            yield gr.update(**self._found(query, selection, picture, findings, show(findings)))
+            # Only reached if the page was sent this answer, see `render`.
+            visit.picture = query.path
+            if not findings.draft_side:
+                visit.shown = (query, selection, canvas)
+                return
+            if typing:
+                return
+
+    def _found(
+        self, query: Query, selection: Selection, picture: Picture, findings: Findings, shown: dict[str, Any]
+    ) -> dict[str, Any]:
+        """View and status line; in the tab Inpaint with the mask of what would be edited."""
+        objects, _ = chosen(findings.detections, selection)
+        if query.tab != INPAINT:
+            return {"view": shown, "status": status(findings, len(objects))}
+        if query.mask.boxes:
+            objects = as_drawn(objects, selection.pointing)
+        size = picture.image.size
+        try:
+            alpha = edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
+        except ValueError as error:  # there is nothing to edit yet, in a sentence
+            told = status(findings, len(objects))
+            told = sentence(str(error), "hint", told["detail"]) if len(findings.detections) else told
+            return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
+        shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
+        return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
+
+    def steps(
+        self,
+        query: Query,
+        selection: Selection,
+        image: Image.Image,
+        draft: bool = False,
+        stop: StopCheck | None = None,
+    ) -> Iterator[tuple[str, Callable[[Findings | None], Findings]]]:
+        """What has to be done, in words and as a function of what was found so far."""
+        task = "Looking" if query.prompt.strip() else "Reading the picture"
+        title = self.studio.detectors.card(query.model).title
+        yield (
+            f"{task} with {title} …",
+            lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop),
+        )
+        needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
+        if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
+            title = self.studio.segmenters.card(query.segmenter).title
+            yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image)
+
+    def _cut_out(self, query: Query, selection: Selection, image: Image.Image, findings: Findings | None) -> Findings:
+        assert findings
+        return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100)
+
+    def _failure(self, query: Query, canvas: Canvas, message: str) -> Any:
+        """The picture alone, if there is one, so that no old boxes stay beside the message."""
+        try:
+            bare = view(self.studio.picture(query.path or "", canvas.pixels), canvas, query.keys)
+        except ValueError:
+            bare = NOTHING
+        return gr.update(view=bare, status=sentence(message, "error"))
+
+    def export(self, kind: str, sent: dict[str, Any], *values: Any) -> str | None:
+        """Writes what is shown to a file and returns its path; None, after a notice, if there is nothing to write."""
+        query = Query(*values)
+        if not query.path:
+            gr.Warning("Choose a picture first: there is nothing to download yet.")
+            return None
+        try:
+            selection = Selection.parse(sent, *query.keys)
+            image, findings = self.studio.image(query.path), None
+            for _, work in self.steps(query, selection, image):
+                findings = work(findings)
+        except ValueError as error:
+            gr.Warning(str(error))
+            return None
+        assert findings
+        return self._write(kind, query, image, findings, selection)
+
+    def _write(self, kind: str, query: Query, image: Image.Image, findings: Findings, selection: Selection) -> str:
+        objects, marked = chosen(findings.detections, selection)
+        name, phrases = Path(query.path or "").stem, findings.phrases
+        # A marked object is cut out alone.
+        cut = select(objects, np.array(marked)) if marked else objects
+        model = query.model if query.tab == DETECT else f"{query.model} + {query.segmenter}"
+        what = "boxes" if query.tab == DETECT else "overlay"
+        data, ending = {
+            "picture": lambda: (
+                export.annotated_png(image, objects, phrases, marked, query.mask_style),
+                f"-{what}.png",
+            ),
+            "cut-out": lambda: (export.cut_out_png(image, cut), "-cut-out.png"),
+            "masks": lambda: (export.masks_zip(objects), "-masks.zip"),
+            "json": lambda: (export.json_file(objects, image.size, model), ".json"),
+            "coco": lambda: (export.coco_zip(image, name, objects, phrases), "-coco.zip"),
+            "yolo": lambda: (export.yolo_zip(image, name, objects, phrases), "-yolo.zip"),
+        }[kind]()
+        return save_bytes_to_cache(data, name + ending, gr.utils.get_upload_folder())
+
+    def take_picture(self, event: gr.EventData) -> str:
+        """A picture that was pasted, or dropped on the canvas; Gradio has checked that the file is an upload."""
+        return event.file["path"]
+
+    def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
+        """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""
+        card = self.studio.detectors.card(model)
+        return card.box_threshold, card.text_threshold, *self.detectors.choose(model)

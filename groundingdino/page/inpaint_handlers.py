@@ -1,0 +1,242 @@
+"""What the tab Inpaint does: runs edits, follows and cancels them, and makes a result the next picture.
+
+The mask is no matter of this file: it is shown with everything else that is found, see `handlers`. An edit runs in a
+thread of its own, so that a visitor who waits for one keeps nobody else from anything; the studio lets one after the
+other paint with the same model.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from PIL import Image
+
+from groundingdino.editing.perform import Edited, EditProgress
+from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
+from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.page.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
+from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
+from groundingdino.page.handlers import Page, Query, Visit
+from groundingdino.page.selection import Selection, chosen
+from groundingdino.page.status_line import sentence
+from groundingdino.page.view import Canvas, jpeg_url
+
+QUIET = 2.0  # seconds without news until the status line says what is waited for
+WAITING = "Waiting: the model is loading, or painting for someone else …"
+FAULT = "Something went wrong on the server; its log says what."
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Run:
+    """An edit under way."""
+
+    news: Queue[EditProgress | str | Outcome | BaseException] = field(default_factory=Queue)
+    given_up: bool = False
+
+
+class InpaintPage:
+    """The handlers behind the controls of the tab; visits are those of `Page`."""
+
+    def __init__(self, page: Page):
+        self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
+
+    def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
+        """Updates of the result: how far the edit is, and then the candidates."""
+        query, form = Query(*values[: len(Query._fields)]), Form(*values[len(Query._fields) :])
+        stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
+        if not query.path:
+            yield gr.update(edit={**NO_EDIT, "run": stamp, "status": sentence("Choose a picture to start.", "hint")})
+            return
+        run = _Run()
+
+        def stop() -> bool:
+            return run.given_up or visit.cancelled > stamp
+
+        Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
+        try:
+            yield from self._follow(run, visit, query.path, stamp)
+        finally:  # also when the visitor has left
+            run.given_up = True
+
+    def cancel(self, visit: Visit, sent: dict[str, Any]) -> None:
+        """Stops what runs; `run` then ends by itself."""
+        visit.cancelled = max(visit.cancelled, float(sent["stamp"]))
+
+    def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
+        """Makes the chosen candidate the picture of all tabs."""
+        outcome = visit.outcome
+        if outcome is None or path != outcome.path:
+            gr.Warning("Run an edit first: there is no result to go on with.")
+            return gr.skip(), gr.skip()
+        after = outcome.results[_candidate(sent, outcome)]
+        visit.history.add(path, after)
+        return after, gr.update(history=visit.history.view())
+
+    def step(self, visit: Visit, path: str | None, steps: int) -> tuple[Any, Any]:
+        """The picture before (-1) or behind (1) this one in the history."""
+        other = visit.history.move(path or "", steps)
+        if other is None:
+            return gr.skip(), gr.skip()
+        outcome = visit.outcome
+        edit = outcome.shown if outcome and outcome.path == other else NO_EDIT
+        return other, gr.update(history=visit.history.view(), edit=edit)
+
+    def export(self, kind: str, visit: Visit, sent: Any, path: str | None) -> str | None:
+        """Writes the chosen result, its recipe or its mask; None, after a notice, if there is no result."""
+        outcome = visit.outcome
+        if outcome is None or path != outcome.path:
+            gr.Warning("Run an edit first: there is nothing to download yet.")
+            return None
+        if kind == "mask":
+            return outcome.mask
+        index = _candidate(sent, outcome)
+        if kind == "result":
+            return outcome.results[index]
+        return _write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
+
+    def choose_inpainter(self, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
+        """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
+        card = self.studio.inpainters.card(model)
+        suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
+        return *suited, *self.inpainters.choose(model)
+
+    def choose_mode(self, mode: str, model: str, grow: float) -> tuple[str, float]:
+        """Masks or boxes, and how far they grow."""
+        return suited_shape(self.studio.inpainters.card(model), mode), suited_grow(mode, grow)
+
+    def repeat_seed(self, visit: Visit, sent: Any) -> str:
+        """The seed of the candidate that is shown."""
+        outcome = visit.outcome
+        seed = outcome.recipes[_candidate(sent, outcome)].get("seed") if outcome else None
+        if seed is None:
+            gr.Warning("Let a model paint first: there is no seed yet.")
+            return gr.skip()
+        return str(seed)
+
+    def _work(
+        self,
+        run: _Run,
+        query: Query,
+        form: Form,
+        sent: dict[str, Any],
+        canvas: Canvas,
+        stop: StopCheck,
+    ) -> None:
+        """In its own thread: everything from finding the objects to the candidates; whatever comes is news."""
+        try:
+            run.news.put(self._edit(run, query, form, sent, canvas, stop))
+        except BaseException as error:  # whoever follows would wait for ever
+            run.news.put(error)
+
+    def _edit(
+        self, run: _Run, query: Query, form: Form, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
+    ) -> Outcome:
+        path = query.path or ""
+        selection = Selection.parse(sent, *query.keys)
+        image, findings = self.studio.image(path), None
+        for task, work in self.page.steps(query, selection, image, stop=stop):
+            run.news.put(task)
+            findings = work(findings)
+        assert findings
+        objects, _ = chosen(findings.detections, selection)
+        if query.mask.boxes:
+            objects = as_drawn(objects, selection.pointing)
+        edit = form.edit(query.mask, image.size, objects, selection.strokes, read_texts(sent.get("texts")))
+        run.news.put("Starting …")
+        edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
+        found_by = [query.model, query.segmenter] if findings.segmenter else [query.model]
+        title = self.studio.inpainters.card(form.model).title if edit.task.needs_model else "no model"
+        size = self.studio.picture(path, canvas.pixels).shown.size
+        search = search_of(
+            query.prompt,
+            found_by,
+            {
+                "box_threshold": query.box_threshold,
+                "text_threshold": query.text_threshold,
+                "nms_threshold": query.nms_threshold,
+            },
+        )
+        return _keep(edited, path, float(sent["stamp"]), search, title, size)
+
+    def _follow(self, run: _Run, visit: Visit, path: str, stamp: float) -> Iterator[Any]:
+        """Updates until the edit is over, however it ends."""
+        shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence("Starting …", "working")}
+        yield gr.update(edit=shown)
+        while True:
+            try:
+                news = run.news.get(timeout=None if shown["share"] else QUIET)
+                while isinstance(news, EditProgress) and not run.news.empty():  # what is newer is on its way already
+                    news = run.news.get()
+            except Empty:
+                if shown["status"]["message"] == WAITING:
+                    continue
+                news = WAITING
+            if isinstance(news, Outcome):
+                visit.outcome = news
+                yield gr.update(edit=news.shown)
+                return
+            if isinstance(news, BaseException):
+                yield gr.update(edit=self._ended(news, visit, path, stamp))
+                return
+            shown = {**shown, **_progress(news)}
+            yield gr.update(edit=shown)
+
+    def _ended(self, error: BaseException, visit: Visit, path: str, stamp: float) -> dict[str, Any]:
+        """Without a new result the one before stays, beside a sentence that says why."""
+        if isinstance(error, Stopped):
+            status = sentence("Cancelled.", "hint")
+        elif isinstance(error, ValueError):
+            status = sentence(str(error), "error")
+        else:
+            logger.error("The edit could not be made", exc_info=error)
+            status = sentence(FAULT, "error")
+        before = visit.outcome.shown if visit.outcome and visit.outcome.path == path else {**NO_EDIT, "picture": path}
+        return {**before, "run": stamp, "status": status}
+
+
+def _keep(edited: Edited, path: str, run: float, search: dict[str, Any], title: str, size: tuple[int, int]) -> Outcome:
+    """What came of an edit, written to files, and at the size at which the page shows it."""
+    recipes = tuple({**search, **edited.recipe_of(index)} for index in range(len(edited.images)))
+    results = tuple(
+        _write(png_with_recipe(image, recipe), path, "-edited.png")
+        for image, recipe in zip(edited.images, recipes, strict=True)
+    )
+    mask = _write(png_with_recipe(Image.fromarray(edited.mask), recipes[0]), path, "-mask.png")
+    candidates = [
+        candidate_view(image, size, recipe.get("seed")) for image, recipe in zip(edited.images, recipes, strict=True)
+    ]
+    message = "Done." if len(candidates) == 1 else f"Done: {len(candidates)} to choose from."
+    status = sentence(" ".join([message, *edited.notes]), "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
+    shown = {**NO_EDIT, "picture": path, "run": run, "candidates": candidates, "status": status}
+    return Outcome(path, results, recipes, mask, shown)
+
+
+def _progress(news: EditProgress | str) -> dict[str, Any]:
+    """What changes of the view of an edit."""
+    if isinstance(news, str):
+        return {"status": sentence(news, "working")}
+    detail = f"{news.share:.0%}"
+    if news.candidates > 1:
+        detail += f" · candidate {news.candidate} of {news.candidates}"
+    status = sentence(f"Painting: step {news.step} of {news.steps} …", "working", detail)
+    changed: dict[str, Any] = {"share": news.share, "status": status}
+    return changed | {"preview": jpeg_url(news.preview)} if news.preview else changed
+
+
+def _candidate(sent: Any, outcome: Outcome) -> int:
+    """The chosen one; the first if the browser names none that there is. Before anything is chosen it sends ""."""
+    index = sent.get("candidate") if isinstance(sent, Mapping) else 0
+    return index if isinstance(index, int) and 0 <= index < len(outcome.results) else 0
+
+
+def _write(data: bytes, path: str, ending: str) -> str:
+    stem = Path(path).stem.removesuffix("-edited")
+    return save_bytes_to_cache(data, stem + ending, gr.utils.get_upload_folder())

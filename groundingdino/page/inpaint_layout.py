@@ -1,0 +1,128 @@
+"""The controls of the tab Inpaint. Which of them a mode needs is known to page.css, so that they change at once."""
+
+from typing import NamedTuple
+
+import gradio as gr
+
+from groundingdino.editing.edits import MAX_CANDIDATES
+from groundingdino.editing.schedulers import SCHEDULERS
+from groundingdino.page.edit_form import (
+    BACKGROUND,
+    BOXES,
+    COLOR,
+    FEATHER,
+    GROW,
+    MASKS,
+    MODEL,
+    PAINTED,
+    PICTURE,
+    QUICK,
+    REGIONS,
+    REMOVE,
+    REPLACE,
+    TRANSPARENT,
+    suited_shape,
+)
+from groundingdino.page.layout import Choice, choice, hand_over_files
+from groundingdino.page.picker import Picker
+
+
+class Wish(NamedTuple):
+    """What is to be done: seen at once, on a phone above the canvas."""
+
+    mode: gr.Radio
+    backdrop: gr.Radio
+    remover: gr.Radio
+    text: gr.Textbox
+    color: gr.ColorPicker
+    picture: gr.Image
+    run: gr.Button
+    cancel: gr.Button
+
+
+class Painting(NamedTuple):
+    """Where and how it is painted."""
+
+    shape: gr.Radio
+    grow: gr.Slider
+    feather: gr.Slider
+    one_by_one: gr.Checkbox
+    inpainter: Choice
+    steps: gr.Slider
+    guidance: gr.Slider
+    strength: gr.Slider
+    candidates: gr.Slider
+    seed: gr.Textbox
+    repeat: gr.Button
+    negative: gr.Textbox
+    scheduler: gr.Dropdown
+
+
+def wish_column() -> Wish:
+    """The mode and what each of them asks for."""
+    modes = [REPLACE, REMOVE, BACKGROUND, REGIONS]
+    mode = gr.Radio(modes, value=REPLACE, label="What to do with it", elem_id="mode")
+    backdrops = [PAINTED, TRANSPARENT, COLOR, PICTURE]
+    backdrop = gr.Radio(backdrops, value=PAINTED, label="New background", elem_id="backdrop")
+    info = "Quick fill continues the colours around it: at once and without a model, but smooth."
+    remover = gr.Radio([MODEL, QUICK], value=MODEL, label="Fill the gap by", info=info, elem_id="remover")
+    text = gr.Textbox(
+        "",
+        label="What to put there",
+        placeholder="dog",
+        max_lines=3,
+        html_attributes=gr.InputHTMLAttributes(autocapitalize="off", autocorrect="off", spellcheck=False),
+        elem_id="put",
+    )
+    color = gr.ColorPicker("#ffffff", label="Colour", elem_id="backdrop-color")
+    picture = gr.Image(
+        type="filepath", label="Background", sources=["upload"], buttons=[], height=110, elem_id="backdrop-picture"
+    )
+    hand_over_files(picture)
+    with gr.Row(elem_id="run-row"):
+        run = gr.Button("Run", variant="primary", min_width=0, elem_id="run")
+        cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="cancel")
+    return Wish(mode, backdrop, remover, text, color, picture, run, cancel)
+
+
+def painting_column(picker: Picker, model: str) -> Painting:
+    """The mask's controls, the inpainter, and folded away how it paints."""
+    card = picker.shelf.card(model)
+    shape = gr.Radio([MASKS, BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
+    unit = "Percent of the picture's longer side."
+    grow = gr.Slider(-5, 10, GROW[REPLACE], step=0.1, label="Grow or shrink", info=unit, elem_id="grow")
+    info = f"How far the edge fades. {unit}"
+    feather = gr.Slider(0, 10, FEATHER, step=0.1, label="Feather", info=info, elem_id="feather")
+    one_by_one = gr.Checkbox(card.one_by_one, label="One object after the other", elem_id="one-by-one")
+    inpainter = choice(picker, model, "Inpainter")
+    with gr.Accordion("Painting", open=False, elem_id="painting"):
+        info = "More take longer and look cleaner."
+        steps = gr.Slider(1, 100, card.steps, step=1, label="Steps", info=info)
+        info = "How closely the text is followed; 1 ignores the negative prompt."
+        guidance = gr.Slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
+        info = "How much of what is there is forgotten; 1 forgets all."
+        strength = gr.Slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
+        candidates = gr.Slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
+        info = "Of the first candidate. Empty draws a new one for each run."
+        # A number field would show nothing as 0.
+        seed = gr.Textbox("", label="Seed", info=info, max_lines=1, placeholder="random", elem_id="seed")
+        repeat = gr.Button("Keep the seed of the result", size="sm", elem_id="repeat-seed")
+        info = "What must not appear."
+        negative = gr.Textbox("", label="Negative prompt", info=info, max_lines=3, elem_id="negative")
+        schedulers = [("The model's own", ""), *((title, name) for name, title in SCHEDULERS.items())]
+        scheduler = gr.Dropdown(schedulers, value="", label="Scheduler", filterable=False, elem_id="scheduler")
+    return Painting(
+        shape,
+        grow,
+        feather,
+        one_by_one,
+        inpainter,
+        steps,
+        guidance,
+        strength,
+        candidates,
+        seed,
+        repeat,
+        negative,
+        scheduler,
+    )

@@ -1,0 +1,200 @@
+"""The components of the page, laid out: question and settings on the left, the answer on the right."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import gradio as gr
+from gradio.data_classes import ImageData
+
+from groundingdino.drawing import DEFAULT_MASK_STYLE
+from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
+from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
+from groundingdino.page.picker import Picker
+from groundingdino.page.shelf import C, M
+from groundingdino.page.status_line import sentence
+from groundingdino.page.view import NOTHING
+from groundingdino.phrases import NMS_THRESHOLD
+from groundingdino.prompt import Prompt
+
+PAGE_FILES = Path(__file__).resolve().parents[2] / "assets" / "page"
+
+SCRIPTS = ("result.js", "pointing.js", "brush.js", "compare.js", "start.js")  # one scope, in this order
+
+
+class Question(NamedTuple):
+    """The controls that say what is looked for, and where."""
+
+    picture: gr.Image
+    prompt: gr.Textbox
+    suggestions: gr.Dataset
+
+
+class Answer(NamedTuple):
+    """What was found: picture, status line, legend and table are one component, so that they always agree.
+
+    It is one for all tabs, too: switching keeps picture, ticks and what was pointed at, and shows no old result.
+    """
+
+    tabs: dict[str, gr.Tab]
+    tab: gr.Textbox  # the name of the open one; never seen
+    result: gr.HTML
+    downloads: dict[str, gr.Button]  # of what was found
+    edit_downloads: dict[str, gr.Button]  # of what came of an edit
+    file: gr.File  # what a download button has written; never seen
+
+
+class Choice(NamedTuple):
+    """A list of models, what the chosen one is, and the button that downloads it."""
+
+    model: gr.Dropdown
+    about: gr.HTML
+    fetch: gr.Button
+
+
+class Settings(NamedTuple):
+    """The other controls."""
+
+    gallery: gr.Dataset
+    detector: Choice
+    box: gr.Slider
+    text: gr.Slider
+    nms: gr.Slider
+
+
+class Masks(NamedTuple):
+    """The controls of the tab Segment: how masks are made and drawn."""
+
+    shapes: gr.CheckboxGroup
+    opacity: gr.Slider
+    specks: gr.Slider
+    segmenter: Choice
+
+
+def question_column(prompts: Mapping[str, str]) -> Question:
+    """Starts with the first of the examples: their paths and prompts."""
+    first = next(iter(prompts))
+    picture = gr.Image(
+        first,
+        type="filepath",
+        label="Picture",
+        sources=["upload", "clipboard", "webcam"],
+        buttons=[],
+        height=170,
+        elem_id="picture",
+    )
+    hand_over_files(picture)
+    prompt = gr.Textbox(
+        label="What to look for",
+        placeholder="cat . pizza",
+        info="Separate several things by dots or commas.",
+        max_lines=3,
+        autofocus=True,
+        html_attributes=gr.InputHTMLAttributes(autocapitalize="off", autocorrect="off", spellcheck=False),
+        elem_id="prompt",
+    )
+    suggestions = gr.Dataset(
+        components=[gr.Textbox(visible=False)],
+        samples=suggested(first, prompts),
+        show_label=False,
+        elem_id="suggestions",
+    )
+    return Question(picture, prompt, suggestions)
+
+
+def answer_column() -> Answer:
+    """The tabs, the result and its downloads; what belongs to one tab alone is hidden by page.css in the others."""
+    with gr.Tabs(elem_id="tabs"):
+        tabs = {
+            name: gr.Tab(name.capitalize(), id=name, elem_id=f"tab-{name}", render_children=False)
+            for name in (DETECT, SEGMENT, INPAINT)
+        }
+    scripts = [(PAGE_FILES / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    result = gr.HTML(
+        {},
+        html_template=(PAGE_FILES / "result.html").read_text(encoding="utf-8"),
+        js_on_load="\n".join(scripts),
+        apply_default_css=False,
+        view=NOTHING,
+        status=sentence("Loading the model …", "working"),
+        edit=NO_EDIT,
+        history=NO_HISTORY,
+        elem_id="result",
+    )
+    labels = {
+        "picture": "Picture",
+        "cut-out": "Cut-out",
+        "masks": "Masks",
+        "json": "JSON",
+        "coco": "COCO",
+        "yolo": "YOLO",
+    }
+    edits = {"result": "Result", "recipe": "Recipe", "mask": "Mask"}
+    with gr.Row(elem_id="downloads"):
+        gr.HTML("Download", elem_id="downloads-label")
+        downloads = {
+            kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}") for kind, label in labels.items()
+        }
+        edit_downloads = {
+            kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}", elem_classes="of-edit")
+            for kind, label in edits.items()
+        }
+    tab, file = gr.Textbox(DETECT, visible="hidden"), gr.File(visible="hidden")
+    return Answer(tabs, tab, result, downloads, edit_downloads, file)
+
+
+def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings:
+    """Examples, the detector and its thresholds."""
+    card = picker.shelf.card(model)
+    gallery = gr.Dataset(
+        components=[gr.Image(visible=False)],
+        samples=[[path] for path in examples],
+        label="Examples",
+        type="index",
+        elem_id="gallery",
+    )
+    detector = choice(picker, model, "Model")
+    with gr.Accordion("Thresholds", open=False, elem_id="thresholds"):
+        info = "A box is shown if its phrase scores more than this."
+        box = gr.Slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
+        info = "In a sentence, a word joins the label of a box if it scores more than this."
+        text = gr.Slider(0, 1, card.text_threshold, step=0.01, label="Text", info=info)
+        info = "Of two boxes of one phrase that overlap more than this the better stays; 1 keeps both."
+        nms = gr.Slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)
+    return Settings(gallery, detector, box, text, nms)
+
+
+def masks_column(picker: Picker, segmenter: str) -> Masks:
+    """What only the tab Segment needs."""
+    drawn = [FILL, OUTLINE, LABELS]
+    shapes = gr.CheckboxGroup([FILL, OUTLINE, BOXES, LABELS], value=drawn, label="Show", elem_id="shapes")
+    opacity = gr.Slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
+    info = "Those smaller than this percentage of the picture are removed."
+    specks = gr.Slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
+    return Masks(shapes, opacity, specks, choice(picker, segmenter, "Segmenter"))
+
+
+def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
+    name = label.lower()
+    return Choice(
+        gr.Dropdown(picker.choices(), value=model, label=label, filterable=False, elem_id=name),
+        gr.HTML(picker.shelf.card(model).description, elem_id=f"about-{name}", elem_classes="about"),
+        gr.Button(**picker.fetch_button(model), size="sm", variant="primary", elem_id=f"fetch-{name}"),
+    )
+
+
+def suggested(path: str | None, prompts: Mapping[str, str]) -> list[list[str]]:
+    """The phrases of an example picture; of other pictures nobody knows what to suggest."""
+    return [[phrase] for phrase in Prompt.parse(prompts.get(path or "", "")).phrases]
+
+
+def hand_over_files(image: gr.Image) -> None:
+    """Makes an image component pass on the uploaded file as it is.
+
+    Gradio would open it first, and answer what is no picture with a traceback in the log; our loader has a sentence.
+    """
+
+    def path_of(upload: ImageData | None) -> str | None:
+        return upload.path if upload else None
+
+    image.preprocess = path_of  # type: ignore[assignment, method-assign]

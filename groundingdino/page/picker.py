@@ -1,0 +1,53 @@
+"""The part of the page where a model is chosen, and downloaded if it is not there yet."""
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any, Generic
+
+import gradio as gr
+
+from groundingdino.page.shelf import C, M, Shelf
+
+
+class Picker(Generic[M, C]):
+    """The handlers behind a list of models and its download button."""
+
+    def __init__(self, shelf: Shelf[M, C]):
+        self.shelf = shelf
+
+    def choices(self) -> list[tuple[str, str]]:
+        """The entries of the list: title and size, with an arrow if it has to be downloaded."""
+        return [
+            (f"{card.title} · {'' if self.shelf.is_ready(name) else '↓ '}{megabytes(card.size_bytes)}", name)
+            for name, card in self.shelf.cards.items()
+        ]
+
+    def choose(self, model: str) -> tuple[str, Any]:
+        """What a model is, and the button that downloads it if it is not there yet."""
+        return self.shelf.card(model).description, gr.update(**self.fetch_button(model))
+
+    def fetch_button(self, model: str) -> dict[str, Any]:
+        """What the download button says, whether it is seen and whether it can be pressed."""
+        return {
+            "value": f"Download {megabytes(self.shelf.card(model).size_bytes)}",
+            "visible": not self.shelf.is_ready(model),
+            "interactive": not self.shelf.local_files_only,
+        }
+
+    def download(self, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Fetches a model and reports it in its description; `ready` counts up when it can be used."""
+        try:
+            for done, total, what in self.shelf.download(model):
+                share = f"{megabytes(done)} of {megabytes(total)}" if total else megabytes(done)
+                bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
+                yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready
+        except ValueError as error:
+            yield escape(str(error)), gr.update(interactive=True), gr.skip(), ready
+            return
+        description = self.shelf.card(model).description
+        yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 1
+
+
+def megabytes(size: int) -> str:
+    """A size as people read it."""
+    return f"{size / 1e6:.0f} MB"

@@ -1,0 +1,168 @@
+"""What a visitor hid, ticked off, marked, pointed at and drew, as the browser sends it with each request."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import supervision as sv
+
+from groundingdino.drawing import labels_of, select
+from groundingdino.editing.edits import BrushStroke
+from groundingdino.mask_prompts import MaskPrompt, Point
+
+Box = tuple[float, ...]
+Line = tuple[tuple[float, ...], ...]
+
+# Ids of objects that were pointed at are "pointed 1", "pointed 2", ...; those of others end with their box.
+POINTED = "pointed "
+
+
+@dataclass(frozen=True)
+class Gesture:
+    """One click, box or stroke, in pixels of the picture; exactly one of the three."""
+
+    target: str  # id of the object that it belongs to
+    point: Point | None = None
+    box: Box | None = None
+    stroke: Line | None = None
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Self:
+        """Reads {"target", "point": [x, y, 1 or 0]}, or "box": [x0, y0, x1, y1], or "stroke": [[x, y], ...]."""
+        point, box, stroke = (value.get(kind) for kind in ("point", "box", "stroke"))
+        return cls(
+            str(value["target"]),
+            point=(float(point[0]), float(point[1]), int(point[2])) if point else None,
+            box=tuple(map(float, box)) if box else None,
+            stroke=tuple(tuple(map(float, place)) for place in stroke) if stroke else None,
+        )
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """What is to be cut out besides what the prompt names, and how masks of found objects are corrected."""
+
+    gestures: tuple[Gesture, ...] = ()  # in the order in which they were made
+    candidates: tuple[tuple[str, int], ...] = ()  # id of an object, and which of its masks to show; 0 where missing
+    everything: bool = False
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Self:
+        """Reads the selection's "gestures", "candidates" and "everything"; a ValueError if they are malformed."""
+        try:
+            return cls(
+                tuple(map(Gesture.parse, value.get("gestures") or ())),
+                tuple(sorted((str(name), int(index)) for name, index in (value.get("candidates") or {}).items())),
+                bool(value.get("everything")),
+            )
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raise ValueError("What was pointed at could not be read: load the page again.") from error
+
+    @property
+    def pointed(self) -> list[str]:
+        """Ids of the objects that exist because somebody pointed at them, oldest first."""
+        targets = dict.fromkeys(gesture.target for gesture in self.gestures)
+        return [target for target in targets if target.startswith(POINTED)]
+
+    @property
+    def corrected(self) -> list[str]:
+        """Ids of the objects that were found and then pointed at, or of which another mask was chosen."""
+        targets = [*(gesture.target for gesture in self.gestures), *(name for name, index in self.candidates if index)]
+        return [target for target in dict.fromkeys(targets) if not target.startswith(POINTED)]
+
+    def prompt(self, target: str, box: Box | None = None) -> MaskPrompt | None:
+        """All that was said of an object, beside the box in which it was found; None if nothing was."""
+        gestures = [gesture for gesture in self.gestures if gesture.target == target]
+        candidate = dict(self.candidates).get(target, 0)
+        if not gestures and not candidate:
+            return None
+        for gesture in gestures:
+            box = gesture.box or box
+        return MaskPrompt(
+            box=box,  # type: ignore[arg-type]  # it checks the length
+            points=tuple(gesture.point for gesture in gestures if gesture.point),
+            strokes=tuple((gesture.stroke, 1) for gesture in gestures if gesture.stroke),  # type: ignore[misc]
+            candidate=candidate,
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a visitor hid, ticked off, marked, pointed at and drew.
+
+    Hidden phrases, what was pointed at and brush strokes last as long as the picture; ticks and the mark as long as
+    picture, prompt and model, those of objects that were pointed at as long as the picture.
+    """
+
+    hidden: frozenset[str] = frozenset()  # phrases, see `groups_of`
+    unticked: frozenset[str] = frozenset()  # ids of objects
+    marked: str | None = None  # id of an object
+    pointing: Pointing = field(default_factory=Pointing)
+    strokes: tuple[BrushStroke, ...] = ()  # of the brush that corrects what is edited, oldest first
+
+    @classmethod
+    def parse(cls, value: Any, picture: str, query: str) -> Self:
+        """The part of what the browser sent that was chosen for this picture and this query; at first it sends ""."""
+        if not isinstance(value, Mapping) or value.get("picture") != picture:
+            return cls()
+        lasting = value.get("query") == query
+        unticked = {name for name in value.get("unticked") or () if lasting or name.startswith(POINTED)}
+        marked = value.get("marked")
+        if marked and not lasting and not marked.startswith(POINTED):
+            marked = None
+        hidden = frozenset(value.get("hidden") or ())
+        return cls(hidden, frozenset(unticked), marked, Pointing.parse(value), _strokes(value.get("strokes") or ()))
+
+
+def _strokes(values: Iterable[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
+    """Reads [{"line": [[x, y], ...], "width", "adds"}, ...]; a ValueError if they are malformed."""
+    try:
+        return tuple(BrushStroke(value["line"], float(value["width"]), bool(value["adds"])) for value in values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("What was drawn could not be read: load the page again.") from error
+
+
+NO_SELECTION = Selection()
+
+
+def chosen(detections: sv.Detections, selection: Selection) -> tuple[sv.Detections, list[int]]:
+    """The objects that are neither hidden nor ticked off, and which of them are marked."""
+    ids, groups = object_ids(detections), groups_of(detections)
+    kept = [
+        index
+        for index, (name, group) in enumerate(zip(ids, groups, strict=True))
+        if group not in selection.hidden and name not in selection.unticked
+    ]
+    marked = [position for position, index in enumerate(kept) if ids[index] == selection.marked]
+    return select(detections, np.array(kept, dtype=int)), marked
+
+
+def object_ids(detections: sv.Detections) -> list[str]:
+    """A name for each object that stays the same when thresholds move.
+
+    Of what the prompt named it is its phrase and its box in whole pixels; what has no phrase brings `data["id"]`.
+    """
+    if "id" in detections.data:
+        return [str(name) for name in detections.data["id"]]
+    return box_ids(labels_of(detections), detections.xyxy)
+
+
+def box_ids(labels: list[str], boxes: np.ndarray) -> list[str]:
+    """Names of objects by label and box (N, 4)."""
+    return [f"{label} {box}" for label, box in zip(labels, boxes.round().astype(int).tolist(), strict=True)]
+
+
+def read_id(name: str) -> tuple[str, list[int]]:
+    """The label and the box of an id that `box_ids` made."""
+    match = re.fullmatch(r"(.*) \[(-?\d+), (-?\d+), (-?\d+), (-?\d+)\]", name, re.DOTALL)
+    if not match:
+        raise ValueError("What was pointed at could not be read: load the page again.")
+    label, *box = match.groups()
+    return label, list(map(int, box))
+
+
+def groups_of(detections: sv.Detections) -> list[str]:
+    """What each object is hidden with: its phrase, or what `data["group"]` says."""
+    return [str(group) for group in detections.data.get("group", labels_of(detections))]

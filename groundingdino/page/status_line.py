@@ -1,0 +1,77 @@
+"""One line on what was found, how long each part took, and which models did it."""
+
+import numpy as np
+
+from groundingdino.page.studio import Findings
+
+
+def sentence(message: str, tone: str = "idle", detail: str = "") -> dict[str, str]:
+    """A status line: a message, smaller detail behind it, and a tone: idle, working, done, hint or error."""
+    return {"message": message, "tone": tone, "detail": detail}
+
+
+def status(findings: Findings, shown: int) -> dict[str, str]:
+    """What was found, of which `shown` objects are not hidden, and how long each part took."""
+    found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
+    tone = "done" if found else "hint"
+    if found:
+        message = count(found) + (f", {found - shown} hidden" if found > shown else "")
+    elif not findings.phrases and not best:
+        pointing = ", or click on it" if findings.segmenter else ""
+        message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
+        return sentence(message, detail=_models(findings))
+    elif best <= threshold / 2:  # a threshold low enough for it would let anything pass
+        message = f"Nothing found: the best candidate scores {best:.2f}."
+    else:
+        message = f"Nothing above {threshold:.2f}; the best candidate scores {best:.2f}: lower the box threshold."
+    if findings.notes:
+        message = " ".join([message.rstrip(".") + ".", *findings.notes])
+    if findings.draft_side:
+        draft = f"{count(found)} in a draft of {findings.draft_side} pixels, the whole picture follows …"
+        return sentence(draft, "working", _timing(findings))
+    return sentence(message, tone, _timing(findings))
+
+
+def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, str]:
+    """What an edit of the `chosen` objects would change; `alpha` (H, W) uint8 says how much of each pixel is new."""
+    share = np.count_nonzero(alpha) / alpha.size
+    percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+    message = f"{count(chosen) if chosen else 'What you drew'}: {percent} of the picture will change."
+    message = " ".join([message, *findings.notes])
+    if findings.draft_side:
+        return sentence(f"{message} The whole picture follows …", "working", _models(findings))
+    return sentence(message, "done", _models(findings))
+
+
+def count(number: int) -> str:
+    """A number of objects in words."""
+    return "1 object" if number == 1 else f"{number} objects"
+
+
+def _timing(findings: Findings) -> str:
+    text, picture, grounding, embedding, masks = findings.timing
+    if findings.segmenter:
+        # A new prompt costs one part and a click another; what was kept from before is said of each.
+        both = None if picture is None and embedding is None else (picture or 0) + (embedding or 0)
+        parts = [
+            f"{name} {'cached' if took is None else _milliseconds(took)}"
+            for name, took in (("text", text), ("picture", both), ("grounding", grounding), ("masks", masks))
+        ]
+    elif text is None and picture is None and grounding is None:
+        parts = ["0 ms of model, scores kept"]
+    else:
+        parts = [
+            f"text {_milliseconds(text)}",
+            "picture cached" if picture is None else f"picture {_milliseconds(picture)}",
+            f"grounding {_milliseconds(grounding)}",
+        ]
+    return " · ".join([*parts, _models(findings)])
+
+
+def _models(findings: Findings) -> str:
+    titles = [findings.card.title] + ([findings.segmenter.title] if findings.segmenter else [])
+    return " + ".join(dict.fromkeys(titles))
+
+
+def _milliseconds(value: float | None) -> str:
+    return f"{value or 0:.0f} ms" if (value or 0) < 10_000 else f"{(value or 0) / 1000:.0f} s"

@@ -1,0 +1,234 @@
+"""The models and pictures of a running page: the only state there is, shared by all who use it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import supervision as sv
+from PIL import Image
+
+from groundingdino.cache import ByteCache
+from groundingdino.detector import Detector
+from groundingdino.editing.edits import Edit
+from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
+from groundingdino.image import load_editable, load_image
+from groundingdino.inpainter import Inpainter
+from groundingdino.interruption import StopCheck
+from groundingdino.masks import size_bytes
+from groundingdino.model_cards import (
+    INPAINTERS,
+    MODELS,
+    SEGMENTERS,
+    InpainterCard,
+    ModelCard,
+    SegmenterCard,
+    has_inpainter,
+    has_segmenter,
+    is_cached,
+)
+from groundingdino.page.cutting import EVERYTHING, cut
+from groundingdino.page.selection import Pointing
+from groundingdino.page.shelf import Shelf
+from groundingdino.phrases import NMS_THRESHOLD
+from groundingdino.segmenter import Segmenter
+
+_PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
+_CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick does not make them again
+_MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture in two sizes, both RGB and upright."""
+
+    image: Image.Image  # as given
+    shown: Image.Image  # as it fits the canvas, small ones enlarged so that what is drawn on them is sharp
+
+    @property
+    def scale(self) -> float:
+        """Pixels of `shown` per pixel of `image`."""
+        return self.shown.width / self.image.width
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What turns scores into objects; none of it runs the model. None stands for the checkpoint's own value."""
+
+    box: float | None = None
+    text: float | None = None
+    nms: float | None = NMS_THRESHOLD  # IoU; 1 keeps every box
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a model found in a picture, and how long each part took."""
+
+    detections: sv.Detections  # in pixels of the picture
+    phrases: tuple[str, ...]  # of the prompt, found or not; of a sentence: the labels that were found
+    best_score: float  # of any candidate, also below the threshold; 0 without a prompt
+    card: ModelCard
+    box_threshold: float  # as used
+    notes: tuple[str, ...]  # sentences for the user
+    timing: "Timing"
+    segmenter: SegmenterCard | None = None  # of the masks, if there are any
+    draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
+
+
+class Timing(NamedTuple):
+    """Milliseconds; `None` where nothing was computed because the answer was kept from before."""
+
+    text: float | None
+    picture: float | None  # of the detector
+    grounding: float | None
+    embedding: float | None = None  # the picture again, of the segmenter
+    masks: float | None = None
+
+
+class Studio:
+    """Decodes each picture once, and finds and cuts out what is asked for.
+
+    Args:
+        detectors: The models that turn words into boxes.
+        segmenters: The models that turn boxes and points into masks.
+        inpainters: The models that paint; without them only edits that need none are possible.
+    """
+
+    def __init__(
+        self,
+        detectors: Shelf[Detector, ModelCard],
+        segmenters: Shelf[Segmenter, SegmenterCard],
+        inpainters: Shelf[Painter, InpainterCard] | None = None,
+    ):
+        self.detectors = detectors
+        self.segmenters = segmenters
+        self.inpainters = inpainters or Shelf({}, Inpainter.from_pretrained, has_inpainter)
+        self._pictures: ByteCache[Image.Image] = ByteCache(
+            _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands())
+        )
+        self._cuts: ByteCache[sv.Detections] = ByteCache(_CUT_BYTES, _mask_bytes)
+
+    @classmethod
+    def open(cls, device: str | None = None, local_files_only: bool = False) -> Self:
+        """A studio with all published models; None: on the GPU if there is one."""
+        return cls(
+            Shelf(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
+            Shelf(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
+            Shelf(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
+        )
+
+    def image(self, path: str | Path) -> Image.Image:
+        """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""
+        path = Path(path)
+        # Loaded from bytes, so that a message does not name the server's folders.
+        return self._pictures.get_or_compute(_version(path), lambda: load_image(path.read_bytes()))[0]
+
+    def editable(self, path: str | Path) -> Image.Image:
+        """The picture in a file with its transparency, see `load_editable`; also decoded once."""
+        path = Path(path)
+        return self._pictures.get_or_compute((*_version(path), "editable"), lambda: load_editable(path.read_bytes()))[0]
+
+    def picture(self, path: str | Path, canvas: tuple[int, int]) -> Picture:
+        """The picture in a file, and its copy for a canvas of that width and height in pixels."""
+        image, version = self.image(path), _version(Path(path))
+        shown, _ = self._pictures.get_or_compute((*version, canvas), lambda: _fit(image, canvas))
+        return Picture(image, shown)
+
+    def find(
+        self,
+        image: Image.Image,
+        prompt: str,
+        model: str,
+        thresholds: Thresholds,
+        draft: bool = False,
+        stop: StopCheck | None = None,
+    ) -> Findings:
+        """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded.
+
+        Args:
+            draft: where the whole pass would take long, make do with a smaller copy of the picture.
+            stop: asked now and then; once it says True, `interruption.Stopped` is raised.
+        """
+        detector = self.detectors.get(model)
+        side = detector.draft_side(image, prompt) if draft else None
+        encoded = detector.encode_image(image, side, stop)
+        grounding = detector.ground(encoded, prompt, stop=stop)
+        detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
+        phrases = grounding.phrases
+        if grounding.prompt.kind == "sentence":
+            phrases = tuple(dict.fromkeys(map(str, detections.data["class_name"])))
+        return Findings(
+            detections,
+            phrases,
+            best_score=float(grounding.scores.max(initial=0)),
+            card=detector.card,
+            box_threshold=grounding.box_threshold if thresholds.box is None else thresholds.box,
+            notes=grounding.notes,
+            timing=Timing(
+                text=None if grounding.text_cached else grounding.text_milliseconds,
+                picture=None if encoded.cached else encoded.milliseconds,
+                grounding=None if grounding.cached else grounding.grounding_milliseconds,
+            ),
+            draft_side=side,
+        )
+
+    def cut_out(
+        self, image: Image.Image, findings: Findings, model: str, pointing: Pointing, min_area: float
+    ) -> Findings:
+        """Findings with masks, and with what was pointed at, see `cutting.cut`."""
+        segmenter = self.segmenters.get(model)
+        encoded = segmenter.encode_image(image)
+        found = findings.detections
+        start = time.perf_counter()
+        objects, cached = self._cuts.get_or_compute(
+            (model, encoded.key, _content(found), pointing, min_area),
+            lambda: cut(segmenter, encoded, found, pointing, min_area),
+        )
+        took = 1000 * (time.perf_counter() - start)
+        timing = findings.timing._replace(
+            embedding=None if encoded.cached else encoded.milliseconds, masks=None if cached else took
+        )
+        notes = findings.notes
+        if pointing.everything and EVERYTHING not in objects.data["group"]:
+            notes += ("There is nothing else that the segmenter is sure of.",)
+        return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card, notes=notes)
+
+    def edit(
+        self,
+        image: Image.Image,
+        objects: sv.Detections,
+        edit: Edit,
+        model: str = "embedded",
+        progress: Callable[[EditProgress], None] | None = None,
+        stop: StopCheck | None = None,
+    ) -> Edited:
+        """Edits a picture, see `perform.edit_picture`; the model is loaded only if the task needs it."""
+        painter = self.inpainters.get(model) if edit.task.needs_model else None
+        return edit_picture(image, objects, edit, painter, progress, stop)
+
+
+def _mask_bytes(objects: sv.Detections) -> int:
+    assert isinstance(objects.mask, sv.CompactMask)
+    return size_bytes(objects.mask)
+
+
+def _content(detections: sv.Detections) -> tuple[object, ...]:
+    """Detections without masks, as a key."""
+    assert detections.confidence is not None
+    labels = tuple(map(str, detections.data["class_name"]))
+    return detections.xyxy.tobytes(), detections.confidence.tobytes(), labels
+
+
+def _version(path: Path) -> tuple[Path, int]:
+    """Names what is in a file now: its path and when it was written."""
+    try:
+        return path, path.stat().st_mtime_ns
+    except OSError as error:
+        raise ValueError("The picture is no longer on the server: please choose it again.") from error
+
+
+def _fit(image: Image.Image, canvas: tuple[int, int]) -> Image.Image:
+    scale = min(canvas[0] / image.width, canvas[1] / image.height, _MAX_ENLARGEMENT)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3)

@@ -1,0 +1,179 @@
+"""What the page shows of a picture and what was found in it, as plain data for the browser."""
+
+import base64
+import io
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import supervision as sv
+from PIL import Image
+
+from groundingdino.drawing import (
+    DEFAULT_MASK_STYLE,
+    MaskStyle,
+    annotate,
+    labels_of,
+    phrase_colors,
+    scores_of,
+    vocabulary,
+)
+from groundingdino.page.cutting import BY_HAND, EVERYTHING
+from groundingdino.page.outlines import outlines
+from groundingdino.page.selection import NO_SELECTION, Selection, chosen, groups_of, object_ids
+from groundingdino.page.status_line import count
+from groundingdino.page.studio import Findings, Picture
+
+_JPEG_QUALITY = 88
+_MAX_CANVAS = 1600  # device pixels: more would cost more time on the way than it shows
+
+NOTHING: dict[str, Any] = {
+    "picture": "",
+    "query": "",
+    "image": "",
+    "description": "",
+    "width": 1,
+    "height": 1,
+    "masks": False,
+    "draft": False,
+    "phrases": [],
+    "objects": [],
+    # What only the tab Inpaint has, see `edit_view.masked`.
+    "mask": "",
+    "outline": "",
+    "strokes": 0,
+    "tick": "Show",
+    "asks": False,
+}
+
+
+class Canvas(NamedTuple):
+    """Where the browser shows the picture: CSS pixels, and device pixels per CSS pixel."""
+
+    width: int = 800
+    height: int = 600
+    ratio: float = 1.0
+
+    @classmethod
+    def parse(cls, value: Any) -> "Canvas":
+        """What the browser measured, within limits; before it has measured anything, the defaults."""
+        try:
+            width, height, ratio = map(float, value)
+        except (TypeError, ValueError):
+            return cls()
+        if not (width >= 1 and height >= 1 and ratio > 0):  # not laid out yet, or NaN
+            return cls()
+        ratio = min(ratio, _MAX_CANVAS / max(width, height))
+        return cls(round(width), round(height), ratio)
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height in device pixels."""
+        return max(1, round(self.width * self.ratio)), max(1, round(self.height * self.ratio))
+
+
+def view(
+    picture: Picture,
+    canvas: Canvas,
+    keys: tuple[str, str],
+    findings: Findings | None = None,
+    selection: Selection = NO_SELECTION,
+    mask_style: MaskStyle = DEFAULT_MASK_STYLE,
+    drawn: bool = True,
+) -> dict[str, Any]:
+    """A picture with what was found in it, or without while that is not known.
+
+    Args:
+        picture: The picture; boxes and masks are drawn on the copy that fits the canvas.
+        canvas: Gives lines and letters the same size on every screen.
+        keys: Name the picture and the query (picture, prompt and model); the browser sends them back with a selection.
+        findings: What was found, or None.
+        selection: What is hidden is not drawn; the legend and the table still show it, so that it can come back.
+        mask_style: What is drawn of objects with masks.
+        drawn: Otherwise the picture stays as it is, and the objects are beside it only.
+
+    Returns:
+        What `assets/page/result.js` draws; the fields are those of `NOTHING`.
+    """
+    width, height = picture.image.size
+    shown = {**NOTHING, "picture": keys[0], "query": keys[1], "width": width, "height": height}
+    if findings is None:
+        return {**shown, "image": jpeg_url(picture.shown), "description": "The picture"}
+    objects, marked = chosen(findings.detections, selection)
+    image = picture.shown
+    if drawn:
+        unit = max(image.width / canvas.width, image.height / canvas.height)
+        image = annotate(image, _on_canvas(objects, picture), findings.phrases, marked, unit, mask_style)
+    kind = "boxes" if findings.detections.mask is None else "masks"
+    return {
+        **shown,
+        "image": jpeg_url(image),
+        "description": f"The picture with {count(len(objects))} marked by {kind}",
+        "masks": findings.detections.mask is not None,
+        "draft": findings.draft_side is not None,
+        "phrases": _legend(findings, selection),
+        "objects": _table(findings, selection, picture),
+    }
+
+
+def _on_canvas(objects: sv.Detections, picture: Picture) -> sv.Detections:
+    """Objects in pixels of the copy that is shown."""
+    masks = objects.mask
+    if isinstance(masks, sv.CompactMask):
+        masks = masks.resize(picture.shown.size[::-1])
+    return replace(objects, xyxy=objects.xyxy * picture.scale, mask=masks)
+
+
+def _legend(findings: Findings, selection: Selection) -> list[dict[str, Any]]:
+    """An entry for each phrase of the prompt, found or not, and one each for all that has no phrase."""
+    found = groups_of(findings.detections)
+    extra = [group for group in (BY_HAND, EVERYTHING) if group in found]
+    phrases = [name for name in dict.fromkeys([*findings.phrases, *found]) if name not in extra]
+    colors = _colors(findings)
+    return [
+        {
+            "key": name,
+            "name": name.removeprefix("."),
+            "color": colors.get(name, "currentColor"),  # of the others each object has its own
+            "count": found.count(name),
+            "shown": name not in selection.hidden,
+        }
+        for name in [*phrases, *extra]
+    ]
+
+
+def _table(findings: Findings, selection: Selection, picture: Picture) -> list[dict[str, Any]]:
+    """An entry for each object whose phrase is not hidden."""
+    objects = findings.detections
+    colors, groups = _colors(findings), groups_of(objects)
+    qualities = objects.data.get("mask_quality", [None] * len(objects))
+    masks = _on_canvas(objects, picture).mask
+    paths = outlines(masks, 1 / picture.scale) if isinstance(masks, sv.CompactMask) else [""] * len(objects)
+    rows = zip(object_ids(objects), labels_of(objects), scores_of(objects), qualities, strict=True)
+    return [
+        {
+            "id": name,
+            "phrase": label,
+            "color": colors[label],
+            # What nobody named has no score but that of its mask.
+            "score": f"{score:.2f}" if groups[index] == label else "",
+            "quality": "" if quality is None else f"{quality:.2f}",
+            "box": objects.xyxy[index].round().astype(int).tolist(),
+            "path": paths[index],
+            "ticked": name not in selection.unticked,
+            "marked": name == selection.marked,
+        }
+        for index, (name, label, score, quality) in enumerate(rows)
+        if groups[index] not in selection.hidden
+    ]
+
+
+def _colors(findings: Findings) -> dict[str, str]:
+    names = vocabulary(findings.detections, findings.phrases)
+    return {name: color.as_hex() for name, color in zip(names, phrase_colors(names), strict=True)}
+
+
+def jpeg_url(image: Image.Image) -> str:
+    """A data URL: the picture travels in the same message as the objects drawn on it, so the two always agree."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from groundingdino.editing.crops import MAX_STRETCH, Crop, blend
+
+SHAPES = [(40, 60), (600, 37), (31, 900), (480, 640), (1, 1), (5, 4000)]
+
+
+def mask_in(shape: tuple[int, int], x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def twice(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mask, and the same as alpha."""
+    return mask, mask * np.uint8(255)
+
+
+def waves(shape: tuple[int, int]) -> np.ndarray:
+    """A smooth picture, so that what scaling costs is small."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    channels = [127 + 120 * np.sin(x / 40), 127 + 120 * np.cos(y / 40), 127 + 120 * np.sin((x + y) / 60)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_crop_holds_the_mask_lies_in_the_picture_and_keeps_proportions(shape, whole):
+    height, width = shape
+    mask = np.ones(shape, bool) if whole else mask_in(shape, width // 2, height // 3, width // 2 + 1, height // 3 + 1)
+    crop = Crop.around(mask, 64, 0.5, multiple=8)
+    x0, y0, x1, y1 = crop.box
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+    assert mask[crop.window].sum() == mask.sum()
+    for length, scaled in zip((x1 - x0, y1 - y0), crop.scaled, strict=True):
+        assert abs(scaled - max(1, length * crop.scale)) <= 1
+    assert max(crop.scaled) <= MAX_STRETCH * 64 + 1
+    assert all(side % 8 == 0 for side in crop.canvas)
+    assert crop.cut(np.zeros((*shape, 3), np.uint8)).shape == (crop.canvas[1], crop.canvas[0], 3)
+
+
+def test_a_square_is_cut_where_the_picture_allows_one_with_context():
+    crop = Crop.around(mask_in((300, 400), 100, 100, 200, 150), 128, 0.25)
+    assert crop.box == (75, 50, 225, 200)
+    assert crop.scaled == crop.canvas == (128, 128)
+    moved = Crop.around(mask_in((300, 400), 0, 0, 100, 50), 128, 0.25)
+    assert moved.box == (0, 0, 150, 150)
+
+
+def test_a_tiny_mask_is_seen_with_a_quarter_of_the_working_size():
+    crop = Crop.around(mask_in((300, 400), 200, 200, 203, 203), 128, 0.5)
+    assert crop.box[2] - crop.box[0] == 32
+
+
+def test_a_centred_crop_mirrors_what_is_beyond_the_picture():
+    pixels = waves((100, 80))
+    crop = Crop.centred(*twice(mask_in((100, 80), 0, 10, 30, 40)), 40, 1 / 6)
+    assert crop.box == (-5, 5, 35, 45)
+    assert crop.inside == (0, 5, 35, 45)
+    canvas = crop.cut(pixels)
+    assert canvas.shape == (40, 40, 3)
+    np.testing.assert_array_equal(canvas[:, 5:], pixels[5:45, :35])
+    np.testing.assert_array_equal(canvas[:, :5], pixels[5:45, :5][:, ::-1])
+    np.testing.assert_array_equal(crop.uncut(canvas), pixels[5:45, :35])
+
+
+def test_a_centred_crop_has_its_middle_in_the_mask_and_holds_its_soft_edge():
+    mask = mask_in((100, 100), 40, 40, 60, 50)
+    alpha = mask_in((100, 100), 33, 33, 67, 57) * np.uint8(9)
+    crop = Crop.centred(mask, alpha, 40, 1 / 8)
+    assert crop.box == (33, 28, 67, 62)
+    assert Crop.centred(mask, mask * np.uint8(9), 40, 1 / 8).box == (37, 32, 62, 57)
+
+
+def test_a_centred_crop_may_be_larger_than_the_picture():
+    crop = Crop.centred(*twice(np.ones((10, 300), bool)), 64, 0.25)
+    canvas = crop.cut(waves((10, 300)))
+    assert canvas.shape == (64, 64, 3)
+    assert crop.uncut(canvas).shape == (10, 300, 3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_was_cut_comes_back(shape):
+    pixels = waves(shape)
+    for crop in (Crop.around(np.ones(shape, bool), 256, 0.5), Crop.centred(*twice(np.ones(shape, bool)), 256, 0.1)):
+        back = crop.uncut(crop.cut(pixels))
+        assert back.shape == pixels[crop.window].shape
+        assert np.abs(back.astype(int) - pixels[crop.window]).mean() < (6 if max(shape) > 1000 else 3)
+
+
+def test_a_mask_on_the_canvas_is_made_of_whole_cells_and_loses_nothing():
+    mask = mask_in((300, 400), 101, 101, 103, 250)  # thinner than a cell, and than a pixel of the canvas
+    crop = Crop.around(mask, 64, 0.5)
+    hole = crop.cut_mask(mask, 8)
+    assert hole.shape == crop.canvas[::-1]
+    cells = hole.reshape(hole.shape[0] // 8, 8, hole.shape[1] // 8, 8)
+    assert (cells.all(axis=(1, 3)) == cells.any(axis=(1, 3))).all()
+    shown = crop.uncut(np.repeat(hole[..., None] * np.uint8(255), 3, axis=2))[..., 0]
+    assert (shown[mask[crop.window]] > 0).all()
+
+
+def test_boxes_lie_on_the_canvas_in_shares():
+    crop = Crop.around(mask_in((300, 400), 100, 100, 200, 200), 128, 0.5)
+    assert crop.box == (50, 50, 250, 250)
+    assert crop.box_on_canvas((100, 150, 150, 250)) == pytest.approx((0.25, 0.5, 0.5, 1))
+    assert crop.box_on_canvas((0, 0, 400, 300)) == (0, 0, 1, 1)
+
+
+def test_blending_keeps_to_the_bit_what_is_not_covered():
+    generator = np.random.default_rng(0)
+    below, above = (generator.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(2))
+    alpha = generator.choice(np.array([0, 1, 128, 254, 255], np.uint8), (30, 40))
+    mixed = blend(below, above, alpha)
+    np.testing.assert_array_equal(mixed[alpha == 0], below[alpha == 0])
+    np.testing.assert_array_equal(mixed[alpha == 255], above[alpha == 255])
+    expected = (below.astype(float) * 127 + above.astype(float) * 128) / 255
+    assert np.abs(mixed - expected)[alpha == 128].max() <= 0.5

@@ -1,0 +1,99 @@
+import pytest
+from PIL import Image
+
+from groundingdino.editing.edits import (
+    Background,
+    BrushStroke,
+    ColorBackground,
+    Edit,
+    MaskSettings,
+    PictureBackground,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    Sampling,
+    TransparentBackground,
+)
+
+REGION = Region((0, 0, 10, 10), "cat")
+PICTURE = Image.new("RGB", (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("task", "mode", "needs_model"),
+    [
+        (Replace("dog"), "replace", True),
+        (Remove(), "remove", True),
+        (Remove("opencv"), "remove", False),
+        (Background("beach"), "background", True),
+        (TransparentBackground(), "transparent", False),
+        (ColorBackground("red"), "color", False),
+        (PictureBackground(PICTURE), "picture", False),
+        (Regions((REGION,)), "regions", True),
+    ],
+)
+def test_each_task_has_a_mode_and_says_whether_a_model_paints(task, mode, needs_model):
+    assert (task.mode, task.needs_model) == (mode, needs_model)
+
+
+@pytest.mark.parametrize(("color", "rgb"), [("red", (255, 0, 0)), ("#0a0B0c", (10, 11, 12)), ("#fff8", (255,) * 3)])
+def test_a_colour_is_read(color, rgb):
+    assert ColorBackground(color).rgb == rgb
+
+
+def test_texts_are_trimmed():
+    assert Replace("  a dog\n").text == "a dog"
+    assert Region((0, 0, 1, 1), " cat ").text == "cat"
+
+
+def test_masks_grow_by_what_suits_the_object_unless_told():
+    default, told = MaskSettings(), MaskSettings(grow=-3, feather=0)
+    assert default.grow_of(120, Replace("dog")) == 10
+    assert default.grow_of(5, Remove()) == 1
+    assert default.grow_of(3000, Remove()) == 64  # at most
+    assert default.grow_of(120, TransparentBackground()) == 0  # what is kept does not take its surroundings along
+    assert default.grow_of(120, Regions((REGION,))) == 0
+    assert default.feather_in((960, 640)) == 5
+    assert (told.grow_of(120, Remove()), told.feather_in((960, 640))) == (-3, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Replace("  "), "There is no text: say what to put"),
+        (lambda: Replace("x" * 2001), "longer than 2000"),
+        (lambda: Background(""), "say what to paint behind"),
+        (lambda: Remove("magic"), "by 'model' or 'opencv', not by 'magic'"),
+        (lambda: ColorBackground("blurple"), "'blurple' is no colour"),
+        (lambda: ColorBackground(None), "'None' is no colour"),
+        (lambda: Region((0, 0, 0, 5), "cat"), "x0 < x1 and y0 < y1, but it is"),
+        (lambda: Region((0, 0, 5, float("nan")), "cat"), "x0 < x1"),
+        (lambda: Region((0, 0, 5), "cat"), "x0 < x1"),
+        (lambda: Region((0, 0, 5, 5), " "), "what the box is to show"),
+        (lambda: Regions(()), "1 to 30 regions, got 0"),
+        (lambda: Regions((REGION,) * 31), "1 to 30 regions, got 31"),
+        (lambda: BrushStroke((), 5), "one or more places"),
+        (lambda: BrushStroke(((0, float("inf")),), 5), "finite"),
+        (lambda: BrushStroke(((0, 0),), 0), "wider than 0 and at most 1000"),
+        (lambda: BrushStroke(((0, 0),), 1001), "wider than 0 and at most 1000"),
+        (lambda: MaskSettings(grow=513), "-512 to 512 pixels, but 513"),
+        (lambda: MaskSettings(grow=-513), "-512 to 512 pixels, but -513"),
+        (lambda: MaskSettings(feather=-1), "0 to 512 pixels, but -1"),
+        (lambda: Sampling(steps=0), "steps from 1 to 150, got 0"),
+        (lambda: Sampling(steps=151), "steps from 1 to 150, got 151"),
+        (lambda: Sampling(guidance=-1), "guidance from 0 to 30, got -1"),
+        (lambda: Sampling(strength=0), "strength over 0 and up to 1, got 0"),
+        (lambda: Sampling(strength=float("nan")), "strength over 0"),
+        (lambda: Sampling(seed=-1), "seed from 0 to"),
+        (lambda: Sampling(seed=2**32), "seed from 0 to"),
+        (lambda: Sampling(candidates=5), "candidates from 1 to 4, got 5"),
+        (lambda: Sampling(negative_prompt="x" * 2001), "negative prompt is longer"),
+        (lambda: Edit(Remove(), brush=(BrushStroke(((0, 0),), 1),) * 1001), "at most 1000 brush strokes, got 1001"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(make, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        make()
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,144 @@
+import json
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_pipelines import save_gligen, save_sd, save_sdxl
+
+from groundingdino.editing import inpainter_models
+from groundingdino.editing.inpainter_models import INPAINTERS, load_inpainter, quiet
+from groundingdino.model_cards import EMBEDDED_INPAINTER, has_inpainter
+
+
+@pytest.fixture(scope="module")
+def sd(tmp_path_factory) -> Path:
+    return save_sd(tmp_path_factory.mktemp("pipelines") / "sd")
+
+
+@pytest.mark.parametrize(
+    ("save", "kind"),
+    [
+        (save_sd, "StableDiffusionInpaintPipeline"),
+        (lambda folder: save_sd(folder, in_channels=4), "StableDiffusionInpaintPipeline"),
+        (save_sdxl, "StableDiffusionXLInpaintPipeline"),
+        (save_gligen, "MaskedGLIGENPipeline"),
+    ],
+    ids=["sd", "plain sd", "sdxl", "gligen"],
+)
+def test_a_folder_says_which_pipeline_it_is(tmp_path, save, kind):
+    pipeline, card, device = load_inpainter(save(tmp_path / "mine"), "cpu")
+    assert type(pipeline).__name__ == kind
+    assert (card.name, card.description) == ("mine", "Your own weights.")
+    assert card.size_bytes > 10_000
+    assert device == torch.device("cpu")
+
+
+def test_half_precision_is_read_and_cast_where_a_processor_needs_it(tmp_path, sd):
+    folder = save_sd(tmp_path / "half", variant="fp16")
+    for file in folder.glob("*/*.safetensors"):  # diffusers names the variant, but converts nothing itself
+        assert ".fp16." in file.name
+    pipeline = load_inpainter(folder, "cpu").pipeline
+    assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.float32}
+    stored = load_file(sd / "unet" / "diffusion_pytorch_model.safetensors")
+    torch.testing.assert_close(dict(pipeline.unet.state_dict()), stored)
+
+
+def test_nothing_of_the_loading_is_told_to_users(sd, capfd, recwarn):
+    load_inpainter(sd, "cpu")
+    out, err = capfd.readouterr()
+    assert out == err == ""
+    assert not recwarn.list
+
+
+def test_what_the_libraries_say_is_put_back_afterwards():
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    with quiet():
+        assert logger.level == logging.ERROR
+    assert logger.level == before
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nonsense", "There is no inpainter 'nonsense': expected embedded, sd15"),
+        ("/no/where", "There is no inpainter '/no/where'"),
+    ],
+)
+def test_an_unknown_name_is_refused(name, message):
+    with pytest.raises(ValueError, match=message):
+        load_inpainter(name, "cpu")
+
+
+def test_a_model_that_is_not_here_is_refused_where_downloads_are_off(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("sd15", "owner/name"):
+        assert not has_inpainter(name)
+        with pytest.raises(ValueError, match="downloads are switched off"):
+            load_inpainter(name, "cpu", local_files_only=True)
+
+
+def test_a_folder_that_lacks_something_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no model_index\.json: expected a pipeline in diffusers' layout"):
+        load_inpainter(tmp_path, "cpu")
+
+
+@pytest.mark.parametrize("damage", ["weights", "shape", "class"])
+def test_a_damaged_pipeline_is_refused_in_one_sentence(tmp_path, damage):
+    folder = save_sd(tmp_path / "sd")
+    if damage == "weights":
+        (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not weights")
+    elif damage == "shape":
+        config = json.loads((folder / "unet" / "config.json").read_text())
+        config["cross_attention_dim"] = 64
+        (folder / "unet" / "config.json").write_text(json.dumps(config))
+    else:
+        index = json.loads((folder / "model_index.json").read_text())
+        index["_class_name"] = "AudioLDMPipeline"
+        (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="cannot be loaded as an inpainting pipeline: ") as refusal:
+        load_inpainter(folder, "cpu")
+    assert "\n" not in str(refusal.value)
+
+
+def test_there_must_be_such_a_device(sd):
+    with pytest.raises(ValueError, match="cannot be used here"):
+        load_inpainter(sd, "cuda:99")
+
+
+@pytest.mark.parametrize(("free", "offloaded"), [(100 << 30, False), (3 << 30, True)])
+def test_a_small_gpu_gets_one_part_after_the_other(monkeypatch, free, offloaded):
+    class Vae(torch.nn.Linear):
+        def enable_slicing(self):
+            calls.append("slicing")
+
+        def enable_tiling(self):
+            calls.append("tiling")
+
+    class Pipeline:
+        vae = Vae(4, 4)
+        components = {"vae": vae, "tokenizer": object()}  # noqa: RUF012
+
+        def to(self, device):
+            calls.append(f"to {device}")
+
+        def enable_model_cpu_offload(self, device):
+            calls.append(f"offload from {device}")
+
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 200 << 30))
+    inpainter_models._place(Pipeline(), torch.device("cuda:0"))
+    assert calls == (["offload from cuda:0", "slicing", "tiling"] if offloaded else ["to cuda:0"])
+
+
+def test_every_card_is_whole():
+    for name, card in INPAINTERS.items():
+        assert card.name == name
+        assert card.title
+        assert card.description.endswith(".")
+        assert card.size_bytes > 1_000_000
+        assert 1 <= card.steps <= 150
+    assert [name for name, card in INPAINTERS.items() if card.repository is None] == ["embedded"]
+    assert has_inpainter("embedded") == (EMBEDDED_INPAINTER / "model_index.json").is_file()

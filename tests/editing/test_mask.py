@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import supervision as sv
+
+from groundingdino.editing.edits import (
+    Background,
+    BrushStroke,
+    Edit,
+    MaskSettings,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    TransparentBackground,
+)
+from groundingdino.editing.mask import edit_mask, grow, soften
+
+WIDTH, HEIGHT = SIZE = (60, 40)
+EXACT = MaskSettings(grow=0, feather=0)
+
+
+def rectangle(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+LEFT, RIGHT = rectangle(5, 5, 15, 15), rectangle(40, 20, 50, 30)
+
+
+def found(*masks: np.ndarray) -> sv.Detections:
+    boxes = np.array([[0, 0, 20, 20], [35, 15, 55, 35]], float)[: len(masks)].reshape(-1, 4)
+    return sv.Detections(boxes, np.array(masks).reshape(-1, HEIGHT, WIDTH).astype(bool))
+
+
+def painted(objects: sv.Detections, edit: Edit) -> np.ndarray:
+    return edit_mask(objects, SIZE, edit).alpha()
+
+
+def test_a_mask_grows_evenly_and_shrinks():
+    grown, shrunk = grow(LEFT, 3), grow(LEFT, -3)
+    assert grown[10, 2]
+    assert not grown[10, 1]
+    assert not grown[2, 2]  # corners become round
+    np.testing.assert_array_equal(shrunk, rectangle(8, 8, 12, 12))
+    np.testing.assert_array_equal(grow(LEFT, 0), LEFT)
+
+
+def test_the_pictures_edge_does_not_shrink_what_it_cuts_off():
+    np.testing.assert_array_equal(grow(rectangle(0, 0, 10, HEIGHT), -2), rectangle(0, 0, 8, HEIGHT))
+    assert grow(np.ones((HEIGHT, WIDTH), bool), -5).all()
+    assert not grow(np.zeros((HEIGHT, WIDTH), bool), 5).any()
+
+
+def test_feather_fades_evenly_outside_the_mask_and_never_inside():
+    alpha = soften(LEFT, 3)
+    assert (alpha[LEFT] == 255).all()
+    assert alpha[10, 15:20].tolist() == [191, 128, 64, 0, 0]
+    assert (soften(LEFT, 0) == LEFT * np.uint8(255)).all()
+    assert not soften(np.zeros((HEIGHT, WIDTH), bool), 5).any()
+
+
+def test_each_object_grows_by_a_twelfth_of_its_longer_side():
+    mask = edit_mask(
+        found(rectangle(5, 5, 17, 11), rectangle(20, 3, 56, 10)), SIZE, Edit(Remove(), MaskSettings(feather=0))
+    )
+    alpha = mask.alpha()
+    assert alpha[8, 2:6].tolist() == [0, 0, 255, 255]
+    assert alpha[6, 15:19].tolist() == [255, 255, 255, 255]
+    assert alpha[1, 30] == 255
+    assert alpha[13, 30] == 0
+
+
+def test_objects_are_painted_together_or_one_by_one():
+    together = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), EXACT))
+    apart = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), MaskSettings(0, 0, one_by_one=True)))
+    assert (len(together.parts), len(apart.parts)) == (1, 2)
+    np.testing.assert_array_equal(together.alpha() > 0, LEFT | RIGHT)
+    np.testing.assert_array_equal(apart.alpha() > 0, LEFT | RIGHT)
+    np.testing.assert_array_equal(apart.alpha(1) > 0, RIGHT)
+
+
+def test_boxes_are_painted_instead_of_masks_or_for_want_of_them():
+    boxes = MaskSettings(0, 0, boxes=True)
+    np.testing.assert_array_equal(painted(found(LEFT), Edit(Replace("dog"), boxes)) > 0, rectangle(0, 0, 20, 20))
+    bare = sv.Detections(np.array([[-5, -5, 9.5, 10]]))
+    np.testing.assert_array_equal(painted(bare, Edit(Replace("dog"), EXACT)) > 0, rectangle(0, 0, 10, 10))
+
+
+@pytest.mark.parametrize("task", [Background("beach"), TransparentBackground()])
+def test_a_background_is_all_but_the_objects(task):
+    mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(task, MaskSettings(feather=0, one_by_one=True)))
+    assert len(mask.parts) == 1
+    np.testing.assert_array_equal(mask.alpha() == 0, LEFT | RIGHT)
+    softer = edit_mask(found(LEFT), SIZE, Edit(task, MaskSettings(feather=2)))
+    assert (softer.alpha()[LEFT] > 0).any()  # the soft edge reaches into the object
+    assert softer.alpha()[10, 10] == 0
+
+
+def test_the_brush_adds_to_what_it_touches_and_erases():
+    stroke = BrushStroke(((12, 10), (25, 10)), 4)
+    apart = MaskSettings(0, 0, one_by_one=True)
+    mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), apart, (stroke,)))
+    assert len(mask.parts) == 2
+    assert mask.parts[0][10, 24]
+
+    alone = BrushStroke(((30, 5),), 6)
+    mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), apart, (alone,)))
+    assert len(mask.parts) == 3
+    assert mask.parts[2][5, 30]
+    assert 20 < mask.parts[2].sum() < 50  # a dot as wide as the brush
+
+    eraser = BrushStroke(((0, 10), (59, 10)), 30, adds=False)
+    mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), apart, (eraser,)))
+    assert len(mask.parts) == 1
+    np.testing.assert_array_equal(mask.alpha() > 0, RIGHT & (np.arange(HEIGHT) > 25)[:, None])
+
+
+def test_strokes_count_in_their_order():
+    add, erase = BrushStroke(((30, 20),), 10), BrushStroke(((30, 20),), 10, adds=False)
+    nothing = found()
+    assert painted(nothing, Edit(Remove(), EXACT, (erase, add)))[20, 30] == 255
+    with pytest.raises(ValueError, match="the brush erased all of it"):
+        painted(nothing, Edit(Remove(), EXACT, (add, erase)))
+
+
+def test_a_stroke_may_leave_the_picture():
+    far = BrushStroke(((30, 20), (1e9, 20)), 3)
+    alpha = painted(found(), Edit(Remove(), EXACT, (far,)))
+    assert alpha[20, 30] == alpha[20, 59] == 255
+    assert alpha[20, 20] == 0
+
+
+def test_growing_comes_before_the_brush():
+    erase = BrushStroke(((17, 10),), 2, adds=False)
+    alpha = painted(found(LEFT), Edit(Remove(), MaskSettings(4, 0), (erase,)))
+    assert alpha[10, 17] == 0
+    assert alpha[6, 17] == 255
+
+
+def test_regions_are_boxes_whatever_was_found():
+    task = Regions((Region((0, 0, 10, 10), "cat"), Region((50, 30, 99, 99), "dog")))
+    mask = edit_mask(found(LEFT), SIZE, Edit(task, MaskSettings(feather=0), (BrushStroke(((30, 20),), 9),)))
+    assert len(mask.parts) == 2
+    np.testing.assert_array_equal(mask.alpha() > 0, rectangle(0, 0, 10, 10) | rectangle(50, 30, 60, 40))
+
+
+@pytest.mark.parametrize(
+    ("objects", "edit", "message"),
+    [
+        (found(), Edit(Remove()), "Nothing is selected"),
+        (found(np.zeros_like(LEFT)), Edit(Remove()), "Nothing is left of the mask: what was found has no area"),
+        (found(LEFT), Edit(Remove(), MaskSettings(grow=-9)), "after shrinking it by 9 pixels"),
+        (found(~np.zeros_like(LEFT)), Edit(Background("x")), "There is no background"),
+        (found(), Edit(Regions((Region((70, 0, 90, 9), "x"),))), "lies outside the picture of 60 x 40"),
+        (sv.Detections(np.array([[100.0, 100, 200, 200]])), Edit(Remove()), "has no area"),
+    ],
+)
+def test_where_there_is_nothing_to_paint_a_sentence_says_why(objects, edit, message):
+    with pytest.raises(ValueError, match=message):
+        edit_mask(objects, SIZE, edit)

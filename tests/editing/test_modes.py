@@ -1,0 +1,64 @@
+import pytest
+from PIL import Image
+
+from groundingdino.editing.edits import (
+    Background,
+    ColorBackground,
+    PictureBackground,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    TransparentBackground,
+)
+from groundingdino.editing.modes import MODES, parse_regions, parse_task
+
+PICTURE = Image.new("RGB", (4, 4))
+REGION = [1, 2, 3, 4, "cat"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "task"),
+    [
+        ("replace", Replace("red")),
+        ("remove", Remove("model")),
+        ("fill", Remove("opencv")),
+        ("background", Background("red")),
+        ("transparent", TransparentBackground()),
+        ("color", ColorBackground("red")),
+        ("regions", Regions((Region((1, 2, 3, 4), "cat"),))),
+    ],
+)
+def test_a_mode_is_read(mode, task):
+    assert parse_task(mode, "red", PICTURE, [REGION]) == task
+
+
+def test_a_picture_is_laid_behind():
+    task = parse_task("picture", picture=PICTURE)
+    assert isinstance(task, PictureBackground)
+    assert task.picture is PICTURE
+
+
+def test_every_mode_is_known():
+    for mode in MODES:
+        parse_task(mode, "red", PICTURE, [REGION])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("paint",), "There is no mode 'paint': choose one of replace, remove"),
+        (("picture",), "no picture for the background"),
+        (("replace", ""), "There is no text"),
+        (("regions",), "1 to 30 regions, got 0"),
+    ],
+)
+def test_what_a_mode_lacks_is_said(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_task(*arguments)
+
+
+@pytest.mark.parametrize("values", [[[1, 2, 3, 4]], [[1, 2, 3, "x", "cat"]], 5, [[1, 2, 3, 4, "cat", 5]], [None]])
+def test_malformed_regions_are_refused(values):
+    with pytest.raises(ValueError, match="Expected regions as"):
+        parse_regions(values)

@@ -1,0 +1,144 @@
+"""The endpoint `/inpaint`, called without a server; `test_app` calls all of them over one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+import pytest
+from dauber import INPAINTER, Dauber
+from oracle import CARD, Oracle
+from PIL import Image
+from scissors import SEGMENTER, Scissors
+
+from groundingdino.page.endpoints import Endpoints
+from groundingdino.page.shelf import Shelf
+from groundingdino.page.studio import Studio
+
+SIZE = (320, 240)
+CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
+TEAL = (0, 128, 128)
+
+
+@pytest.fixture
+def dauber() -> Dauber:
+    return Dauber()
+
+
+@pytest.fixture
+def segmenters() -> list[str]:
+    """Names of those that were loaded."""
+    return []
+
+
+@pytest.fixture
+def endpoints(dauber: Dauber, segmenters: list[str]) -> Endpoints:
+    def load_segmenter(name: str, **_: object) -> Scissors:
+        segmenters.append(name)
+        return Scissors()
+
+    oracle = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
+    one_by_one = replace(INPAINTER, name="boxes", one_by_one=True, boxes=True)
+    return Endpoints(
+        Studio(
+            Shelf({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
+            Shelf({"embedded": SEGMENTER}, load_segmenter, lambda _: True),
+            Shelf({"embedded": INPAINTER, "boxes": one_by_one}, lambda *_, **__: dauber, lambda _: True),
+        )
+    )
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "cats.png"
+    Image.new("RGB", SIZE, TEAL).save(path)
+    return str(path)
+
+
+def test_what_was_found_is_replaced_and_the_record_says_how(endpoints, picture):
+    image, record = endpoints.inpaint(picture, "cat", text="red", seed=7, boxes=False, one_by_one=False)
+    assert image.getpixel((60, 70)) == (255, 0, 7)
+    assert image.getpixel((150, 200)) == TEAL
+    assert record["model"] == "embedded + embedded + embedded"
+    assert [found["phrase"] for found in record["objects"]] == ["cat", "cat"]
+    edit = record["edit"]
+    assert (edit["find"], edit["mode"], edit["text"], edit["seed"]) == ("cat", "replace", "red", 7)
+    assert edit["box_threshold"] == CARD.box_threshold
+    assert record["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "inside", "outside"),
+    [
+        ({"mode": "remove", "seed": 0}, (128, 128, 0), TEAL),
+        ({"mode": "fill"}, TEAL, TEAL),
+        ({"mode": "background", "text": "red", "seed": 0}, TEAL, (255, 0, 0)),
+        ({"mode": "color", "text": "#010203"}, TEAL, (1, 2, 3)),
+        ({"mode": "transparent"}, (*TEAL, 255), (0, 0, 0, 0)),
+    ],
+)
+def test_each_mode_edits_what_it_says(endpoints, picture, options, inside, outside):
+    image, _ = endpoints.inpaint(picture, "cat", **options)
+    assert image.getpixel((60, 70)) == inside
+    assert image.getpixel((150, 200)) == outside
+
+
+def test_a_picture_lies_behind(endpoints, picture, tmp_path):
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
+    image, _ = endpoints.inpaint(picture, "cat", mode="picture", background=str(tmp_path / "red.png"))
+    assert image.getpixel((150, 200)) == (255, 0, 0)
+
+
+def test_regions_need_no_prompt_and_no_model_that_finds(endpoints, picture, dauber, segmenters):
+    _, record = endpoints.inpaint(
+        picture, mode="regions", regions=[[0, 0, 50, 50, "red"], [100, 100, 150, 150, "lime"]]
+    )
+    assert [text for text, _ in dauber.painted] == ["red", "lime"]
+    assert record["objects"] == []
+    assert record["model"] == "embedded"
+    assert segmenters == []
+
+
+def test_boxes_are_painted_without_a_segmenter(endpoints, picture, segmenters):
+    image, record = endpoints.inpaint(picture, "cat", text="red", seed=0, boxes=True, grow=0, feather=0)
+    pixels = np.asarray(image)
+    assert (pixels[20:120, 10:110] == (255, 0, 0)).all()
+    assert (pixels[120:] == TEAL).all()
+    assert segmenters == []
+    assert record["model"] == "embedded + embedded"
+
+
+def test_settings_reach_the_model(endpoints, picture, dauber):
+    settings = {"steps": 9, "guidance": 3.5, "strength": 0.5, "seed": 2, "negative_prompt": "dog", "scheduler": "ddim"}
+    endpoints.inpaint(picture, "cat", text="red", one_by_one=True, **settings)
+    assert len(dauber.painted) == 2
+    sampling = dauber.painted[0][1]
+    assert {name: getattr(sampling, name) for name in settings} == settings
+
+
+def test_where_nothing_is_found_the_picture_stays(endpoints, picture, dauber):
+    image, record = endpoints.inpaint(picture, "dog", text="red")
+    assert image.getpixel((60, 70)) == TEAL
+    assert record["objects"] == []
+    assert "edit" not in record
+    assert dauber.painted == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt": ""}, "names nothing to edit"),
+        ({"mode": "paint"}, "There is no mode 'paint'"),
+        ({"text": ""}, "There is no text"),
+        ({"mode": "picture"}, "no picture for the background"),
+        ({"mode": "regions"}, "1 to 30 regions"),
+        ({"steps": 0}, "steps from 1 to 150"),
+        ({"grow": 1000}, "-512 to 512"),
+        ({"grow": -200}, "Nothing is left of the mask"),
+        ({"inpainter": "huge"}, "There is no model 'huge'"),
+        ({"image": ""}, "There is no picture"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):
+    with pytest.raises(gr.Error, match=message):
+        endpoints.inpaint(**{"image": picture, "prompt": "cat", "text": "red", **options})

@@ -1,0 +1,519 @@
+"""What the page answers to the requests that its script sends."""
+
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from oracle import CARD, Oracle
+from PIL import Image
+from scissors import SEGMENTER, Scissors
+
+from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
+from groundingdino.page.shelf import Shelf
+from groundingdino.page.studio import Studio
+
+SIZE = (320, 240)
+CAT, OTHER_CAT, PIZZA = (10, 20, 110, 120), (200, 20, 300, 120), (100, 150, 180, 230)
+ANSWERS = {SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)], "pizza": [(0.28, PIZZA)]}}
+CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)}
+CANVAS = [320, 240, 1]
+
+
+@pytest.fixture
+def detector() -> Oracle:
+    return Oracle(ANSWERS)
+
+
+@pytest.fixture
+def scissors() -> Scissors:
+    return Scissors({SIZE: [(200, 150, 260, 210)]})
+
+
+@pytest.fixture
+def page(detector: Oracle, scissors: Scissors) -> Page:
+    def is_here(name: str) -> bool:
+        return name == "embedded"
+
+    segmenters = {"embedded": SEGMENTER, "large": replace(SEGMENTER, name="large", title="Shears")}
+    return Page(
+        Studio(
+            Shelf(CARDS, lambda *_, **__: detector, is_here),
+            Shelf(segmenters, lambda *_, **__: scissors, is_here),
+        )
+    )
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "two cats.png"
+    Image.new("RGB", SIZE, "teal").save(path)
+    return str(path)
+
+
+CONTROLS: dict[str, Any] = {
+    "model": "embedded",
+    "box": 0.35,
+    "text": 0.25,
+    "nms": 0.7,
+    "tab": DETECT,
+    "segmenter": "embedded",
+    "shapes": [FILL],
+    "opacity": 0.5,
+    "specks": 0.0,
+}
+
+
+def query_of(path: str | None, prompt: str, **changed: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The values of the page's controls, and of what was changed that which is the selection's."""
+    values = [changed.pop(name, value) for name, value in CONTROLS.items()]
+    return [path, prompt, *values], changed
+
+
+class Browser:
+    """Sends requests as the page's script does, and keeps what the server made of the last one."""
+
+    def __init__(self, page: Page):
+        self.page = page
+        self.visit = Visit()
+        self.clock = 0.0
+        self.view: dict[str, Any] = {}
+        self.status: dict[str, str] = {}
+
+    def ask(self, path: str | None, prompt: str, **changed: Any) -> None:
+        for update in self.request(path, prompt, **changed):
+            self.view = update.get("view", self.view)
+            self.status = update["status"]
+
+    def request(self, path: str | None, prompt: str, **changed: Any) -> Iterator[Any]:
+        self.clock += 1
+        query, selection = query_of(path, prompt, **changed)
+        sent = {"picture": self.view.get("picture"), "query": self.view.get("query"), "canvas": CANVAS, **selection}
+        return self.page.render(self.visit, {**sent, "stamp": self.clock}, *query)
+
+    @property
+    def boxes(self) -> list[Any]:
+        return [tuple(row["box"]) for row in self.view["objects"] if row["ticked"]]
+
+
+@pytest.fixture
+def browser(page: Page) -> Browser:
+    return Browser(page)
+
+
+def test_what_is_typed_is_found(browser: Browser, picture: str):
+    browser.ask(picture, "cat . pizza")
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.status["message"] == "2 objects"
+
+
+def test_thresholds_do_not_run_the_model(browser: Browser, detector: Oracle, picture: str):
+    browser.ask(picture, "cat . pizza")
+    browser.ask(picture, "cat . pizza", box=0.2)
+    assert browser.boxes == [CAT, OTHER_CAT, PIZZA]
+    assert (detector.encoded, detector.grounded) == (1, 1)
+    assert browser.status["detail"].startswith("0 ms of model")
+
+
+def test_an_empty_prompt_shows_the_picture_and_reads_it_already(browser: Browser, detector: Oracle, picture: str):
+    browser.ask(picture, " ")
+    assert browser.view["image"]
+    assert browser.boxes == []
+    assert detector.encoded == 1
+
+
+def test_without_a_picture_nothing_is_shown(browser: Browser):
+    browser.ask(None, "cat")
+    assert browser.view["image"] == ""
+    assert browser.status["message"] == "Choose a picture to start."
+
+
+def test_a_tick_hides_an_object(browser: Browser, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", unticked=[browser.view["objects"][0]["id"]])
+    assert browser.boxes == [OTHER_CAT]
+    assert browser.status["message"] == "2 objects, 1 hidden"
+
+
+def test_an_answer_that_was_overtaken_is_dropped(browser: Browser, picture: str):
+    old = browser.request(picture, "pizza")
+    browser.ask(picture, "cat")
+    assert list(old) == []
+    assert browser.boxes == [CAT, OTHER_CAT]
+
+
+def test_an_error_that_was_overtaken_is_dropped(browser: Browser, picture: str, tmp_path: Path):
+    old = browser.request(str(tmp_path / "gone.png"), "cat")
+    browser.ask(picture, "cat")
+    assert list(old) == []
+
+
+def test_a_request_that_arrives_late_does_not_win(browser: Browser, picture: str):
+    late = browser.request(picture, "pizza")  # not run yet
+    browser.ask(picture, "cat")
+    assert list(late) == []
+    browser.ask(picture, "cat . pizza", box=0.2)
+    assert len(browser.boxes) == 3
+
+
+def test_the_same_request_again_is_not_answered_again(browser: Browser, picture: str):
+    browser.ask(picture, "cat")
+    assert list(browser.request(picture, "cat")) == []
+    assert "grounding" in browser.status["detail"], "so the times of the first answer stay readable"
+
+
+def test_slow_work_is_announced_and_the_old_picture_does_not_wait_for_it(
+    browser: Browser, detector: Oracle, picture: str, tmp_path: Path
+):
+    browser.ask(picture, "cat")
+    detector.seconds = PATIENCE + 0.3
+    working, done = list(browser.request(picture, "pizza"))
+    assert working["status"] == {"message": "Looking with Oracle …", "tone": "working", "detail": ""}
+    assert "view" not in working, "the boxes of the text before stay for the moment"
+    assert done["status"]["tone"] == "hint"
+
+    other = str(tmp_path / "other.png")
+    Image.new("RGB", (200, 100), "navy").save(other)
+    working, _ = list(browser.request(other, "pizza"))
+    assert working["view"]["picture"] == other
+    assert working["view"]["objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.jpg", b"no picture", "The picture is not an image"),
+        ("cut.png", None, "truncated or damaged"),
+        ("gone.png", b"", "no longer on the server"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_a_sentence(
+    browser: Browser, picture: str, tmp_path: Path, name: str, content: bytes | None, message: str
+):
+    browser.ask(picture, "cat")
+    path = tmp_path / name
+    if content is None:
+        Image.effect_noise((300, 300), 50).save(path)
+        path.write_bytes(path.read_bytes()[:5000])
+    elif content:
+        path.write_bytes(content)
+    browser.ask(str(path), "cat")
+    assert message in browser.status["message"]
+    assert browser.status["tone"] == "error"
+    assert browser.view["image"] == "", "the old picture and its boxes are gone"
+
+
+def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Browser, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", model="large")
+    assert browser.status["message"] == "Large is not on this machine yet: download it first."
+    assert browser.view["image"]
+    assert browser.boxes == []
+
+
+def test_a_fault_of_ours_is_logged_and_told_without_details(browser: Browser, detector: Oracle, picture: str, caplog):
+    detector.ground = lambda *_, **__: 1 / 0
+    browser.ask(picture, "cat")
+    assert browser.status["message"] == "Something went wrong on the server; its log says what."
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_two_visitors_do_not_see_each_other(page: Page, picture: str):
+    one, other = Browser(page), Browser(page)
+    one.ask(picture, "cat")
+    other.ask(picture, "pizza", box=0.2)
+    one.ask(picture, "cat", unticked=[one.view["objects"][0]["id"]])
+    assert one.boxes == [OTHER_CAT]
+    assert other.boxes == [PIZZA]
+
+
+@pytest.mark.parametrize("kind", ["picture", "json", "coco", "yolo"])
+def test_downloads_hold_what_is_shown(browser: Browser, picture: str, kind: str):
+    browser.ask(picture, "cat . pizza")
+    unticked = [browser.view["objects"][0]["id"]]
+    sent = {"picture": browser.view["picture"], "query": browser.view["query"], "unticked": unticked}
+    path = Path(browser.page.export(kind, sent, *query_of(picture, "cat . pizza")[0]))
+    assert path.name.startswith("two cats")
+    if kind == "picture":
+        assert Image.open(path).size == SIZE
+    elif kind == "json":
+        assert [found["box"] for found in json.loads(path.read_text())["objects"]] == [list(map(float, OTHER_CAT))]
+    else:
+        with zipfile.ZipFile(path) as archive:
+            names = {"coco": "annotations/instances_default.json", "yolo": "labels/two cats.txt"}
+            assert {"images/two cats.png", names[kind]} <= set(archive.namelist())
+
+
+@pytest.mark.parametrize(
+    ("path", "changed", "sent"),
+    [
+        (None, {}, {}),
+        ("picture", {"model": "large"}, {}),
+        ("picture", {"tab": SEGMENT, "segmenter": "large"}, {}),
+        ("picture", {}, {"gestures": "?"}),
+    ],
+)
+def test_there_is_nothing_to_download_without_a_result(
+    page: Page, picture: str, path: str | None, changed: dict[str, Any], sent: dict[str, Any], monkeypatch
+):
+    notices: list[str] = []
+    monkeypatch.setattr(gr, "Warning", notices.append)
+    values, _ = query_of(path and picture, "cat", **changed)
+    assert page.export("json", {"picture": values[0], **sent}, *values) is None
+    assert len(notices) == 1
+
+
+def test_choosing_a_model_sets_its_thresholds_and_offers_the_download(page: Page):
+    box, text, description, button = page.choose_detector("large")
+    assert (box, text, description) == (0.2, CARD.text_threshold, CARD.description)
+    assert button["visible"]
+
+
+def test_the_tab_segment_shows_masks_and_only_it_encodes_for_them(browser: Browser, scissors: Scissors, picture: str):
+    browser.ask(picture, "cat")
+    assert scissors.encoded == 0
+    assert not browser.view["masks"]
+    browser.ask(picture, "cat", tab=SEGMENT)
+    assert browser.view["masks"]
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert all(row["path"] for row in browser.view["objects"])
+    assert scissors.encoded == 1
+    browser.ask(picture, "cat . pizza", tab=SEGMENT, box=0.2)
+    assert browser.boxes == [CAT, OTHER_CAT, PIZZA]
+    assert scissors.encoded == 1
+
+
+def test_no_box_is_an_empty_result(browser: Browser, picture: str):
+    browser.ask(picture, "zebra", tab=SEGMENT)
+    assert browser.view["objects"] == []
+    assert browser.status["message"] == "Nothing found: the best candidate scores 0.00."
+    assert browser.status["tone"] == "hint"
+
+
+def test_clicks_make_and_change_objects_and_another_picture_forgets_them(
+    browser: Browser, picture: str, tmp_path: Path
+):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    before = [row["path"] for row in browser.view["objects"]]
+    gestures = [
+        {"target": "pointed 1", "point": [150, 200, 1]},
+        {"target": browser.view["objects"][0]["id"], "point": [60, 70, 0]},
+    ]
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, marked="pointed 1")
+    assert [row["phrase"] for row in browser.view["objects"]] == ["cat", "cat", "object 1"]
+    after = [row["path"] for row in browser.view["objects"]]
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+    assert [row["marked"] for row in browser.view["objects"]] == [False, False, True]
+    other = str(tmp_path / "other.png")
+    Image.new("RGB", SIZE, "navy").save(other)
+    browser.ask(other, "cat", tab=SEGMENT, gestures=gestures)
+    assert [row["path"] for row in browser.view["objects"]] == before
+
+
+def test_everything_can_be_switched_on(browser: Browser, picture: str):
+    browser.ask(picture, "", tab=SEGMENT)
+    assert browser.view["objects"] == []
+    browser.ask(picture, "", tab=SEGMENT, everything=True)
+    assert [row["phrase"] for row in browser.view["objects"]] == ["object 1"]
+
+
+def test_the_controls_of_masks_change_the_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    pictures = [browser.view["image"]]
+    for changed in (
+        {"opacity": 0.9},
+        {"shapes": []},
+        {"shapes": [OUTLINE]},
+        {"shapes": [BOXES]},
+        {"shapes": [LABELS]},
+        {"unticked": [browser.view["objects"][0]["id"]]},
+        {"candidates": {browser.view["objects"][0]["id"]: 1}},
+    ):
+        browser.ask(picture, "cat", tab=SEGMENT, **changed)
+        pictures.append(browser.view["image"])
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_specks_are_removed_up_to_a_share_of_the_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    gestures = [{"target": browser.view["objects"][0]["id"], "point": [250, 200, 1]}]
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures)
+    assert browser.view["objects"][0]["path"].count("M") == 2, "the ellipse, and a disc away from it"
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, specks=2.0)
+    assert browser.view["objects"][0]["path"].count("M") == 1
+
+
+def test_slow_masks_are_announced_and_a_new_picture_shows_boxes_meanwhile(
+    browser: Browser, scissors: Scissors, picture: str
+):
+    scissors.seconds = PATIENCE + 0.3
+    working, done = list(browser.request(picture, "cat", tab=SEGMENT))
+    assert working["status"]["message"] == "Cutting out with Scissors …"
+    assert len(working["view"]["objects"]) == 2
+    assert not working["view"]["masks"]
+    assert done["view"]["masks"]
+
+
+def test_a_segmenter_that_is_not_there_is_told_in_a_sentence(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT, segmenter="large")
+    assert browser.status["message"] == "Shears is not on this machine yet: download it first."
+    assert browser.view["image"]
+
+
+def test_what_no_page_sends_is_told_in_a_sentence(browser: Browser, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=[{"point": 1}])
+    assert browser.status["message"] == "What was pointed at could not be read: load the page again."
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("picture", "two cats-overlay.png"), ("cut-out", "two cats-cut-out.png"), ("json", "two cats.json")],
+)
+def test_downloads_of_masks(browser: Browser, picture: str, kind: str, name: str):
+    values, _ = query_of(picture, "cat", tab=SEGMENT)
+    path = Path(browser.page.export(kind, {}, *values))
+    assert path.name == name
+    if kind == "json":
+        record = json.loads(path.read_text())
+        assert record["model"] == "embedded + embedded"
+        assert [found["mask"]["size"] for found in record["objects"]] == [[240, 320]] * 2
+    else:
+        image = Image.open(path)
+        assert image.size == SIZE
+        if kind == "cut-out":
+            assert image.getpixel((60, 70)) == (0, 128, 128, 255)
+            assert image.getpixel((5, 5)) == (0, 0, 0, 0)
+
+
+def test_a_marked_object_is_cut_out_alone(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    sent = {"picture": picture, "query": browser.view["query"], "marked": browser.view["objects"][1]["id"]}
+    image = Image.open(browser.page.export("cut-out", sent, *query_of(picture, "cat", tab=SEGMENT)[0]))
+    assert image.getpixel((60, 70))[3] == 0
+    assert image.getpixel((250, 70))[3] == 255
+
+
+def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: str):
+    path = browser.page.export("masks", {}, *query_of(picture, "cat", tab=SEGMENT)[0])
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["01_cat.png", "02_cat.png"]
+
+
+@pytest.fixture
+def slow(detector: Oracle) -> Oracle:
+    """A detector that offers drafts; they know half of each score."""
+    detector.slow_side = 320
+    return detector
+
+
+def test_while_somebody_types_there_is_a_draft_and_then_the_whole(browser: Browser, slow: Oracle, picture: str):
+    browser.ask(picture, "cat", typing=True)
+    assert browser.view["draft"]
+    assert browser.boxes == [CAT]
+    assert browser.status["tone"] == "working"
+    assert browser.status["message"] == "1 object in a draft of 320 pixels, the whole picture follows …"
+    assert slow.grounded == 1
+    browser.ask(picture, "cat", typing=False)  # typing has paused
+    assert not browser.view["draft"]
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.status["message"] == "2 objects"
+    assert slow.grounded == 2  # the draft was kept
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_does_not_type_gets_both_in_one_answer(browser: Browser, picture: str):
+    updates = list(browser.request(picture, "cat"))
+    assert [update["view"]["draft"] for update in updates] == [True, False]
+
+
+def test_what_is_known_needs_no_draft(browser: Browser, slow: Oracle, picture: str):
+    browser.ask(picture, "cat")
+    browser.ask(picture, "cat", typing=True, box=0.7)
+    assert not browser.view["draft"]
+    assert browser.boxes == [CAT]
+    assert slow.grounded == 2
+
+
+def test_the_next_key_gives_up_a_pass_under_way_but_never_a_draft(
+    page: Page, browser: Browser, slow: Oracle, picture: str
+):
+    browser.ask(picture, "ca", typing=True)
+    slow.seconds = 2.0
+    request = browser.request(picture, "cat", typing=True)
+    page.interrupt(browser.visit, {"stamp": browser.clock + 100})
+    assert [update["view"]["draft"] for update in request if "view" in update] == [True]
+
+    slow.seconds = 60.0
+    started = time.monotonic()
+    request = browser.request(picture, "cat")
+    assert next(request)["view"]["draft"]
+    page.interrupt(browser.visit, {"stamp": browser.clock + 200})
+    assert [update for update in request if "view" in update] == []  # nothing more is shown
+    assert time.monotonic() - started < 30
+
+    slow.seconds = 0.0
+    browser.clock += 300
+    browser.ask(picture, "cat")
+    assert browser.boxes == [CAT, OTHER_CAT]
+
+
+@pytest.mark.usefixtures("slow")
+def test_the_message_of_the_same_key_gives_up_nothing(page: Page, browser: Browser, picture: str):
+    request = browser.request(picture, "cat")
+    page.interrupt(browser.visit, {"stamp": browser.clock + 1})
+    assert [update["view"]["draft"] for update in request] == [True, False]
+
+
+@pytest.mark.usefixtures("slow")
+def test_masks_are_cut_of_drafts_too(browser: Browser, picture: str):
+    updates = list(browser.request(picture, "cat", tab=SEGMENT))
+    assert [(update["view"]["draft"], update["view"]["masks"]) for update in updates if "view" in update] == [
+        (True, True),
+        (False, True),
+    ]
+
+
+def test_the_tab_inpaint_shows_the_mask_on_the_bare_picture(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=DETECT)
+    drawn = browser.view["image"]
+    browser.ask(picture, "cat", tab=INPAINT)
+    assert browser.view["image"] != drawn
+    assert browser.view["mask"]
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.status["message"].startswith("2 objects: ")
+    before = browser.view["mask"]
+    strokes = [{"line": [[150, 200]], "width": 30, "adds": True}]
+    browser.ask(picture, "cat", tab=INPAINT, strokes=strokes)
+    assert browser.view["mask"] != before
+    assert browser.view["strokes"] == 1
+    browser.ask(picture, "cat", tab=DETECT)
+    assert (browser.view["image"], browser.view["mask"]) == (drawn, "")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unticked", "message"),
+    [
+        ("zebra", [], "Nothing found: the best candidate scores 0.00."),
+        ("cat", [CAT, OTHER_CAT], "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
+    ],
+)
+def test_without_anything_to_edit_there_is_no_mask(
+    browser: Browser, picture: str, prompt: str, unticked: list[tuple[int, ...]], message: str
+):
+    browser.ask(picture, prompt, tab=INPAINT)
+    browser.ask(picture, prompt, tab=INPAINT, unticked=[f"cat {list(box)}" for box in unticked])
+    assert (browser.status["message"], browser.status["tone"]) == (message, "hint")
+    assert (browser.view["mask"], browser.view["tick"]) == ("", "Edit")
+
+
+def test_strokes_that_cannot_be_read_are_told(browser: Browser, picture: str):
+    browser.ask(picture, "cat", tab=INPAINT)
+    browser.ask(picture, "cat", tab=INPAINT, strokes=[{"line": [[1, 2]], "width": -1, "adds": True}])
+    assert browser.status["tone"] == "error"

@@ -1,0 +1,292 @@
+"""What the tab Inpaint answers to the requests that its script sends."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from dauber import INPAINTER, Dauber
+from oracle import CARD, Oracle
+from PIL import Image
+from scissors import SEGMENTER, Scissors
+
+from groundingdino.editing.recipe import read_recipe
+from groundingdino.page.edit_form import (
+    BACKGROUND,
+    BOXES,
+    MASKS,
+    MODEL,
+    PAINTED,
+    QUICK,
+    REGIONS,
+    REMOVE,
+    REPLACE,
+    TRANSPARENT,
+    Form,
+)
+from groundingdino.page.handlers import FILL, INPAINT, Page, Query, Visit
+from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPage
+from groundingdino.page.shelf import Shelf
+from groundingdino.page.studio import Studio
+
+SIZE = (320, 240)
+CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
+MIDDLE, OTHER_MIDDLE, BESIDE = (60, 70), (250, 70), (150, 200)
+FORM = Form("red", PAINTED, "#00ff00", None, MODEL, False, "embedded", 5, 2.5, 1, "7", "", 1, "")
+LARGE = replace(INPAINTER, name="large", title="Large", steps=40, guidance=8, one_by_one=True, boxes=True)
+
+
+@pytest.fixture
+def dauber() -> Dauber:
+    return Dauber()
+
+
+@pytest.fixture
+def edits(dauber: Dauber) -> InpaintPage:
+    oracle = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
+    return InpaintPage(
+        Page(
+            Studio(
+                Shelf({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
+                Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+                Shelf(
+                    {"embedded": INPAINTER, "large": LARGE}, lambda *_, **__: dauber, lambda name: name == "embedded"
+                ),
+            )
+        )
+    )
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "two cats.png"
+    Image.new("RGB", SIZE, "teal").save(path)
+    return str(path)
+
+
+class Browser:
+    """Sends requests as the page's script does, and keeps what the server made of the last one."""
+
+    def __init__(self, edits: InpaintPage, path: str | None):
+        self.edits, self.path = edits, path
+        self.visit = Visit()
+        self.clock = 0.0
+        self.edit: dict[str, Any] = {}
+
+    def values(self, changed: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The values of the controls, and of what was changed that which is the selection's."""
+        query = Query(self.path, "cat", "embedded", 0.35, 0.25, 0.7, INPAINT, "embedded", [FILL], 0.5, 0.0)
+        query = query._replace(**{name: changed.pop(name) for name in Query._fields if name in changed})
+        form = FORM._replace(model=changed.pop("inpainter", FORM.model))
+        form = form._replace(**{name: changed.pop(name) for name in Form._fields if name in changed})
+        selection = {"picture": query.keys[0], "query": query.keys[1], "canvas": [320, 240, 1], **changed}
+        return [*query, *form], selection
+
+    def request(self, **changed: Any) -> Iterator[Any]:
+        self.clock += 1
+        values, selection = self.values(changed)
+        return self.edits.run(self.visit, {**selection, "stamp": self.clock}, *values)
+
+    def run(self, **changed: Any) -> list[dict[str, Any]]:
+        updates = [update["edit"] for update in self.request(**changed)]
+        self.edit = updates[-1]
+        return updates
+
+    def cancel(self) -> None:
+        self.clock += 1
+        self.edits.cancel(self.visit, {"stamp": self.clock})
+
+    def result(self, sent: Any = "") -> Image.Image:
+        return Image.open(self.edits.export("result", self.visit, sent, self.path) or "")
+
+    @property
+    def status(self) -> tuple[str, str]:
+        return self.edit["status"]["message"], self.edit["status"]["tone"]
+
+
+@pytest.fixture
+def browser(edits: InpaintPage, picture: str) -> Browser:
+    return Browser(edits, picture)
+
+
+def test_an_edit_tells_how_far_it_is_and_ends_with_a_candidate(browser: Browser, dauber: Dauber, picture: str):
+    dauber.seconds = 0.1  # so that each step is seen
+    updates = browser.run()
+    assert [update["working"] for update in updates] == [True] * (len(updates) - 1) + [False]
+    steps = [update["status"]["message"] for update in updates if "Painting" in update["status"]["message"]]
+    assert steps[0] == "Painting: step 0 of 5 …"
+    assert steps[-1] == "Painting: step 5 of 5 …"
+    shares = [update["share"] for update in updates[:-1]]
+    assert shares == sorted(shares)
+    assert any(update["preview"].startswith("data:image/jpeg") for update in updates)
+    assert browser.status == ("Done.", "done")
+    assert [candidate["seed"] for candidate in browser.edit["candidates"]] == [7]
+    image = browser.result()
+    assert [image.getpixel(place) for place in (MIDDLE, OTHER_MIDDLE)] == [(255, 0, 7)] * 2
+    outside = np.asarray(image)[np.asarray(Image.open(browser.edits.export("mask", browser.visit, "", picture))) == 0]
+    assert (outside == (0, 128, 128)).all()
+
+
+def test_ticks_and_strokes_say_what_is_edited(browser: Browser):
+    strokes = [{"line": [BESIDE], "width": 20, "adds": True}, {"line": [MIDDLE], "width": 20, "adds": False}]
+    browser.run(unticked=[f"cat {list(OTHER_CAT)}"], strokes=strokes)
+    image = browser.result()
+    teal = (0, 128, 128)
+    assert [image.getpixel(place) == teal for place in (MIDDLE, OTHER_MIDDLE, BESIDE)] == [True, True, False]
+
+
+@pytest.mark.parametrize(("shape", "changed"), [(MASKS, False), (BOXES, True)])
+def test_masks_or_boxes_are_edited(browser: Browser, shape: str, changed: bool):
+    browser.run(shape=shape, grow=0.0, feather=0.0)
+    assert (browser.result().getpixel((14, 24)) == (255, 0, 7)) == changed  # a corner of the box
+
+
+def test_without_a_model_nothing_is_painted(browser: Browser, dauber: Dauber):
+    browser.run(mode=REMOVE, remover=QUICK)
+    assert browser.edit["status"]["detail"].endswith("no model")
+    assert browser.result().getpixel(MIDDLE) == (0, 128, 128)
+    browser.run(mode=BACKGROUND, backdrop=TRANSPARENT)
+    assert browser.result().mode == "RGBA"
+    assert browser.edit["candidates"][0]["seed"] is None
+    assert dauber.painted == []
+
+
+def test_regions_need_no_masks(browser: Browser, dauber: Dauber, monkeypatch):
+    monkeypatch.setattr(browser.edits.studio, "cut_out", lambda *_: pytest.fail("no mask is needed"))
+    browser.run(mode=REGIONS, texts={f"cat {list(CAT)}": "blue"})
+    assert [text for text, _ in dauber.painted] == ["blue", "red"]
+
+
+def test_an_edit_is_cancelled_and_the_next_one_runs(browser: Browser, dauber: Dauber):
+    browser.run()
+    dauber.seconds = 30
+    updates = browser.request(text="blue")
+    for update in updates:
+        browser.edit = update["edit"]
+        if "Painting" in browser.edit["status"]["message"]:
+            browser.cancel()
+    assert browser.status == ("Cancelled.", "hint")
+    assert dauber.stopped == 1
+    assert not browser.edit["working"]
+    assert browser.result().getpixel(MIDDLE) == (255, 0, 7), "the result before stays"
+    assert browser.edit["candidates"]
+    dauber.seconds = 0
+    browser.run(text="lime")
+    assert browser.result().getpixel(MIDDLE) == (0, 255, 7)
+
+
+def test_who_leaves_stops_the_edit(browser: Browser, dauber: Dauber):
+    dauber.seconds = 30
+    updates = browser.request()
+    for update in updates:
+        if "Painting" in update["edit"]["status"]["message"]:
+            break
+    updates.close()
+    deadline = time.monotonic() + 30
+    while not dauber.stopped and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert dauber.stopped == 1
+
+
+def test_one_visitor_cancels_nobody_elses_edit(edits: InpaintPage, picture: str):
+    one, other = Browser(edits, picture), Browser(edits, picture)
+    one.cancel()
+    other.run()
+    assert other.status == ("Done.", "done")
+    assert edits.export("result", one.visit, "", picture) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"text": ""}, "There is no text: say what to put in their place, such as 'a red apple'."),
+        ({"prompt": "zebra"}, "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
+        ({"text": "blurple"}, "'blurple' is no colour."),
+        ({"inpainter": "large"}, "Large is not on this machine yet: download it first."),
+        ({"strokes": [{"line": "?"}]}, "What was drawn could not be read: load the page again."),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(browser: Browser, changed: dict[str, Any], message: str):
+    browser.run(**changed)
+    assert browser.status == (message, "error")
+    assert not browser.edit["working"]
+
+
+def test_without_a_picture_there_is_nothing_to_run(edits: InpaintPage):
+    browser = Browser(edits, None)
+    browser.run()
+    assert browser.status == ("Choose a picture to start.", "hint")
+
+
+def test_a_fault_of_ours_is_logged_and_told_without_details(browser: Browser, monkeypatch, caplog):
+    monkeypatch.setattr(browser.edits.studio, "edit", lambda *_: 1 / 0)
+    browser.run()
+    assert browser.status == (FAULT, "error")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_long_silence_is_explained(browser: Browser, monkeypatch):
+    edit = browser.edits.studio.edit
+    monkeypatch.setattr(browser.edits.studio, "edit", lambda *given: (time.sleep(QUIET + 1), edit(*given))[1])
+    messages = [update["status"]["message"] for update in browser.run()]
+    assert messages.count(WAITING) == 1
+    assert browser.status == ("Done.", "done")
+
+
+def test_a_result_becomes_the_picture_and_goes_back_and_forth(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run(candidates=2)
+    after, update = edits.accept(browser.visit, {"candidate": 1}, picture)
+    assert Image.open(after).getpixel(MIDDLE) == (255, 0, 8)
+    assert update["history"] == {"picture": after, "undo": True, "redo": False}
+    back, update = edits.step(browser.visit, after, -1)
+    assert back == picture
+    assert update["history"] == {"picture": picture, "undo": False, "redo": True}
+    assert len(update["edit"]["candidates"]) == 2, "what came of it is shown again"
+    assert edits.step(browser.visit, picture, 1)[0] == after
+    assert edits.step(browser.visit, "another", -1) == (gr.skip(), gr.skip())
+
+
+def test_names_of_files_do_not_grow(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run()
+    browser.path, _ = edits.accept(browser.visit, "", picture)
+    browser.run()
+    assert Path(edits.export("result", browser.visit, "", browser.path) or "").name == "two cats-edited.png"
+
+
+def test_downloads_hold_the_recipe(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run(candidates=2)
+    path = edits.export("recipe", browser.visit, {"candidate": 1}, picture)
+    recipe = json.loads(Path(path or "").read_text())
+    assert (recipe["find"], recipe["text"], recipe["seed"], recipe["box_threshold"]) == ("cat", "red", 8, 0.35)
+    assert recipe == read_recipe(edits.export("result", browser.visit, {"candidate": 1}, picture) or "")
+
+
+def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Browser, edits: InpaintPage, monkeypatch):
+    notices: list[str] = []
+    monkeypatch.setattr(gr, "Warning", notices.append)
+    assert edits.export("result", browser.visit, "", browser.path) is None
+    assert edits.accept(browser.visit, "", browser.path) == (gr.skip(), gr.skip())
+    assert edits.repeat_seed(browser.visit, "") == gr.skip()
+    browser.run()
+    assert edits.export("mask", browser.visit, "", "another picture") is None
+    assert len(notices) == 4
+
+
+@pytest.mark.parametrize(
+    ("sent", "seed"), [("", 7), ({"candidate": 1}, 8), ({"candidate": 9}, 7), ({"candidate": "1"}, 7)]
+)
+def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: InpaintPage, sent: Any, seed: int):
+    browser.run(candidates=2)
+    assert edits.repeat_seed(browser.visit, sent) == str(seed)
+
+
+def test_a_model_brings_what_suits_it(edits: InpaintPage):
+    *suited, _, button = edits.choose_inpainter("large", REPLACE)
+    assert suited == [40, 8, True, BOXES]
+    assert button["visible"]
+    assert edits.choose_mode(REMOVE, "large", 0) == (MASKS, 1.7)

@@ -1,0 +1,43 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from oracle import CARD, Oracle
+
+from groundingdino.page.picker import Picker
+from groundingdino.page.shelf import Shelf
+
+CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
+
+
+@pytest.fixture
+def picker() -> Picker:
+    def load(name: str, **_: Any) -> Oracle:
+        return Oracle({}, CARDS[name])
+
+    return Picker(Shelf(CARDS, load, lambda name: name == "embedded"))
+
+
+def test_choosing_a_model_describes_it_and_offers_the_download(picker: Picker):
+    description, button = picker.choose("large")
+    assert description == CARD.description
+    assert button["visible"]
+    assert button["value"] == "Download 2 MB"
+    assert not picker.choose("embedded")[1]["visible"]
+
+
+def test_a_download_ends_with_a_model_that_is_ready(picker: Picker):
+    assert picker.choices() == [("Oracle · 12 MB", "embedded"), ("Large · ↓ 2 MB", "large")]
+    *_, (description, button, choice, ready) = picker.download("large", 4)
+    assert (description, ready) == (CARD.description, 5)
+    assert not button["visible"]
+    assert choice["choices"] == [("Oracle · 12 MB", "embedded"), ("Large · 2 MB", "large")]
+    assert picker.shelf.get("large").card.title == "Large"
+
+
+def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
+    picker.shelf.local_files_only = True
+    ((message, button, _, ready),) = picker.download("large", 4)
+    assert message == "Large is not on this machine, and downloads are switched off."
+    assert button["interactive"]
+    assert ready == 4

@@ -1,0 +1,106 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from groundingdino.mask_prompts import MaskPrompt
+from groundingdino.page.selection import Gesture, Pointing, Selection, chosen, object_ids
+
+KEYS = ("picture.png", "embedded: cat . pizza")
+FOUND = sv.Detections(
+    np.array([[10, 20, 110, 120], [200, 20, 300, 120], [100, 150, 180, 230]], float),
+    confidence=np.array([0.9, 0.6, 0.3]),
+    data={"class_name": np.array(["cat", "cat", "pizza"])},
+)
+FIRST, SECOND, THIRD = object_ids(FOUND)
+CLICK = {"target": "pointed 1", "point": [30, 40.5, 1]}
+BOX = {"target": "pointed 2", "box": [1, 2, 30, 40]}
+LINE = {"target": "pointed 1", "stroke": [[1, 2], [3, 4]]}
+
+
+def select(**chosen_by_visitor: Any) -> Selection:
+    return Selection.parse({"picture": KEYS[0], "query": KEYS[1], **chosen_by_visitor}, *KEYS)
+
+
+def test_everything_is_chosen_at_first():
+    objects, marked = chosen(FOUND, Selection.parse("", *KEYS))
+    assert objects["class_name"].tolist() == ["cat", "cat", "pizza"]
+    assert marked == []
+
+
+def test_what_is_ticked_off_or_hidden_is_not_chosen():
+    objects, marked = chosen(FOUND, select(unticked=[FIRST], hidden=["pizza"], marked=SECOND))
+    assert objects.confidence.tolist() == [0.6]
+    assert marked == [0]
+
+
+def test_what_is_marked_and_then_ticked_off_is_not_drawn():
+    objects, marked = chosen(FOUND, select(unticked=[FIRST], marked=FIRST))
+    assert len(objects) == 2
+    assert marked == []
+
+
+def test_a_group_is_hidden_together():
+    grouped = sv.Detections(FOUND.xyxy, confidence=FOUND.confidence, data={**FOUND.data})
+    grouped.data["group"] = np.array(["cat", ".by hand", ".by hand"])
+    objects, _ = chosen(grouped, select(hidden=[".by hand"]))
+    assert objects.confidence.tolist() == [0.9]
+
+
+def test_ticks_stay_with_their_objects_when_thresholds_move():
+    objects, _ = chosen(FOUND[:2], select(unticked=[FIRST]))
+    assert object_ids(objects) == [SECOND]
+
+
+def test_another_prompt_forgets_ticks_and_marks_but_not_what_was_hidden_or_pointed_at():
+    sent = {
+        "picture": KEYS[0],
+        "query": "embedded: cat",
+        "hidden": ["cat"],
+        "unticked": [THIRD, "pointed 1"],
+        "marked": THIRD,
+        "gestures": [CLICK],
+        "everything": True,
+    }
+    pointing = Pointing((Gesture("pointed 1", point=(30.0, 40.5, 1)),), everything=True)
+    expected = Selection(frozenset({"cat"}), frozenset({"pointed 1"}), None, pointing)
+    assert Selection.parse(sent, *KEYS) == expected
+    assert Selection.parse({**sent, "marked": "pointed 1"}, *KEYS).marked == "pointed 1"
+
+
+def test_another_picture_forgets_everything():
+    sent = {"picture": "other.png", "query": KEYS[1], "hidden": ["cat"], "unticked": [THIRD], "gestures": [CLICK]}
+    assert Selection.parse(sent, *KEYS) == Selection()
+
+
+def test_gestures_of_one_object_are_one_prompt():
+    pointing = select(gestures=[CLICK, BOX, LINE, {"target": FIRST, "point": [5, 5, 0]}]).pointing
+    assert pointing.pointed == ["pointed 1", "pointed 2"]
+    expected = MaskPrompt(points=((30, 40.5, 1),), strokes=((((1, 2), (3, 4)), 1),))
+    assert pointing.prompt("pointed 1") == expected
+    assert pointing.prompt("pointed 2") == MaskPrompt(box=(1, 2, 30, 40))
+    assert pointing.prompt(FIRST, (10, 20, 110, 120)) == MaskPrompt((10, 20, 110, 120), ((5, 5, 0),))
+    assert pointing.prompt(SECOND, (1, 2, 3, 4)) is None
+
+
+def test_another_candidate_is_asked_of_the_same_box():
+    pointing = select(candidates={FIRST: 2, SECOND: 0}).pointing
+    assert pointing.prompt(FIRST, (1, 2, 3, 4)) == MaskPrompt((1, 2, 3, 4), candidate=2)
+    assert pointing.prompt(SECOND, (1, 2, 3, 4)) is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"gestures": [{"point": [1, 2, 1]}]},
+        {"gestures": [{"target": "pointed 1", "point": [1, "x", 1]}]},
+        {"gestures": [{"target": "pointed 1", "point": [1]}]},
+        {"gestures": ["click"]},
+        {"gestures": 5},
+        {"candidates": ["a"]},
+    ],
+)
+def test_what_no_page_sends_is_refused_in_a_sentence(sent: dict[str, Any]):
+    with pytest.raises(ValueError, match="load the page again"):
+        select(**sent)
