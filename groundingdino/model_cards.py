@@ -168,6 +168,7 @@ class InpainterCard:
         size_bytes: Of what is fetched: half-precision weights where they are published.
         repository: On the hub, in diffusers' layout; None for a folder on this machine.
         steps, guidance: What suits it where nothing else is asked for.
+        more_steps: What more steps than those do.
         context: How much is seen around what is painted, as a share of its longer side, on each side.
         square: It knows but one size, a square with what is painted in its middle.
         one_by_one: It paints one object at a time best.
@@ -180,6 +181,7 @@ class InpainterCard:
     description: str
     repository: str | None = None
     steps: int = 30
+    more_steps: str = "look cleaner"
     guidance: float = 7.5
     context: float = 0.5
     square: bool = False
@@ -199,7 +201,8 @@ INPAINTERS: dict[str, InpainterCard] = {
             title="Embedded (emoji scenes)",
             size_bytes=20_000_000,
             description="Comes with the program. Paints everyday things as emoji are drawn, blurred; no photos.",
-            steps=2,  # found more often than after one or more, which bring noise
+            steps=2,  # found more often than after one or more
+            more_steps="add noise",
             guidance=2.5,
             context=1 / 8,  # what it paints took four fifths of the square's side in training
             square=True,

@@ -11,6 +11,7 @@ SCHEDULERS: dict[str, str] = {
     "euler-a": "Euler ancestral: more variety, less repeatable between step counts",
     "lcm": "LCM: 4 to 8 steps, for weights that were distilled for it",
 }
+FOR_DISTILLED = frozenset({"lcm"})  # of use only with weights that were distilled for few steps
 _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
@@ -27,7 +28,7 @@ def schedulers_for(pipeline: Any) -> tuple[str, ...]:
     config = getattr(getattr(pipeline, "unet", None), "config", None)
     few_steps = getattr(config, "time_cond_proj_dim", None) is not None
     few_steps = few_steps or type(pipeline.scheduler).__name__ == "LCMScheduler"
-    return tuple(name for name in SCHEDULERS if name != "lcm" or few_steps)
+    return tuple(name for name in SCHEDULERS if name not in FOR_DISTILLED or few_steps)
 
 
 def make_scheduler(published: Any, name: str | None) -> Any:

@@ -159,6 +159,11 @@ def suited_shape(card: InpainterCard, mode: str) -> str:
     return BOXES if card.boxes and mode == REPLACE else MASKS
 
 
+def steps_hint(card: InpainterCard) -> str:
+    """What a visitor should know of the number of steps."""
+    return f"{card.steps} suit this model; more take longer and {card.more_steps}."
+
+
 def suited_grow(mode: str, grow: float) -> float:
     """How far masks best grow in a mode; stays as it is if the visitor has chosen another value."""
     return GROW[mode] if grow in GROW.values() else grow

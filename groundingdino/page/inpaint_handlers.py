@@ -20,7 +20,7 @@ from PIL import Image
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
+from groundingdino.page.edit_form import Form, as_drawn, read_texts, steps_hint, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.handlers import Page, Query, Visit
 from groundingdino.page.selection import Selection, chosen
@@ -102,10 +102,11 @@ class InpaintPage:
             return outcome.results[index]
         return _write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
 
-    def choose_inpainter(self, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
+    def choose_inpainter(self, model: str, mode: str) -> tuple[Any, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
         card = self.studio.inpainters.card(model)
-        suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
+        steps = gr.update(value=card.steps, info=steps_hint(card))
+        suited = steps, card.guidance, card.one_by_one, suited_shape(card, mode)
         return *suited, *self.inpainters.choose(model)
 
     def choose_mode(self, mode: str, model: str, grow: float) -> tuple[str, float]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from groundingdino.editing.edits import MAX_CANDIDATES
-from groundingdino.editing.schedulers import SCHEDULERS
+from groundingdino.editing.schedulers import FOR_DISTILLED, SCHEDULERS
 from groundingdino.page.edit_form import (
     BACKGROUND,
     BOXES,
@@ -21,6 +21,7 @@ from groundingdino.page.edit_form import (
     REMOVE,
     REPLACE,
     TRANSPARENT,
+    steps_hint,
     suited_shape,
 )
 from groundingdino.page.layout import Choice, choice, hand_over_files
@@ -96,8 +97,7 @@ def painting_column(picker: Picker, model: str) -> Painting:
     one_by_one = gr.Checkbox(card.one_by_one, label="One object after the other", elem_id="one-by-one")
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
-        info = "More take longer and look cleaner."
-        steps = gr.Slider(1, 100, card.steps, step=1, label="Steps", info=info)
+        steps = gr.Slider(1, 100, card.steps, step=1, label="Steps", info=steps_hint(card))
         info = "How closely the text is followed; 1 ignores the negative prompt."
         guidance = gr.Slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
         info = "How much of what is there is forgotten; 1 forgets all."
@@ -109,8 +109,10 @@ def painting_column(picker: Picker, model: str) -> Painting:
         repeat = gr.Button("Keep the seed of the result", size="sm", elem_id="repeat-seed")
         info = "What must not appear."
         negative = gr.Textbox("", label="Negative prompt", info=info, max_lines=3, elem_id="negative")
-        schedulers = [("The model's own", ""), *((title, name) for name, title in SCHEDULERS.items())]
-        scheduler = gr.Dropdown(schedulers, value="", label="Scheduler", filterable=False, elem_id="scheduler")
+        # None of the page's models was distilled for few steps.
+        schedulers = [(title, name) for name, title in SCHEDULERS.items() if name not in FOR_DISTILLED]
+        choices = [("The model's own", ""), *schedulers]
+        scheduler = gr.Dropdown(choices, value="", label="Scheduler", filterable=False, elem_id="scheduler")
     return Painting(
         shape,
         grow,

@@ -286,7 +286,9 @@ def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: Inpain
 
 
 def test_a_model_brings_what_suits_it(edits: InpaintPage):
-    *suited, _, button = edits.choose_inpainter("large", REPLACE)
-    assert suited == [40, 8, True, BOXES]
+    steps, *suited, _, button = edits.choose_inpainter("large", REPLACE)
+    assert steps["value"] == 40
+    assert steps["info"] == "40 suit this model; more take longer and look cleaner."
+    assert suited == [8, True, BOXES]
     assert button["visible"]
     assert edits.choose_mode(REMOVE, "large", 0) == (MASKS, 1.7)
