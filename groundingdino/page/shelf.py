@@ -83,13 +83,21 @@ class Shelf(Generic[M, C]):
         self.card(name)
         return name in self._models or self._has_files(name)
 
-    def get(self, name: str) -> M:
-        """A model, loaded on first use; a ValueError says that it has to be downloaded first."""
+    def require(self, name: str) -> C:
+        """What is known of a model that can be used; a ValueError says that it has to be downloaded first."""
         card = self.card(name)
+        if not self.is_ready(name):
+            raise ValueError(f"{card.title} is not on this machine yet: download it first.")
+        return card
+
+    def get(self, name: str) -> M:
+        """A model, loaded on first use; errors are those of `require`."""
+        self.require(name)
         with self._loading[name]:
+            # A download that has brought all files still loads the model; a second copy might not fit into memory.
+            if download := self._downloads.get(name):
+                download.finished.wait()
             if name not in self._models:
-                if not self._has_files(name):
-                    raise ValueError(f"{card.title} is not on this machine yet: download it first.")
                 self._models[name] = self._load(name, device=self._device, local_files_only=True)
         return self._models[name]
 
@@ -108,15 +116,18 @@ class Shelf(Generic[M, C]):
         if self.local_files_only:
             raise ValueError(f"{card.title} is not on this machine, and downloads are switched off.")
         download = self._start(name, card)
-        while not download.finished.wait(_TICK):
+        while download and not download.finished.wait(_TICK):
             yield download.progress
-        if download.error:
+        if download and download.error:
             raise ValueError(download.error)
 
-    def _start(self, name: str, card: C) -> _Download:
+    def _start(self, name: str, card: C) -> _Download | None:
+        """The download under way; None if the model has become ready since it was asked for."""
         with self._downloads_lock:
             running = self._downloads.get(name)
             if running is None or running.finished.is_set():
+                if self.is_ready(name):
+                    return None
                 running = self._downloads[name] = _Download(Progress(0, card.size_bytes, card.title))
                 Thread(target=self._fetch, args=(name, running), daemon=True).start()
             return running
@@ -126,9 +137,7 @@ class Shelf(Generic[M, C]):
             download.progress = Progress(done, total, what)
 
         try:
-            model = self._load(name, device=self._device, local_files_only=False, progress=report)
-            with self._loading[name]:
-                self._models.setdefault(name, model)
+            self._models[name] = self._load(name, device=self._device, local_files_only=False, progress=report)
         except ValueError as error:
             download.error = str(error)
         except Exception as error:  # a thread's error would vanish, and whoever waits would wait for ever

@@ -51,6 +51,14 @@ def test_using_a_model_never_downloads_it():
         shelf(Loader()).get("large")
 
 
+def test_what_cannot_be_used_is_known_without_loading():
+    loader = Loader()
+    assert shelf(loader).require("embedded") == CARD
+    with pytest.raises(ValueError, match="Large is not on this machine yet"):
+        shelf(loader).require("large")
+    assert loader.loaded == []
+
+
 def test_an_unknown_model_is_answered_with_the_names():
     with pytest.raises(ValueError, match="no model 'huge'; choose one of embedded, large"):
         shelf(Loader()).get("huge")
@@ -76,6 +84,55 @@ def test_two_who_ask_follow_one_download():
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(loader.loaded) == 1
+
+
+def test_who_needs_a_model_at_the_end_of_its_download_waits_for_it():
+    """Its files are all here, and the download is loading them."""
+    loader, arrived, found = Loader(seconds=0.5), threading.Event(), list[Any]()
+
+    def load(name: str, **options: Any) -> Any:
+        arrived.set()
+        return loader(name, **options)
+
+    shared = Shelf(CARDS, load, lambda name: name == "embedded" or arrived.is_set())
+    fetching = threading.Thread(target=lambda: list(shared.download("large")))
+    using = [threading.Thread(target=lambda: found.append(shared.get("large"))) for _ in range(2)]
+    fetching.start()
+    assert arrived.wait(5)
+    for thread in using:
+        thread.start()
+    for thread in (fetching, *using):
+        thread.join(5)
+    assert loader.loaded == [("large", {"device": None, "local_files_only": False})]
+    assert [id(model) for model in found] == [id(shared.get("large"))] * 2
+
+
+def test_a_model_whose_download_failed_at_its_end_is_loaded_from_its_files():
+    loader, arrived = Loader(ValueError("Interrupted.")), list[str]()
+
+    def load(name: str, **options: Any) -> Any:
+        arrived.append(name)
+        return loader(name, **options)
+
+    shared = Shelf(CARDS, load, lambda name: name in arrived)
+    with pytest.raises(ValueError, match="Interrupted"):
+        list(shared.download("large"))
+    loader.error = None
+    assert shared.get("large").card.title == "Large"
+
+
+def test_a_download_that_has_ended_meanwhile_is_not_made_again():
+    loader, asked = Loader(), list[str]()
+
+    def has_files(name: str) -> bool:
+        asked.append(name)
+        if len(asked) == 1:  # somebody else's download begins and ends before this answer is heard
+            list(shared.download(name))
+        return False
+
+    shared = Shelf(CARDS, loader, has_files)
+    assert list(shared.download("large")) == []
     assert len(loader.loaded) == 1
 
 
