@@ -27,11 +27,6 @@ class ByteCache(Generic[V]):
         self._pending: dict[Hashable, Future[V]] = {}
         self._bytes = 0
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes held now."""
-        return self._bytes
-
     def get_or_compute(self, key: Hashable, compute: Callable[[], V]) -> tuple[V, bool]:
         """The value of a key, and whether it was there.
 

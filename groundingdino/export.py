@@ -77,19 +77,6 @@ def cut_out_png(image: Image.Image, detections: sv.Detections) -> bytes:
     return _png(cut_out(image, union(_masks(detections), image.size)))
 
 
-def cut_outs_zip(image: Image.Image, detections: sv.Detections) -> bytes:
-    """Each object cut out in a PNG of its own, cropped to it, named as in `masks_zip`.
-
-    An object with an empty mask has none.
-    """
-    files = {}
-    for name, mask in zip(file_names(labels_of(detections)), _masks(detections), strict=True):
-        whole = cut_out(image, mask)
-        if box := whole.getbbox():
-            files[f"{name}.png"] = _png(whole.crop(box))
-    return _zip_of(files)
-
-
 def masks_zip(detections: sv.Detections) -> bytes:
     """Each object's mask in a PNG of its own, grey at the size of the picture: 255 in the object, 0 elsewhere."""
     names = file_names(labels_of(detections))

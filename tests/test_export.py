@@ -14,7 +14,6 @@ from groundingdino.export import (
     coco_zip,
     cut_out,
     cut_out_png,
-    cut_outs_zip,
     file_names,
     json_file,
     masks_zip,
@@ -195,13 +194,6 @@ def test_all_objects_are_cut_out_together(image, masked):
     cut = Image.open(io.BytesIO(cut_out_png(image, masked)))
     assert (cut.format, cut.mode, cut.size) == ("PNG", "RGBA", (320, 240))
     assert np.array_equal(np.asarray(cut)[..., 3] > 0, masked.mask[0] | masked.mask[1])
-
-
-def test_each_object_is_cut_out_alone_and_cropped(image, masked, tmp_path):
-    assert unpack(cut_outs_zip(image, masked), tmp_path) == ["01_pizza.png", "02_zebra.png"]
-    zebra = np.asarray(Image.open(tmp_path / "02_zebra.png"))
-    assert zebra.shape == (60, 200, 4)
-    assert np.array_equal(zebra[..., :3], np.asarray(image)[120:180, 50:250])
 
 
 def test_masks_are_grey_pictures_of_the_same_size(masked, tmp_path):
