@@ -57,7 +57,7 @@ def parse_task(
 def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:
     """Reads [[x0, y0, x1, y1, "text"], ...]; a ValueError if they are malformed."""
     try:
-        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text)) for x0, y0, x1, y1, text in values]
+        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text or "")) for x0, y0, x1, y1, text in values]
     except (TypeError, ValueError) as error:
         raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].") from error
     return Regions(tuple(Region(box, text) for box, text in regions))

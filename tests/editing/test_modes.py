@@ -51,6 +51,7 @@ def test_every_mode_is_known():
         (("picture",), "no picture for the background"),
         (("replace", ""), "There is no text"),
         (("regions",), "1 to 30 regions, got 0"),
+        (("regions", "", None, [[1, 2, 3, 4, None]]), "There is no text: say what the box is to show"),
     ],
 )
 def test_what_a_mode_lacks_is_said(arguments, message):
