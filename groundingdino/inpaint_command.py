@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groundingdino.editing.edits import Edit, MaskSettings, Sampling, Task
+from groundingdino.editing.edits import Edit, Sampling, Task
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe
@@ -20,13 +20,7 @@ def read_edit(options: argparse.Namespace) -> Edit:
         ValueError: an option is out of its range, or the new background cannot be read.
     """
     task = _read_task(options)
-    suited = mask_settings_for(options.inpainter, task)
-    mask = MaskSettings(
-        options.grow,
-        options.feather,
-        suited.one_by_one if options.one_by_one is None else options.one_by_one,
-        suited.boxes if options.boxes is None else options.boxes,
-    )
+    mask = mask_settings_for(options.inpainter, task, options.grow, options.feather, options.one_by_one, options.boxes)
     sampling = Sampling(
         options.steps,
         options.guidance,

@@ -250,7 +250,20 @@ def has_inpainter(name: str) -> bool:
     return cached_pipeline(card.repository if card and card.repository else name) is not None
 
 
-def mask_settings_for(inpainter: str, task: Task) -> MaskSettings:
-    """The mask that suits a task and the inpainter of that name, where nothing else is asked for."""
+def mask_settings_for(
+    inpainter: str,
+    task: Task,
+    grow: int | None = None,
+    feather: int | None = None,
+    one_by_one: bool | None = None,
+    boxes: bool | None = None,
+) -> MaskSettings:
+    """The mask that is asked for; where nothing is, it suits the task and the inpainter of that name."""
     card = INPAINTERS.get(inpainter)
-    return card.mask_for(task) if card and task.needs_model else MaskSettings()
+    suited = card.mask_for(task) if card and task.needs_model else MaskSettings()
+    return MaskSettings(
+        grow,
+        feather,
+        suited.one_by_one if one_by_one is None else one_by_one,
+        suited.boxes if boxes is None else boxes,
+    )

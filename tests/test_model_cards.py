@@ -4,7 +4,16 @@ import re
 import pytest
 from safetensors import safe_open
 
-from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER, MODELS, SEGMENTERS, has_segmenter, is_cached
+from groundingdino.editing.edits import MaskSettings, Remove, Replace
+from groundingdino.model_cards import (
+    EMBEDDED_FILE,
+    EMBEDDED_SEGMENTER,
+    MODELS,
+    SEGMENTERS,
+    has_segmenter,
+    is_cached,
+    mask_settings_for,
+)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -59,3 +68,19 @@ def test_the_embedded_segmenter_comes_along():
 def test_the_embedded_segmenters_card_knows_its_size():
     assert SEGMENTERS["embedded"].size_bytes == pytest.approx(EMBEDDED_SEGMENTER.stat().st_size, rel=0.05)
     assert EMBEDDED_SEGMENTER.stat().st_size <= 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("inpainter", "task", "asked", "expected"),
+    [
+        ("embedded", Replace("dog"), {}, MaskSettings(one_by_one=True, boxes=True)),
+        ("embedded", Remove("model"), {}, MaskSettings(one_by_one=True)),
+        ("embedded", Remove("opencv"), {}, MaskSettings()),
+        ("somebody/elses", Replace("dog"), {}, MaskSettings()),
+        ("embedded", Replace("dog"), {"one_by_one": False, "boxes": False}, MaskSettings()),
+        ("sd15", Replace("dog"), {"one_by_one": True, "boxes": True}, MaskSettings(one_by_one=True, boxes=True)),
+        ("sd15", Replace("dog"), {"grow": 4, "feather": 0}, MaskSettings(4, 0)),
+    ],
+)
+def test_a_mask_is_as_asked_for_and_else_as_it_suits(inpainter, task, asked, expected):
+    assert mask_settings_for(inpainter, task, **asked) == expected

@@ -10,7 +10,7 @@ from PIL import Image
 
 from groundingdino import export
 from groundingdino.drawing import annotate
-from groundingdino.editing.edits import Edit, MaskSettings, Regions, Sampling
+from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.recipe import search_of, with_recipe
 from groundingdino.model_cards import mask_settings_for
@@ -164,13 +164,7 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
-            suited = mask_settings_for(inpainter, task)
-            mask = MaskSettings(
-                grow,
-                feather,
-                suited.one_by_one if one_by_one is None else one_by_one,
-                suited.boxes if boxes is None else boxes,
-            )
+            mask = mask_settings_for(inpainter, task, grow, feather, one_by_one, boxes)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             if not isinstance(task, Regions):
