@@ -1,8 +1,10 @@
 """The page's endpoints for programs: `/detect`, `/segment`, `/inpaint` and `/models`."""
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 import supervision as sv
@@ -20,6 +22,23 @@ from groundingdino.phrases import NMS_THRESHOLD
 
 DEFAULT_MODEL = "embedded"
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _null_is_default(endpoint: Callable[P, R]) -> Callable[P, R]:
+    """An endpoint that takes null, which programs send for what they leave open, for the parameter's default."""
+    signature = inspect.signature(endpoint)
+    defaults = {name: None if one.default is one.empty else one.default for name, one in signature.parameters.items()}
+
+    @wraps(endpoint)
+    def answer(*values: P.args, **options: P.kwargs) -> R:
+        given = signature.bind(*values, **options)
+        given.arguments |= {name: defaults[name] for name, value in given.arguments.items() if value is None}
+        return endpoint(*given.args, **given.kwargs)
+
+    return answer
+
 
 class Endpoints:
     """What programs ask of a studio; Gradio shows the docstrings to them."""
@@ -27,6 +46,7 @@ class Endpoints:
     def __init__(self, studio: Studio):
         self.studio = studio
 
+    @_null_is_default
     def detect(
         self,
         image: str,
@@ -34,7 +54,7 @@ class Endpoints:
         model: str = DEFAULT_MODEL,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
-        nms_threshold: float | None = NMS_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
     ) -> tuple[Image.Image, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture.
 
@@ -51,12 +71,12 @@ class Endpoints:
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
-            findings = self.studio.find(
-                picture, prompt, model, Thresholds(box_threshold, text_threshold, nms_threshold)
-            )
+            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            findings = self.studio.find(picture, prompt or "", model, thresholds)
         drawn = annotate(picture, findings.detections, findings.phrases)
         return drawn, export.record(findings.detections, picture.size, model)
 
+    @_null_is_default
     def segment(
         self,
         image: str,
@@ -69,7 +89,7 @@ class Endpoints:
         segmenter: str = DEFAULT_MODEL,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
-        nms_threshold: float | None = NMS_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
         fill: float = 0.0,
     ) -> tuple[Image.Image, dict[str, Any]]:
         """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
@@ -96,14 +116,16 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             pointing = _pointing(points, boxes, strokes, everything)
+            self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
-            findings = self.studio.find(picture, prompt or "", model, thresholds)
+            findings = self.studio.find(picture, prompt, model, thresholds)
             if not (findings.phrases or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
             findings = self.studio.cut_out(picture, findings, segmenter, pointing, fill)
         drawn = annotate(picture, findings.detections, findings.phrases)
         return drawn, export.record(findings.detections, picture.size, f"{model} + {segmenter}")
 
+    @_null_is_default
     def inpaint(
         self,
         image: str,
@@ -117,7 +139,7 @@ class Endpoints:
         segmenter: str = DEFAULT_MODEL,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
-        nms_threshold: float | None = NMS_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
         grow: int | None = None,
         feather: int | None = None,
         one_by_one: bool | None = None,
@@ -145,8 +167,10 @@ class Endpoints:
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
-            grow: Pixels by which masks grow, or shrink if negative; by default what suits the picture.
-            feather: Pixels of the soft edge around what is painted; by default what suits the picture.
+            grow: Pixels by which masks grow, or shrink if negative; by default each by a twelfth of its object's longer
+                side, at most 64, where objects are painted over, and 0 where they are kept.
+            feather: Pixels of the soft edge around what is painted; by default a two-hundredth of the picture's longer
+                side.
             one_by_one: Whether each object is painted by itself; by default what suits the inpainter.
             boxes: Whether whole boxes are painted instead of outlines; by default what suits the inpainter.
             steps: Denoising steps, 1 to 150; by default what suits the inpainter.
@@ -165,21 +189,24 @@ class Endpoints:
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
             mask = mask_settings_for(inpainter, task, grow, feather, one_by_one, boxes)
+            sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
+            if task.needs_model:
+                self.studio.inpainters.require(inpainter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             if not isinstance(task, Regions):
-                findings = self.studio.find(picture, prompt or "", model, thresholds)
+                models = [model] if mask.boxes else [model, segmenter]
+                if not mask.boxes:
+                    self.studio.segmenters.require(segmenter)
+                findings = self.studio.find(picture, prompt, model, thresholds)
                 if not findings.phrases:
                     raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
-                models = [model] if mask.boxes else [model, segmenter]
                 if not mask.boxes:
                     findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
                 objects, search = findings.detections, search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
                     return picture, {**export.record(objects, picture.size, " + ".join(models)), "notes": []}
-            edit = Edit(
-                task, mask, (), Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
-            )
+            edit = Edit(task, mask, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []

@@ -1,5 +1,6 @@
-"""The endpoint `/inpaint`, called without a server; `test_app` calls all of them over one."""
+"""The endpoints, above all `/inpaint`, called without a server; `test_app` calls them over one."""
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,24 +27,32 @@ def dauber() -> Dauber:
 
 
 @pytest.fixture
+def oracle() -> Oracle:
+    return Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
+
+
+@pytest.fixture
 def segmenters() -> list[str]:
     """Names of those that were loaded."""
     return []
 
 
 @pytest.fixture
-def endpoints(dauber: Dauber, segmenters: list[str]) -> Endpoints:
+def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str]) -> Endpoints:
     def load_segmenter(name: str, **_: object) -> Scissors:
         segmenters.append(name)
         return Scissors()
 
-    oracle = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
     one_by_one = replace(INPAINTER, name="boxes", one_by_one=True, boxes=True)
     return Endpoints(
         Studio(
             Shelf({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
             Shelf({"embedded": SEGMENTER}, load_segmenter, lambda _: True),
-            Shelf({"embedded": INPAINTER, "boxes": one_by_one}, lambda *_, **__: dauber, lambda _: True),
+            Shelf(
+                {"embedded": INPAINTER, "boxes": one_by_one, "absent": INPAINTER},
+                lambda *_, **__: dauber,
+                lambda name: name != "absent",
+            ),
         )
     )
 
@@ -125,6 +134,51 @@ def test_where_nothing_is_found_the_picture_stays(endpoints, picture, dauber):
 
 
 @pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("detect", {"prompt": "cat"}),
+        ("segment", {"prompt": "cat"}),
+        ("segment", {"boxes": [[10, 130, 90, 230]]}),
+        ("inpaint", {"prompt": "cat", "text": "red", "seed": 7}),
+        ("inpaint", {"prompt": "cat", "mode": "fill"}),
+    ],
+)
+def test_null_means_the_default(endpoints, picture, name, asked):
+    endpoint = getattr(endpoints, name)
+    image, record = endpoint(picture, **asked)
+    nulls = dict.fromkeys(name for name in inspect.signature(endpoint).parameters if name not in {"image", *asked})
+    same_image, same_record = endpoint(picture, **nulls, **asked)
+    assert same_record == record
+    assert same_image.tobytes() == image.tobytes()
+
+
+def test_null_for_a_prompt_finds_nothing(endpoints, picture):
+    _, record = endpoints.detect(picture, None)
+    assert record["objects"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inpainter": "huge"}, "There is no model 'huge'"),
+        ({"inpainter": "absent"}, "is not on this machine yet"),
+        ({"segmenter": "huge", "boxes": False}, "There is no model 'huge'"),
+        ({"steps": 0}, "steps from 1 to 150"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(endpoints, picture, oracle, options, message):
+    with pytest.raises(gr.Error, match=message):
+        endpoints.inpaint(picture, "dog", text="red", **options)
+    assert oracle.grounded == 0
+
+
+def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, oracle):
+    with pytest.raises(gr.Error, match="There is no model 'huge'"):
+        endpoints.segment(picture, "cat", segmenter="huge")
+    assert oracle.grounded == 0
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"prompt": ""}, "names nothing to edit"),
@@ -137,6 +191,9 @@ def test_where_nothing_is_found_the_picture_stays(endpoints, picture, dauber):
         ({"grow": -200}, "Nothing is left of the mask"),
         ({"inpainter": "huge"}, "There is no model 'huge'"),
         ({"image": ""}, "There is no picture"),
+        ({"image": None}, "There is no picture"),
+        ({"text": None}, "There is no text"),
+        ({"mode": "regions", "regions": [[0, 0, 50, 50, None]]}, "There is no text"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):
