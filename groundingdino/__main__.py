@@ -4,6 +4,7 @@ What the commands need is imported when they run, so that help and mistakes are 
 """
 
 import argparse
+import io
 import json
 import sys
 import warnings
@@ -82,10 +83,11 @@ def inpaint(options: argparse.Namespace) -> None:
     """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
     from groundingdino.editing.edits import Regions
     from groundingdino.image import load_image
-    from groundingdino.inpaint_command import read_edit, show_steps
+    from groundingdino.inpaint_command import read_edit, result_mode, show_steps
 
     edit = read_edit(options)
     picture = _load_picture(options, with_alpha=True)
+    _check_output(options.output, result_mode(edit.task, picture))
 
     import supervision as sv
 
@@ -261,7 +263,8 @@ def show_progress(done: int, total: int | None, what: str) -> None:
     print(f"\r{what}: {size}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
-def _check_output(path: Path | None) -> None:
+def _check_output(path: Path | None, mode: str = "RGB") -> None:
+    """That a picture of that mode, of Pillow's, can become such a file; tried on a small one."""
     from PIL import Image
 
     if path is None:
@@ -270,6 +273,10 @@ def _check_output(path: Path | None) -> None:
     if kind not in Image.SAVE:
         raise ValueError(f"'{path}' does not name a kind of picture: expected a name such as out.png or out.jpg.")
     _check_folder(path)
+    try:
+        Image.new(mode, (64, 64)).save(io.BytesIO(), kind)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' cannot be written: {error}; expected a name such as out.png.") from error
 
 
 def _check_folder(path: Path | None) -> None:

@@ -5,7 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from groundingdino.editing.edits import Edit, Sampling, Task
+from PIL import Image
+
+from groundingdino.editing.edits import (
+    ColorBackground,
+    Edit,
+    PictureBackground,
+    Sampling,
+    Task,
+    TransparentBackground,
+)
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe
@@ -33,11 +42,18 @@ def read_edit(options: argparse.Namespace) -> Edit:
     return Edit(task, mask, (), sampling)
 
 
+def result_mode(task: Task, picture: Image.Image) -> str:
+    """Pillow's name of what the results will be, if there is anything to edit: "RGB", or "RGBA" with transparency."""
+    if isinstance(task, (ColorBackground, PictureBackground)):
+        return "RGB"
+    return "RGBA" if isinstance(task, TransparentBackground) else picture.mode
+
+
 def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
     """Saves the first as `path`, the next ones as NAME-2, NAME-3, ...; a PNG file of an edit holds its recipe.
 
     Raises:
-        OSError: a file cannot be written, or its kind cannot hold transparency.
+        OSError: a file cannot be written, or its kind cannot hold the transparency of a picture that was not edited.
     """
     for index, image in enumerate(edited.images):
         target = path if index == 0 else path.with_stem(f"{path.stem}-{index + 1}")

@@ -125,7 +125,8 @@ def _add_painting(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--candidates", type=int, default=1, metavar="1..4", help="pictures to make: OUT.png, OUT-2.png, ..."
     )
-    command.add_argument("--scheduler", metavar="NAME", help=f"one of {', '.join(SCHEDULERS)} (the model's own)")
+    names = ", ".join(SCHEDULERS)
+    command.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help=f"one of {names} (the model's own)")
 
 
 def _fraction(text: str) -> float:

@@ -167,7 +167,6 @@ def test_a_table_tells_the_seeds(picture, capsys):
         ("cat", ["--picture", "/no/such.png"], "There is no picture at '/no/such.png'"),
         ("cat", ["--replace", "red", "--steps", "0"], "steps from 1 to 150, got 0"),
         ("cat", ["--replace", "red", "--grow", "900"], "-512 to 512"),
-        ("cat", ["--transparent", "--output", "/tmp/x.jpg"], "cannot write mode RGBA as JPEG"),
         ("cat", ["--remove", "--box", "900,900,950,950"], "lies outside the picture"),
     ],
 )
@@ -179,6 +178,24 @@ def test_bad_input_is_one_line_and_status_2(picture, capsys, prompt, options, se
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("alpha", "task"), [("", ["--transparent"]), ("A", ["--replace", "red"])])
+def test_a_file_without_transparency_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch, alpha, task):
+    for kind in (Detector, Segmenter, Inpainter):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
+    picture, output = tmp_path / "cats.png", tmp_path / "out.jpg"
+    Image.new(f"RGB{alpha}", SIZE).save(picture)
+    assert main(["inpaint", str(picture), "cat", *task, "--output", str(output)]) == 2
+    assert f"'{output}' cannot be written: cannot write mode RGBA as JPEG" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("dauber")
+def test_an_opaque_background_may_be_saved_without_transparency(tmp_path):
+    sticker, output = tmp_path / "sticker.png", tmp_path / "out.jpg"
+    Image.new("RGBA", SIZE, (*TEAL, 100)).save(sticker)
+    assert main(["inpaint", str(sticker), "cat", "--color", "#010203", "--output", str(output)]) == 0
+    assert Image.open(output).getpixel((150, 200)) == pytest.approx((1, 2, 3), abs=2)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -188,6 +205,7 @@ def test_bad_input_is_one_line_and_status_2(picture, capsys, prompt, options, se
         (["--region", "1,2,3,cat"], "expected X0,Y0,X1,Y1"),
         (["--region", "5,5,1,1,cat"], "X0 < X1"),
         (["--replace", "dog", "--steps", "many"], "invalid int value: 'many'"),
+        (["--replace", "dog", "--scheduler", "nonsense"], "invalid choice: 'nonsense' (choose from 'ddim'"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(picture, capsys, options, sentence):

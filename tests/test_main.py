@@ -261,6 +261,7 @@ def test_notes_go_to_standard_error(model, picture, capsys):
         ({"--output": "missing/out.png"}, "'missing/out.png' cannot be written"),
         ({"--output": "out.txt"}, "'out.txt' does not name a kind of picture"),
         ({"--output": "out"}, "'out' does not name a kind of picture"),
+        ({"--output": "out.xbm", "--device": "toaster"}, "'out.xbm' cannot be written: cannot write mode RGB as XBM"),
         ({"--json": "missing/out.json"}, "'missing/out.json' cannot be written"),
         ({"--json": "/dev/full"}, "'/dev/full' cannot be written: No space left on device"),
     ],
