@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TransparentBackground,
     )
     from groundingdino.editing.perform import edit_picture
+    from groundingdino.editing.recipe import read_recipe
     from groundingdino.image import load_editable
     from groundingdino.inpainter import Inpainter
     from groundingdino.mask_prompts import MaskPrompt
@@ -92,6 +93,7 @@ _HOMES = {
     "edit_picture": "editing.perform",
     "load_checkpoint": "checkpoints",
     "load_editable": "image",
+    "read_recipe": "editing.recipe",
     "smooth_masks": "masks",
 }
 
@@ -124,6 +126,7 @@ __all__ = [
     "edit_picture",
     "load_checkpoint",
     "load_editable",
+    "read_recipe",
     "smooth_masks",
 ]
 

@@ -2,7 +2,7 @@
 
 `edits` says what is asked (`modes` by a word each), `mask` where it paints, `perform` does it: by `backgrounds`, which
 take no model, or by an inpainter, which works on `crops` of the picture and tells of its progress by `preview` and
-`latent_preview`. `recipe` keeps what made a picture. `inpainter_models` loads pipelines of `inpainter_files`, with
+`latent_preview`. `recipe` says how a picture was made. `inpainter_models` loads pipelines of `inpainter_files`, with
 `schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a smaller size should be tried.
 """
 

@@ -108,7 +108,7 @@ class Edited:
         mask: (H, W) uint8, how much of each pixel is new: where it is 0 the images are the picture to the bit.
         seeds: Of the candidates; empty where no model painted. Asked for with one of them and the same settings, an
             edit gives that picture again.
-        recipe: All that made them, see `recipe`.
+        recipe: How they were made, see `recipe`.
         notes: Sentences for the user.
         milliseconds: What it took.
     """

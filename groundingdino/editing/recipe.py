@@ -1,4 +1,8 @@
-"""What made an edited picture, written into its PNG file and beside it as JSON, so that it can be made again."""
+"""How an edited picture was made, written into its PNG file and beside it as JSON.
+
+It holds words, models, settings and seeds. Of what was drawn with the brush it holds the number of strokes alone, and
+nothing of what was ticked off, pointed at, or laid behind as a picture.
+"""
 
 import io
 import json
@@ -80,14 +84,17 @@ def png_with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> bytes:
 
 
 def read_recipe(source: str | Path | bytes) -> dict[str, Any]:
-    """The recipe in a PNG file.
+    """The recipe in a PNG file, given by its path or its bytes.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: it holds none, or cannot be read.
     """
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-        image.load()  # chunks may follow the pixels
-        text = getattr(image, "text", {}).get(KEYWORD)
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            image.load()  # chunks may follow the pixels
+            text = getattr(image, "text", {}).get(KEYWORD)
+    except OSError as error:
+        raise ValueError(f"The picture cannot be read: {error}.") from error
     if text is None:
         raise ValueError("The picture holds no recipe: it was not saved by this program, or by another one since.")
     return json.loads(text)

@@ -4,6 +4,7 @@ import json
 import pytest
 from PIL import Image
 
+import groundingdino
 from groundingdino.editing.edits import (
     ColorBackground,
     Edit,
@@ -82,3 +83,13 @@ def test_a_picture_without_a_recipe_says_so():
     PICTURE.save(buffer, "PNG")
     with pytest.raises(ValueError, match="holds no recipe"):
         read_recipe(buffer.getvalue())
+
+
+def test_everybody_may_read_recipes():
+    assert groundingdino.read_recipe is read_recipe
+
+
+@pytest.mark.parametrize("source", [b"no picture", "/no/such.png"])
+def test_what_is_no_picture_has_no_recipe_either(source):
+    with pytest.raises(ValueError, match="The picture cannot be read"):
+        read_recipe(source)
