@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,6 +150,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.mcp and find_spec("mcp") is None:
             raise ValueError("--mcp needs one more package: pip install 'gradio[mcp]'.")
+        if options.host:
+            _check_host(options.host)
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)
         # The page opens at once, and the model is ready before the first word is typed.
@@ -163,6 +166,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"app.py: cannot listen on {where}; choose another with --port.", file=sys.stderr)
         return 2
     return 0
+
+
+def _check_host(host: str) -> None:
+    """A ValueError for what is no address of this machine; Gradio would take each of its ports for taken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(
+            f"'{host}' is no address of this machine: choose another with --host, as 127.0.0.1, or 0.0.0.0 for all."
+        ) from error
 
 
 def _warm_up(studio: Studio, model: str) -> None:

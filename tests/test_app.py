@@ -174,6 +174,22 @@ def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):
     assert capsys.readouterr().err == f"app.py: cannot listen on port {port}; choose another with --port.\n"
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "." * 70])
+def test_a_host_that_is_not_this_machine_is_refused_in_one_line(host, capsys, monkeypatch):
+    monkeypatch.setattr(gr.Blocks, "launch", lambda *_, **__: pytest.fail("Gradio would try all ports of it."))
+    assert app.main(["--host", host]) == 2
+    assert capsys.readouterr().err.startswith(f"app.py: '{host}' is no address of this machine: choose another with")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_a_host_that_is_this_machine_is_listened_on(host, monkeypatch):
+    launched: dict[str, Any] = {}
+    monkeypatch.setattr(gr.Blocks, "launch", lambda _, **options: launched.update(options))
+    monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
+    assert app.main(["--host", host]) == 0
+    assert launched["server_name"] == host
+
+
 def test_mcp_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
     assert app.main(["--mcp"]) == 2
