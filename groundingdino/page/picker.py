@@ -28,8 +28,9 @@ class Picker(Generic[M, C]):
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """What the download button says, whether it is seen and whether it can be pressed."""
+        download = f"Download {megabytes(self.shelf.card(model).size_bytes)}"
         return {
-            "value": f"Download {megabytes(self.shelf.card(model).size_bytes)}",
+            "value": "Follow its download" if self.shelf.is_on_its_way(model) else download,
             "visible": not self.shelf.is_ready(model),
             "interactive": not self.shelf.local_files_only,
         }
@@ -42,7 +43,8 @@ class Picker(Generic[M, C]):
                 bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
                 yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready
         except ValueError as error:
-            yield escape(str(error)), gr.update(interactive=True), gr.skip(), ready
+            again = {**self.fetch_button(model), "interactive": True}
+            yield escape(str(error)), gr.update(**again), gr.skip(), ready
             return
         description = self.shelf.card(model).description
         yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 1

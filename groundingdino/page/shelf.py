@@ -83,6 +83,11 @@ class Shelf(Generic[M, C]):
         self.card(name)
         return name in self._models or self._has_files(name)
 
+    def is_on_its_way(self, name: str) -> bool:
+        """Whether a model is being downloaded."""
+        download = self._downloads.get(name)
+        return download is not None and not download.finished.is_set()
+
     def require(self, name: str) -> C:
         """What is known of a model that can be used; a ValueError says that it has to be downloaded first."""
         card = self.card(name)

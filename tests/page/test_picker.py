@@ -1,4 +1,5 @@
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_download_ends_with_a_model_that_is_ready(picker: Picker):
     assert not button["visible"]
     assert choice["choices"] == [("Oracle · 12 MB", "embedded"), ("Large · 2 MB", "large")]
     assert picker.shelf.get("large").card.title == "Large"
+
+
+def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
+    arrived = Event()
+
+    def load(*_: Any, **__: Any) -> Oracle:
+        assert arrived.wait(5)
+        raise ValueError("The line is dead.")
+
+    picker = Picker(Shelf(CARDS, load, lambda name: name == "embedded"))
+    first = picker.download("large", 0)
+    next(first)
+    first.close()  # another model is chosen
+    assert picker.choose("large")[1]["value"] == "Follow its download"
+    again = picker.download("large", 0)
+    next(again)
+    arrived.set()
+    *_, (message, button, _, _) = again
+    assert message == "The line is dead."
+    assert (button["value"], button["interactive"]) == ("Download 2 MB", True)
 
 
 def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
