@@ -1,11 +1,12 @@
 """What the controls of the tab Inpaint say, read as an `Edit`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import supervision as sv
+from PIL import Image
 
 from groundingdino.drawing import labels_of
 from groundingdino.editing.edits import (
@@ -94,6 +95,7 @@ class Form(NamedTuple):
         objects: sv.Detections,
         strokes: tuple[BrushStroke, ...],
         texts: Mapping[str, str],
+        open_picture: Callable[[str], Image.Image] = load_image,
     ) -> Edit:
         """All of it as an edit; a ValueError says in one sentence what is missing.
 
@@ -103,6 +105,7 @@ class Form(NamedTuple):
             objects: Those that are ticked.
             strokes: Of the brush.
             texts: What each region is to show, by the id of its object; where it is missing, `text` is used.
+            open_picture: Gives the new background by its path.
         """
         sampling = Sampling(
             steps=int(self.steps),
@@ -113,11 +116,17 @@ class Form(NamedTuple):
             candidates=int(self.candidates),
             scheduler=self.scheduler or None,
         )
-        task = self._task(mask.mode, objects, texts)
+        task = self._task(mask.mode, objects, texts, open_picture)
         strokes = () if mask.mode == REGIONS else strokes
         return Edit(task, mask.settings(size, self.one_by_one), strokes, sampling)
 
-    def _task(self, mode: str, objects: sv.Detections, texts: Mapping[str, str]) -> Task:
+    def _task(
+        self,
+        mode: str,
+        objects: sv.Detections,
+        texts: Mapping[str, str],
+        open_picture: Callable[[str], Image.Image],
+    ) -> Task:
         if mode == REPLACE:
             return Replace(self.text)
         if mode == REMOVE:
@@ -131,7 +140,7 @@ class Form(NamedTuple):
         if self.backdrop == PICTURE:
             if not self.picture:
                 raise ValueError("Choose a picture for the background first.")
-            return PictureBackground(load_image(self.picture))
+            return PictureBackground(open_picture(self.picture))
         return Background(self.text)
 
     def _regions(self, objects: sv.Detections, texts: Mapping[str, str]) -> Regions:

@@ -80,12 +80,12 @@ def test_a_mode_becomes_a_task(objects: sv.Detections, mode: str, changed: dict[
     assert edit_of(objects, mode, **changed).task == task
 
 
-def test_the_background_may_be_a_picture(objects: sv.Detections, tmp_path):
-    path = tmp_path / "sand.png"
-    Image.new("RGB", (4, 4), "khaki").save(path)
-    task = edit_of(objects, BACKGROUND, backdrop=PICTURE, picture=str(path)).task
+def test_the_background_may_be_a_picture_that_the_studio_knows(objects: sv.Detections):
+    known = {"sand.png": Image.new("RGB", (4, 4), "khaki")}
+    form = FORM._replace(backdrop=PICTURE, picture="sand.png")
+    task = form.edit(MaskForm(BACKGROUND), SIZE, objects, (), {}, known.__getitem__).task
     assert isinstance(task, PictureBackground)
-    assert task.picture.size == (4, 4)
+    assert task.picture is known["sand.png"]
 
 
 def test_each_region_has_its_own_text_or_that_of_all(objects: sv.Detections):
