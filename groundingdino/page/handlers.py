@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
-from gradio.processing_utils import save_bytes_to_cache
+from gradio.processing_utils import check_all_files_in_cache, save_bytes_to_cache
 from PIL import Image
 
 from groundingdino import export
@@ -39,6 +39,7 @@ from groundingdino.page.view import NOTHING, Canvas, view
 WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
+FAULT = "Something went wrong on the server; its log says what."
 DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"  # the tabs
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
@@ -149,7 +150,7 @@ class Page:
         except Exception:  # without an answer the page would go on showing the old result as if it were the new one
             logger.exception("The result could not be made")
             visit.picture = None
-            yield self._failure(query, canvas, "Something went wrong on the server; its log says what.")
+            yield self._failure(query, canvas, FAULT)
 
     def _look(
         self, visit: Visit, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
@@ -276,8 +277,15 @@ class Page:
         return save_bytes_to_cache(data, name + ending, gr.utils.get_upload_folder())
 
     def take_picture(self, event: gr.EventData) -> str:
-        """A picture that was pasted, or dropped on the canvas; Gradio has checked that the file is an upload."""
-        return event.file["path"]
+        """A picture that was pasted, or dropped on the canvas.
+
+        Raises:
+            gradio.Error: the file is none that was uploaded.
+        """
+        file: Any = {"path": str(event.file["path"])}
+        # Gradio's own check of what an event brings ends at the first "path" in it, which need not be this one.
+        check_all_files_in_cache(file)
+        return file["path"]
 
     def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.processing_utils import save_bytes_to_cache
 from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
@@ -517,3 +518,15 @@ def test_strokes_that_cannot_be_read_are_told(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=INPAINT)
     browser.ask(picture, "cat", tab=INPAINT, strokes=[{"line": [[1, 2]], "width": -1, "adds": True}])
     assert browser.status["tone"] == "error"
+
+
+def test_only_files_that_were_uploaded_become_the_picture(page: Page, tmp_path: Path):
+    uploaded = save_bytes_to_cache(b"...", "cat.png", gr.utils.get_upload_folder())
+    event = gr.EventData(None, {"file": {"path": uploaded}})
+    assert page.take_picture(event) == uploaded
+    secret = tmp_path / "secret.txt"
+    secret.write_text("...")
+    # With a "path" beside the file Gradio's own check does not look at the file.
+    for data in ({"file": {"path": str(secret)}}, {"path": "", "file": {"path": str(secret)}}):
+        with pytest.raises(gr.Error, match="not in the cache folder"):
+            page.take_picture(gr.EventData(None, data))
