@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -110,8 +111,9 @@ class Inpainter:
             )
         steps = sampling.steps or self.card.steps
         if int(steps * sampling.strength) < 1:
+            least = ceil(100 / steps) / 100
             raise ValueError(
-                f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {1 / steps:.2g}."
+                f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
             )
         with self._my_turn(stop), stopping(stop), quiet():
             for size in self._sizes():

@@ -46,9 +46,13 @@ def boxes_of(masks: sv.CompactMask) -> np.ndarray:
 
 
 def union(masks: sv.CompactMask | np.ndarray | None, size: Size) -> np.ndarray:
-    """Where any of the objects is, (H, W) bool; holds one mask at a time."""
+    """Where any of the objects is, (H, W) bool; looks at one at a time, of small ones at their rectangle alone."""
     width, height = size
     covered = np.zeros((height, width), bool)
+    if isinstance(masks, sv.CompactMask):
+        for index, (x0, y0, x1, y1) in enumerate(masks.bbox_xyxy):
+            covered[y0 : y1 + 1, x0 : x1 + 1] |= masks.crop(index)
+        return covered
     for mask in () if masks is None else masks:
         covered |= mask
     return covered

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 
 from PIL import Image, ImageColor
 
+from groundingdino.editing.schedulers import SCHEDULERS
+
 Box = tuple[float, float, float, float]  # xyxy in pixels of the picture
 Size = tuple[int, int]  # (width, height) in pixels
 
@@ -16,7 +18,8 @@ MAX_GUIDANCE = 30.0
 MAX_CANDIDATES = 4
 MAX_SEED = 2**32 - 1
 MAX_REACH = 512  # pixels by which a mask grows, shrinks or fades
-MAX_BRUSH = 1000  # strokes, and pixels that a brush is wide
+MAX_STROKES = 1000
+MAX_BRUSH = 32_767  # pixels that a brush is wide: OpenCV draws no wider line
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class BrushStroke:
 
     Attributes:
         line: One or more (x, y) in pixels of the picture.
-        width: Of the brush, pixels of the picture, in (0, 1000].
+        width: Of the brush, pixels of the picture, in (0, 32767].
         adds: False erases.
     """
 
@@ -164,22 +167,26 @@ class MaskSettings:
     """How the objects become the mask of an edit; distances are in pixels of the picture.
 
     Attributes:
-        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: each by a twelfth
-            of its longer side, at most 64, where objects are painted over, because masks are tight and shadows are not
-            in them; 0 where they are kept.
+        grow: The objects' masks grow by so much, or shrink if it is negative, in [-512, 512]. None: by `grow_share`.
         feather: Width of the soft edge around what is painted, in [0, 512]; None: a two-hundredth of the long side.
         one_by_one: Each object is painted by itself, with its own surroundings; otherwise all together.
         boxes: The objects' boxes count instead of their masks.
+        grow_share: Each object's mask grows by this share of its longer side, in [-1, 1], up to 512 pixels. None: by a
+            twelfth, at most 64, where objects are painted over, because masks are tight and shadows are not in them; by
+            nothing where they are kept.
     """
 
     grow: int | None = None
     feather: int | None = None
     one_by_one: bool = False
     boxes: bool = False
+    grow_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.grow is not None and not -MAX_REACH <= self.grow <= MAX_REACH:
             raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {self.grow} were asked for.")
+        if self.grow_share is not None and not -1 <= self.grow_share <= 1:
+            raise ValueError(f"A mask grows by a share of -1 to 1 of an object, but it is {self.grow_share}.")
         if self.feather is not None and not 0 <= self.feather <= MAX_REACH:
             raise ValueError(f"A mask fades over 0 to {MAX_REACH} pixels, but {self.feather} were asked for.")
 
@@ -187,6 +194,8 @@ class MaskSettings:
         """Pixels by which an object grows whose longer side has so many."""
         if self.grow is not None:
             return round(self.grow)
+        if self.grow_share is not None:
+            return max(-MAX_REACH, min(round(self.grow_share * longer), MAX_REACH))
         return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else min(64, math.ceil(longer / 12))
 
     def feather_in(self, size: Size) -> int:
@@ -224,6 +233,8 @@ class Sampling:
         _in_range("candidates", self.candidates, 1, MAX_CANDIDATES)
         if not 0 < self.strength <= 1:
             raise ValueError(f"Expected a strength over 0 and up to 1, got {self.strength}.")
+        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
+            raise ValueError(f"There is no scheduler '{self.scheduler}': choose one of {', '.join(SCHEDULERS)}.")
         if len(self.negative_prompt) > MAX_TEXT:
             raise ValueError(f"The negative prompt is longer than {MAX_TEXT} characters.")
 
@@ -239,8 +250,8 @@ class Edit:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "brush", tuple(self.brush))
-        if len(self.brush) > MAX_BRUSH:
-            raise ValueError(f"Expected at most {MAX_BRUSH} brush strokes, got {len(self.brush)}.")
+        if len(self.brush) > MAX_STROKES:
+            raise ValueError(f"Expected at most {MAX_STROKES} brush strokes, got {len(self.brush)}.")
 
 
 def _text(text: str, meaning: str) -> str:

@@ -1,6 +1,6 @@
 """From objects to the mask of an edit: grow or shrink, brush, together or one by one, and a soft edge."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,18 +51,19 @@ def edit_mask(objects: sv.Detections, size: Size, edit: Edit) -> EditMask:
     feather = edit.mask.feather_in(size)
     if isinstance(edit.task, Regions):
         return EditMask(join((_box_mask(region.box, size) for region in edit.task.regions), size), feather)
-    parts = [_grown(mask, edit) for mask in _masks(objects, size, edit.mask.boxes)]
-    parts = [part for part in _brushed(parts, edit.brush, size) if part.any()]
-    if not parts:
+    # One at a time, and kept as run lengths: hundreds of objects in a photograph are gigabytes as arrays.
+    grown = [_grown(mask, edit) for mask in _masks(objects, size, edit.mask.boxes)]
+    parts = join((part for part in _brushed(grown, edit.brush, size) if part.area[0]), size)
+    if not len(parts):
         raise ValueError(_nothing(len(objects), edit))
     if isinstance(edit.task, BACKGROUNDS):
-        around = ~np.logical_or.reduce(parts)
+        around = ~union(parts, size)
         if not around.any():
             raise ValueError("There is no background: the objects cover the whole picture.")
-        parts = [around]
+        parts = compact(around)
     elif not edit.mask.one_by_one:
-        parts = [np.logical_or.reduce(parts)]
-    return EditMask(join(map(compact, parts), size), feather)
+        parts = compact(union(parts, size))
+    return EditMask(parts, feather)
 
 
 def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -104,17 +105,28 @@ def _distance_to(mask: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-def _grown(mask: np.ndarray, edit: Edit) -> np.ndarray:
-    *_, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return grow(mask, edit.mask.grow_of(max(width, height), edit.task))
+def _grown(mask: sv.CompactMask, edit: Edit) -> sv.CompactMask:
+    """One mask, (1, H, W), that has grown or shrunk; no more than its surroundings are looked at."""
+    height, width = mask.image_shape
+    x0, y0, x1, y1 = map(int, mask.bbox_xyxy[0])
+    pixels = edit.mask.grow_of(max(x1 - x0, y1 - y0) + 1, edit.task)
+    margin = max(pixels, 0) + 1
+    left, top = max(0, x0 - margin), max(0, y0 - margin)
+    near = np.zeros((min(height, y1 + 1 + margin) - top, min(width, x1 + 1 + margin) - left), bool)
+    near[y0 - top : y1 + 1 - top, x0 - left : x1 + 1 - left] = mask.crop(0)
+    return compact(grow(near, pixels)).with_offset(left, top, mask.image_shape)
 
 
-def _masks(objects: sv.Detections, size: Size, boxes: bool) -> list[np.ndarray]:
+def _masks(objects: sv.Detections, size: Size, boxes: bool) -> Iterator[sv.CompactMask]:
+    """Each object's mask, (1, H, W), in its own rectangle."""
     if objects.mask is None or boxes:
         width, height = size
         inside = np.clip(objects.xyxy, 0, [width, height, width, height])
-        return [np.asarray(_box_mask(box, size))[0] for box in inside if box[2] > box[0] and box[3] > box[1]]
-    return [np.asarray(mask) for mask in objects.mask]
+        yield from (_box_mask(box, size) for box in inside if box[2] > box[0] and box[3] > box[1])
+    elif isinstance(objects.mask, sv.CompactMask):
+        yield from (objects.mask[index : index + 1].repack() for index in range(len(objects)))
+    else:
+        yield from map(compact, objects.mask)
 
 
 def _box_mask(box: Sequence[float], size: Size) -> sv.CompactMask:
@@ -128,26 +140,30 @@ def _box_mask(box: Sequence[float], size: Size) -> sv.CompactMask:
     x1, y1 = int(np.ceil(box[2])), int(np.ceil(box[3]))
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise ValueError(f"The box {tuple(box)} lies outside the picture of {width} x {height} pixels.")
-    mask = np.zeros((height, width), bool)
-    mask[y0:y1, x0:x1] = True
-    return compact(mask)
+    inside = np.ones((min(y1, height) - y0, min(x1, width) - x0), bool)
+    return compact(inside).with_offset(x0, y0, (height, width))
 
 
-def _brushed(parts: Sequence[np.ndarray], brush: Sequence[BrushStroke], size: Size) -> list[np.ndarray]:
-    """The parts after the strokes, and one more of what was drawn where no part is."""
+def _brushed(parts: Sequence[sv.CompactMask], brush: Sequence[BrushStroke], size: Size) -> list[sv.CompactMask]:
+    """The parts, (1, H, W) each, after the strokes, and one more of what was drawn where no part is."""
     if not brush:
         return list(parts)
-    parts = [part.copy() for part in parts]
-    own = np.zeros(size[::-1], bool)
+    masks = [*parts, compact(np.zeros(size[::-1], bool))]
     for stroke in brush:
         drawn = _drawn(stroke, size)
+        touched = [index for index, mask in enumerate(masks) if _meet(mask, drawn)]
         if stroke.adds:
-            touched = next((part for part in parts if part[drawn].any()), own)
-            touched |= drawn
+            index = touched[0] if touched else -1
+            masks[index] = compact(masks[index][0] | drawn)
         else:
-            for part in (*parts, own):
-                part &= ~drawn
-    return [*parts, own]
+            for index in touched:
+                masks[index] = compact(masks[index][0] & ~drawn)
+    return masks
+
+
+def _meet(mask: sv.CompactMask, drawn: np.ndarray) -> bool:
+    x0, y0, x1, y1 = mask.bbox_xyxy[0]
+    return bool((mask.crop(0) & drawn[y0 : y1 + 1, x0 : x1 + 1]).any())
 
 
 def _drawn(stroke: BrushStroke, size: Size) -> np.ndarray:
@@ -164,6 +180,6 @@ def _drawn(stroke: BrushStroke, size: Size) -> np.ndarray:
 def _nothing(found: int, edit: Edit) -> str:
     if found == 0 and not edit.brush:
         return "Nothing is selected: name what to edit, tick it, or draw over it with the brush."
-    if edit.mask.grow is not None and edit.mask.grow < 0:
-        return f"Nothing is left of the mask after shrinking it by {-edit.mask.grow} pixels."
+    if (edit.mask.grow or edit.mask.grow_share or 0) < 0:
+        return "Nothing is left of the mask after shrinking it so far."
     return "Nothing is left of the mask: what was found has no area, or the brush erased all of it."

@@ -32,8 +32,8 @@ def recipe_of(
 
     Returns:
         {"mode", "inpainter", "mask": {"feather", "grow", "boxes", "strokes", "one_by_one"}}, "grow" being None where
-        each object grew by what suits it, and, where the task has them, "text", "by", "color", "regions"; where a model
-        painted, also "seeds", "negative_prompt", "strength" and `settings`.
+        each object grew by what suits it or by a "grow_share" of its own, and, where the task has them, "text", "by",
+        "color", "regions"; where a model painted, also "seeds", "negative_prompt", "strength" and `settings`.
     """
     task = edit.task
     recipe: dict[str, Any] = {"mode": task.mode, "inpainter": model}
@@ -48,6 +48,8 @@ def recipe_of(
     recipe["mask"] = {"feather": edit.mask.feather_in(size)}
     if not isinstance(task, Regions):
         recipe["mask"] |= {"grow": edit.mask.grow, "boxes": edit.mask.boxes, "strokes": len(edit.brush)}
+        if edit.mask.grow is None and edit.mask.grow_share is not None:
+            recipe["mask"]["grow_share"] = edit.mask.grow_share
     if not isinstance(task, (*BACKGROUNDS, Regions)):
         recipe["mask"]["one_by_one"] = edit.mask.one_by_one
     if model is not None:

@@ -25,7 +25,6 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
-from groundingdino.image import load_image
 from groundingdino.model_cards import InpainterCard
 from groundingdino.page.selection import Pointing, object_ids
 
@@ -33,8 +32,8 @@ REPLACE, REMOVE, BACKGROUND, REGIONS = "Replace", "Remove", "Background", "Regio
 MASKS, BOXES = "Masks", "Boxes"  # what of the objects is edited
 PAINTED, TRANSPARENT, COLOR, PICTURE = "Painted", "Transparent", "Colour", "Picture"  # the new background
 MODEL, QUICK = "Model", "Quick fill"  # what removes
-# To start with, in percent of the picture's longer side; as `MaskSettings` has them.
-GROW = {REPLACE: 1.7, REMOVE: 1.7, BACKGROUND: 0.0, REGIONS: 0.0}
+# To start with, as `MaskSettings` has them: in percent of an object's longer side, and of the picture's.
+GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, REGIONS: 0.0}
 FEATHER = 0.5
 
 
@@ -43,8 +42,8 @@ class MaskForm(NamedTuple):
 
     mode: str = REPLACE
     shape: str = MASKS
-    grow: float = GROW[REPLACE]  # percent of the picture's longer side
-    feather: float = FEATHER  # likewise
+    grow: float = GROW[REPLACE]  # percent of each object's longer side
+    feather: float = FEATHER  # percent of the picture's longer side
 
     @property
     def boxes(self) -> bool:
@@ -52,14 +51,12 @@ class MaskForm(NamedTuple):
         return self.shape == BOXES or self.mode == REGIONS
 
     def settings(self, size: tuple[int, int], one_by_one: bool = False) -> MaskSettings:
-        """In pixels of a picture of that (width, height)."""
-        longer = max(size)
-        grow = 0 if self.mode == REGIONS else round(self.grow / 100 * longer)
+        """For a picture of that (width, height) in pixels."""
         return MaskSettings(
-            grow=min(max(grow, -MAX_REACH), MAX_REACH),
-            feather=min(round(self.feather / 100 * longer), MAX_REACH),
+            feather=min(round(self.feather / 100 * max(size)), MAX_REACH),
             one_by_one=one_by_one,
             boxes=self.boxes,
+            grow_share=0 if self.mode == REGIONS else self.grow / 100,
         )
 
     def preview(self, size: tuple[int, int], strokes: tuple[BrushStroke, ...]) -> Edit:
@@ -95,7 +92,7 @@ class Form(NamedTuple):
         objects: sv.Detections,
         strokes: tuple[BrushStroke, ...],
         texts: Mapping[str, str],
-        open_picture: Callable[[str], Image.Image] = load_image,
+        open_picture: Callable[[str], Image.Image],
     ) -> Edit:
         """All of it as an edit; a ValueError says in one sentence what is missing.
 
@@ -166,11 +163,6 @@ def _seed(text: str) -> int | None:
 def suited_shape(card: InpainterCard, mode: str) -> str:
     """What of the objects is best edited by a model."""
     return BOXES if card.boxes and mode == REPLACE else MASKS
-
-
-def steps_hint(card: InpainterCard) -> str:
-    """What a visitor should know of the number of steps."""
-    return f"{card.steps} suit this model; more take longer and {card.more_steps}."
 
 
 def suited_grow(mode: str, grow: float) -> float:

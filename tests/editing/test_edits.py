@@ -56,6 +56,9 @@ def test_masks_grow_by_what_suits_the_object_unless_told():
     assert default.grow_of(120, Regions((REGION,))) == 0
     assert default.feather_in((960, 640)) == 5
     assert (told.grow_of(120, Remove()), told.feather_in((960, 640))) == (-3, 0)
+    share = MaskSettings(grow_share=0.25)
+    assert [share.grow_of(longer, Remove()) for longer in (8, 120, 9000)] == [2, 30, 512]
+    assert MaskSettings(grow_share=-0.25).grow_of(120, TransparentBackground()) == -30
 
 
 @pytest.mark.parametrize(
@@ -75,8 +78,9 @@ def test_masks_grow_by_what_suits_the_object_unless_told():
         (lambda: Regions((REGION,) * 31), "1 to 30 regions, got 31"),
         (lambda: BrushStroke((), 5), "one or more places"),
         (lambda: BrushStroke(((0, float("inf")),), 5), "finite"),
-        (lambda: BrushStroke(((0, 0),), 0), "wider than 0 and at most 1000"),
-        (lambda: BrushStroke(((0, 0),), 1001), "wider than 0 and at most 1000"),
+        (lambda: BrushStroke(((0, 0),), 0), "wider than 0 and at most 32767"),
+        (lambda: BrushStroke(((0, 0),), 32768), "wider than 0 and at most 32767"),
+        (lambda: MaskSettings(grow_share=1.5), "a share of -1 to 1 of an object, but it is 1.5"),
         (lambda: MaskSettings(grow=513), "-512 to 512 pixels, but 513"),
         (lambda: MaskSettings(grow=-513), "-512 to 512 pixels, but -513"),
         (lambda: MaskSettings(feather=-1), "0 to 512 pixels, but -1"),
@@ -89,6 +93,7 @@ def test_masks_grow_by_what_suits_the_object_unless_told():
         (lambda: Sampling(seed=2**32), "seed from 0 to"),
         (lambda: Sampling(candidates=5), "candidates from 1 to 4, got 5"),
         (lambda: Sampling(negative_prompt="x" * 2001), "negative prompt is longer"),
+        (lambda: Sampling(scheduler="nonsense"), "There is no scheduler 'nonsense': choose one of ddim"),
         (lambda: Edit(Remove(), brush=(BrushStroke(((0, 0),), 1),) * 1001), "at most 1000 brush strokes, got 1001"),
     ],
 )

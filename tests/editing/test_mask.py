@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import supervision as sv
@@ -69,6 +71,28 @@ def test_each_object_grows_by_a_twelfth_of_its_longer_side():
     assert alpha[6, 15:19].tolist() == [255, 255, 255, 255]
     assert alpha[1, 30] == 255
     assert alpha[13, 30] == 0
+
+
+def test_masks_may_be_kept_as_run_lengths_in_loose_boxes():
+    dense, kept = found(LEFT, RIGHT), found(LEFT, RIGHT)
+    kept.mask = sv.CompactMask.from_dense(dense.mask, np.array([[0, 0, 59, 39]] * 2), (HEIGHT, WIDTH))
+    stroke = BrushStroke(((12, 10), (25, 10)), 4)
+    for settings in (EXACT, MaskSettings(one_by_one=True), MaskSettings(grow=-2), MaskSettings(grow_share=0.5)):
+        edit = Edit(Remove(), settings, (stroke,))
+        one, other = edit_mask(dense, SIZE, edit), edit_mask(kept, SIZE, edit)
+        np.testing.assert_array_equal(np.asarray(one.parts), np.asarray(other.parts))
+
+
+def test_many_objects_of_a_photograph_take_little_memory():
+    width, height = size = (4000, 3000)
+    corners = np.random.default_rng(0).uniform(0, [width - 200, height - 200], (150, 2))
+    objects = sv.Detections(np.hstack([corners, corners + 200]))
+    stroke = BrushStroke(((100, 100), (3000, 2000)), 1200)
+    tracemalloc.start()
+    edit_mask(objects, size, Edit(Remove(), MaskSettings(one_by_one=True), (stroke,)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 * width * height  # bytes; as arrays the masks alone are 150 times the picture's size
 
 
 def test_objects_are_painted_together_or_one_by_one():
@@ -150,7 +174,7 @@ def test_regions_are_boxes_whatever_was_found():
     [
         (found(), Edit(Remove()), "Nothing is selected"),
         (found(np.zeros_like(LEFT)), Edit(Remove()), "Nothing is left of the mask: what was found has no area"),
-        (found(LEFT), Edit(Remove(), MaskSettings(grow=-9)), "after shrinking it by 9 pixels"),
+        (found(LEFT), Edit(Remove(), MaskSettings(grow=-9)), "after shrinking it so far"),
         (found(~np.zeros_like(LEFT)), Edit(Background("x")), "There is no background"),
         (found(), Edit(Regions((Region((70, 0, 90, 9), "x"),))), "lies outside the picture of 60 x 40"),
         (sv.Detections(np.array([[100.0, 100, 200, 200]])), Edit(Remove()), "has no area"),

@@ -13,6 +13,7 @@ from groundingdino.editing.edits import (
     BrushStroke,
     ColorBackground,
     Edit,
+    MaskSettings,
     PictureBackground,
     Region,
     Regions,
@@ -25,6 +26,7 @@ from groundingdino.page.edit_form import (
     BACKGROUND,
     BOXES,
     COLOR,
+    GROW,
     MASKS,
     MODEL,
     PAINTED,
@@ -61,7 +63,7 @@ def objects() -> sv.Detections:
 
 
 def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] | None = None, **changed: Any) -> Edit:
-    return FORM._replace(**changed).edit(MaskForm(mode), SIZE, objects, (STROKE,), texts or {})
+    return FORM._replace(**changed).edit(MaskForm(mode), SIZE, objects, (STROKE,), texts or {}, Image.open)
 
 
 @pytest.mark.parametrize(
@@ -135,19 +137,30 @@ def test_the_preview_needs_no_text(mode: str, task: type):
     assert isinstance(MaskForm(mode).preview(SIZE, ()).task, task)
 
 
-def test_shares_of_the_picture_become_pixels_within_limits():
+def test_percent_become_shares_of_objects_and_pixels_within_limits():
     settings = MaskForm(REPLACE, BOXES, grow=-5, feather=10).settings((200, 100), one_by_one=True)
-    assert (settings.grow, settings.feather, settings.boxes, settings.one_by_one) == (-10, 20, True, True)
-    assert MaskForm(grow=10).settings((9000, 100)).grow == 512
+    assert (settings.grow_share, settings.feather, settings.boxes, settings.one_by_one) == (-0.05, 20, True, True)
+    assert MaskForm(feather=10).settings((9000, 100)).feather == 512
     regions = MaskForm(REGIONS, MASKS, grow=10).settings(SIZE)
-    assert (regions.grow, regions.boxes) == (0, True)
+    assert (regions.grow_share, regions.boxes) == (0, True)
+
+
+@pytest.mark.parametrize("mode", [REPLACE, REMOVE, BACKGROUND])
+def test_a_mask_grows_in_the_page_as_it_does_for_programs(mode: str):
+    form, task = MaskForm(mode, grow=GROW[mode]), MaskForm(mode).preview(SIZE, ()).task
+    for longer in (12, 60, 300):
+        assert form.settings(SIZE).grow_of(longer, task) == MaskSettings().grow_of(longer, task)
 
 
 def test_what_suits_a_model_and_a_mode():
     boxes = INPAINTER.__class__("b", "B", 1, "", boxes=True)
     assert [suited_shape(boxes, mode) for mode in (REPLACE, REMOVE, BACKGROUND)] == [BOXES, MASKS, MASKS]
     assert suited_shape(INPAINTER, REPLACE) == MASKS
-    assert (suited_grow(BACKGROUND, 1.7), suited_grow(REPLACE, 0), suited_grow(BACKGROUND, 3)) == (0, 1.7, 3)
+    assert (suited_grow(BACKGROUND, GROW[REPLACE]), suited_grow(REPLACE, 0), suited_grow(BACKGROUND, 3)) == (
+        0,
+        GROW[REPLACE],
+        3,
+    )
 
 
 def test_a_box_drawn_by_hand_stays_as_it_was_drawn(objects: sv.Detections):
