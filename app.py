@@ -47,6 +47,8 @@ SERVING: dict[str, Any] = {
     "footer_links": ["api", "settings"],
     "max_file_size": MAX_UPLOAD,
     "ssr_mode": False,
+    # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these they are dropped.
+    "state_session_capacity": 300,
 }
 
 

@@ -192,6 +192,16 @@ def test_a_model_is_downloaded_on_request(visitor: Visitor, server: Server):
     visitor.page.get_by_role("button", name="Download 2 MB").click()
     expect(visitor.find("#about-model")).to_contain_text("weights of Large: 1 MB of 2 MB")
     expect(visitor.find("#about-model progress")).to_be_visible()
+    # Another model's row tells nothing of it.
+    visitor.find("#model input").click()
+    visitor.page.get_by_role("option", name="Oracle").click()
+    expect(visitor.find("#about-model")).to_have_text("Knows the answers.")
+    visitor.page.wait_for_timeout(1500)
+    assert server.downloaded == ["large"], "the download goes on"
+    assert visitor.find("#about-model").inner_text() == "Knows the answers."
+    visitor.find("#model input").click()
+    visitor.page.get_by_role("option", name="Large").click()
+    expect(visitor.find("#about-model")).to_have_text("Knows more.")
     visitor.expect_table(PIZZA)  # at the large model's own threshold
     expect(visitor.find("#fetch-model")).not_to_be_visible()
 

@@ -92,10 +92,10 @@ def test_each_control_of_the_mask_changes_it_at_once(visitor: Visitor):
         wait_until(visitor, lambda: visitor.mask() not in seen)
         seen.add(visitor.mask())
 
-    set_number(visitor, "Grow", 8)
+    set_number(visitor, "Grow", 20)
     expect_change()
     assert visitor.mask_at(120, 70) == 1
-    set_number(visitor, "Grow", -5)
+    set_number(visitor, "Grow", -10)
     expect_change()
     assert visitor.mask_at(14, 70) == 0
     set_number(visitor, "Feather", 6)
@@ -164,6 +164,31 @@ def test_the_size_of_the_brush_is_the_size_of_its_strokes(visitor: Visitor):
     visitor.click(*BESIDE)
     wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 1)
     assert visitor.mask_at(BESIDE[0] + small + 8, BESIDE[1]) == 0
+
+
+def test_a_number_that_is_being_retyped_breaks_nothing(visitor: Visitor):
+    select(visitor)
+    bare = visitor.mask()
+    field = visitor.page.get_by_label("number input for Grow")
+    field.fill("40")
+    wait_until(visitor, lambda: visitor.mask() != bare)
+    field.fill("")
+    wait_until(visitor, lambda: visitor.mask() == bare)
+    expect(visitor.message).to_contain_text("2 objects:")
+
+
+def test_what_is_asked_after_an_edit_is_shown_instead_of_its_result(visitor: Visitor):
+    select(visitor)
+    run(visitor)
+    canvas = visitor.find("#result .canvas")
+    expect(canvas).to_have_attribute("data-edit", "result")
+    set_number(visitor, "Grow", 30)
+    expect(canvas).to_have_attribute("data-edit", "mask")
+    expect(visitor.message).to_contain_text("will change")
+    visitor.find('#result [data-outcome="result"]').click()
+    expect(canvas).to_have_attribute("data-edit", "result")
+    visitor.type(" . dog")
+    expect(canvas).to_have_attribute("data-edit", "mask")
 
 
 def test_what_is_drawn_suffices_without_a_prompt(visitor: Visitor):

@@ -25,6 +25,19 @@ function takeEdit() {
   drawStatus();
 }
 
+// What is asked after an edit is seen at once: the result steps back, a button away.
+let lastAsked = {};
+function noticeQuestion() {
+  if (props.status.tone === "error") showing = "mask";
+  if (!isEditView(props.view)) return;
+  const { picture, query, mask } = props.view;
+  const { clientWidth, clientHeight } = find(".canvas"); // on a canvas of another size the same mask is another image
+  const asked = { picture, query, mask, canvas: `${clientWidth} ${clientHeight}` };
+  const isSamePlace = asked.picture === lastAsked.picture && asked.canvas === lastAsked.canvas;
+  if (isSamePlace && (query !== lastAsked.query || mask !== lastAsked.mask)) showing = "mask";
+  lastAsked = asked;
+}
+
 function statusOfEdit() {
   const { working, status } = edit();
   if (!isInpainting() || !status.message) return null;

@@ -5,7 +5,7 @@
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
 //    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
 //    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
-// From gestures on, see pointing.js and brush.js, all belongs to the picture whatever the query is.
+// What is hidden, and all from gestures on (see pointing.js and brush.js), belongs to the picture whatever the query is.
 const find = (selector) => element.querySelector(selector);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -178,7 +178,7 @@ function drawView() {
 }
 
 // A draft is all the server makes while somebody types; the rest is asked for when typing pauses.
-const PAUSE = 500; // milliseconds, as app.py says, too
+const PAUSE = 500; // milliseconds, as wiring.py says, too
 const typed = () => Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
 // The prompt may not be there yet, so the document listens for it; first, so that the request knows already.
 document.addEventListener("input", (event) => {

@@ -13,6 +13,8 @@ watch("view", drawView);
 watch("view", settle);
 watch(["view", "status"], () => {
   newest = "status";
+  noticeQuestion();
+  drawEdit();
   drawStatus();
 });
 watch("edit", takeEdit);

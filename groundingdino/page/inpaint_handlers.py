@@ -1,8 +1,8 @@
 """What the tab Inpaint does: runs edits, follows and cancels them, and makes a result the next picture.
 
 The mask is no matter of this file: it is shown with everything else that is found, see `handlers`. An edit runs in a
-thread of its own, so that a visitor who waits for one keeps nobody else from anything; the studio lets one after the
-other paint with the same model.
+thread of its own, so that who waits for one takes none of `Page`'s workers; the studio lets one after the other paint
+with the same model. Cancelling ends the waiting at once, and the thread as soon as what it is at can be stopped.
 """
 
 import logging
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 import gradio as gr
@@ -20,16 +21,17 @@ from PIL import Image
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import Form, as_drawn, read_texts, steps_hint, suited_grow, suited_shape
+from groundingdino.page.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
-from groundingdino.page.handlers import Page, Query, Visit
+from groundingdino.page.handlers import FAULT, Page, Query, Visit
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import Canvas, jpeg_url
 
+FOLLOWED = 20  # edits of all visitors at a time: each takes one of Gradio's 40 threads to be followed in
+LOOK = 0.1  # seconds until it is looked again whether an edit was cancelled
 QUIET = 2.0  # seconds without news until the status line says what is waited for
 WAITING = "Waiting: the model is loading, or painting for someone else …"
-FAULT = "Something went wrong on the server; its log says what."
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class InpaintPage:
 
     def __init__(self, page: Page):
         self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
+        self.files: set[str] = set()  # that were written; Gradio, which is told of them, clears old ones away
 
     def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
         """Updates of the result: how far the edit is, and then the candidates."""
@@ -62,12 +65,12 @@ class InpaintPage:
 
         Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
         try:
-            yield from self._follow(run, visit, query.path, stamp)
+            yield from self._follow(run, visit, query.path, stamp, stop)
         finally:  # also when the visitor has left
             run.given_up = True
 
     def cancel(self, visit: Visit, sent: dict[str, Any]) -> None:
-        """Stops what runs; `run` then ends by itself."""
+        """Gives up the edit under way; `run` then ends by itself."""
         visit.cancelled = max(visit.cancelled, float(sent["stamp"]))
 
     def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
@@ -100,13 +103,12 @@ class InpaintPage:
         index = _candidate(sent, outcome)
         if kind == "result":
             return outcome.results[index]
-        return _write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
+        return self._write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
 
-    def choose_inpainter(self, model: str, mode: str) -> tuple[Any, float, bool, str, str, Any]:
+    def choose_inpainter(self, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
         card = self.studio.inpainters.card(model)
-        steps = gr.update(value=card.steps, info=steps_hint(card))
-        suited = steps, card.guidance, card.one_by_one, suited_shape(card, mode)
+        suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
         return *suited, *self.inpainters.choose(model)
 
     def choose_mode(self, mode: str, model: str, grow: float) -> tuple[str, float]:
@@ -150,7 +152,8 @@ class InpaintPage:
         objects, _ = chosen(findings.detections, selection)
         if query.mask.boxes:
             objects = as_drawn(objects, selection.pointing)
-        edit = form.edit(query.mask, image.size, objects, selection.strokes, read_texts(sent.get("texts")))
+        texts = read_texts(sent.get("texts"))
+        edit = form.edit(query.mask, image.size, objects, selection.strokes, texts, self.studio.image)
         run.news.put("Starting …")
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
         found_by = [query.model, query.segmenter] if findings.segmenter else [query.model]
@@ -165,21 +168,24 @@ class InpaintPage:
                 "nms_threshold": query.nms_threshold,
             },
         )
-        return _keep(edited, path, float(sent["stamp"]), search, title, size)
+        return self._keep(edited, path, float(sent["stamp"]), search, title, size)
 
-    def _follow(self, run: _Run, visit: Visit, path: str, stamp: float) -> Iterator[Any]:
+    def _follow(self, run: _Run, visit: Visit, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
         shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence("Starting …", "working")}
         yield gr.update(edit=shown)
+        last = monotonic()
         while True:
             try:
-                news = run.news.get(timeout=None if shown["share"] else QUIET)
+                news = run.news.get(timeout=LOOK)
                 while isinstance(news, EditProgress) and not run.news.empty():  # what is newer is on its way already
                     news = run.news.get()
             except Empty:
-                if shown["status"]["message"] == WAITING:
+                is_quiet = monotonic() - last > QUIET and not shown["share"] and shown["status"]["message"] != WAITING
+                if not is_quiet and not stop():
                     continue
-                news = WAITING
+                news = Stopped() if stop() else WAITING
+            last = monotonic()
             if isinstance(news, Outcome):
                 visit.outcome = news
                 yield gr.update(edit=news.shown)
@@ -202,22 +208,31 @@ class InpaintPage:
         before = visit.outcome.shown if visit.outcome and visit.outcome.path == path else {**NO_EDIT, "picture": path}
         return {**before, "run": stamp, "status": status}
 
+    def _keep(
+        self, edited: Edited, path: str, run: float, search: dict[str, Any], title: str, size: tuple[int, int]
+    ) -> Outcome:
+        """What came of an edit, written to files, and at the size at which the page shows it."""
+        recipes = tuple({**search, **edited.recipe_of(index)} for index in range(len(edited.images)))
+        results = tuple(
+            self._write(png_with_recipe(image, recipe), path, "-edited.png")
+            for image, recipe in zip(edited.images, recipes, strict=True)
+        )
+        mask = self._write(png_with_recipe(Image.fromarray(edited.mask), recipes[0]), path, "-mask.png")
+        candidates = [
+            candidate_view(image, size, recipe.get("seed"))
+            for image, recipe in zip(edited.images, recipes, strict=True)
+        ]
+        message = "Done." if len(candidates) == 1 else f"Done: {len(candidates)} to choose from."
+        status = sentence(" ".join([message, *edited.notes]), "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
+        shown = {**NO_EDIT, "picture": path, "run": run, "candidates": candidates, "status": status}
+        return Outcome(path, results, recipes, mask, shown)
 
-def _keep(edited: Edited, path: str, run: float, search: dict[str, Any], title: str, size: tuple[int, int]) -> Outcome:
-    """What came of an edit, written to files, and at the size at which the page shows it."""
-    recipes = tuple({**search, **edited.recipe_of(index)} for index in range(len(edited.images)))
-    results = tuple(
-        _write(png_with_recipe(image, recipe), path, "-edited.png")
-        for image, recipe in zip(edited.images, recipes, strict=True)
-    )
-    mask = _write(png_with_recipe(Image.fromarray(edited.mask), recipes[0]), path, "-mask.png")
-    candidates = [
-        candidate_view(image, size, recipe.get("seed")) for image, recipe in zip(edited.images, recipes, strict=True)
-    ]
-    message = "Done." if len(candidates) == 1 else f"Done: {len(candidates)} to choose from."
-    status = sentence(" ".join([message, *edited.notes]), "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
-    shown = {**NO_EDIT, "picture": path, "run": run, "candidates": candidates, "status": status}
-    return Outcome(path, results, recipes, mask, shown)
+    def _write(self, data: bytes, path: str, ending: str) -> str:
+        """A file named like the picture; its path."""
+        stem = Path(path).stem.removesuffix("-edited")
+        written = save_bytes_to_cache(data, stem + ending, gr.utils.get_upload_folder())
+        self.files.add(written)
+        return written
 
 
 def _progress(news: EditProgress | str) -> dict[str, Any]:
@@ -236,8 +251,3 @@ def _candidate(sent: Any, outcome: Outcome) -> int:
     """The chosen one; the first if the browser names none that there is. Before anything is chosen it sends ""."""
     index = sent.get("candidate") if isinstance(sent, Mapping) else 0
     return index if isinstance(index, int) and 0 <= index < len(outcome.results) else 0
-
-
-def _write(data: bytes, path: str, ending: str) -> str:
-    stem = Path(path).stem.removesuffix("-edited")
-    return save_bytes_to_cache(data, stem + ending, gr.utils.get_upload_folder())

@@ -21,10 +21,9 @@ from groundingdino.page.edit_form import (
     REMOVE,
     REPLACE,
     TRANSPARENT,
-    steps_hint,
     suited_shape,
 )
-from groundingdino.page.layout import Choice, choice, hand_over_files
+from groundingdino.page.layout import Choice, choice, hand_over_files, slider
 from groundingdino.page.picker import Picker
 
 
@@ -90,19 +89,19 @@ def painting_column(picker: Picker, model: str) -> Painting:
     """The mask's controls, the inpainter, and folded away how it paints."""
     card = picker.shelf.card(model)
     shape = gr.Radio([MASKS, BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
-    unit = "Percent of the picture's longer side."
-    grow = gr.Slider(-5, 10, GROW[REPLACE], step=0.1, label="Grow or shrink", info=unit, elem_id="grow")
-    info = f"How far the edge fades. {unit}"
-    feather = gr.Slider(0, 10, FEATHER, step=0.1, label="Feather", info=info, elem_id="feather")
+    info = "Percent of each object's longer side."
+    grow = slider(-25, 50, GROW[REPLACE], step=0.1, label="Grow or shrink", info=info, elem_id="grow")
+    info = "How far the edge fades. Percent of the picture's longer side."
+    feather = slider(0, 10, FEATHER, step=0.1, label="Feather", info=info, elem_id="feather")
     one_by_one = gr.Checkbox(card.one_by_one, label="One object after the other", elem_id="one-by-one")
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
-        steps = gr.Slider(1, 100, card.steps, step=1, label="Steps", info=steps_hint(card))
+        steps = slider(1, 100, card.steps, step=1, label="Steps", info="As suits the model; more take longer.")
         info = "How closely the text is followed; 1 ignores the negative prompt."
-        guidance = gr.Slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
+        guidance = slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
         info = "How much of what is there is forgotten; 1 forgets all."
-        strength = gr.Slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
-        candidates = gr.Slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
+        strength = slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
+        candidates = slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
         info = "Of the first candidate. Empty draws a new one for each run."
         # A number field would show nothing as 0.
         seed = gr.Textbox("", label="Seed", info=info, max_lines=1, placeholder="random", elem_id="seed")

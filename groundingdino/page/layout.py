@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
@@ -156,11 +156,11 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
     detector = choice(picker, model, "Model")
     with gr.Accordion("Thresholds", open=False, elem_id="thresholds"):
         info = "A box is shown if its phrase scores more than this."
-        box = gr.Slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
+        box = slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
         info = "In a sentence, a word joins the label of a box if it scores more than this."
-        text = gr.Slider(0, 1, card.text_threshold, step=0.01, label="Text", info=info)
+        text = slider(0, 1, card.text_threshold, step=0.01, label="Text", info=info)
         info = "Of two boxes of one phrase that overlap more than this the better stays; 1 keeps both."
-        nms = gr.Slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)
+        nms = slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)
     return Settings(gallery, detector, box, text, nms)
 
 
@@ -168,9 +168,9 @@ def masks_column(picker: Picker, segmenter: str) -> Masks:
     """What only the tab Segment needs."""
     drawn = [FILL, OUTLINE, LABELS]
     shapes = gr.CheckboxGroup([FILL, OUTLINE, BOXES, LABELS], value=drawn, label="Show", elem_id="shapes")
-    opacity = gr.Slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
+    opacity = slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
     info = "Those smaller than this percentage of the picture are removed."
-    specks = gr.Slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
+    specks = slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
     return Masks(shapes, opacity, specks, choice(picker, segmenter, "Segmenter"))
 
 
@@ -186,6 +186,18 @@ def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
 def suggested(path: str | None, prompts: Mapping[str, str]) -> list[list[str]]:
     """The phrases of an example picture; of other pictures nobody knows what to suggest."""
     return [[phrase] for phrase in Prompt.parse(prompts.get(path or "", "")).phrases]
+
+
+def slider(*values: float, **options: Any) -> gr.Slider:
+    """A slider that still means what it began with while the number beside it is empty, as when another is typed."""
+    made = gr.Slider(*values, **options)
+    start, check = values[2], made.preprocess
+
+    def number_of(payload: float | None) -> float:
+        return check(start if payload is None else payload)
+
+    made.preprocess = number_of  # type: ignore[method-assign]
+    return made
 
 
 def hand_over_files(image: gr.Image) -> None:

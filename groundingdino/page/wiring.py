@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from groundingdino.page.handlers import WORKERS, Page, Visit
-from groundingdino.page.inpaint_handlers import InpaintPage
+from groundingdino.page.inpaint_handlers import FOLLOWED, InpaintPage
 from groundingdino.page.inpaint_layout import Painting, Wish
 from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings, suggested
 from groundingdino.page.picker import Picker
@@ -61,7 +61,9 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         *(wish.mode, painting.shape, painting.grow, painting.feather),
     ]
     _wire_result(page, demo, visit, ready, query, controls)
-    _wire_edits(InpaintPage(page), visit, ready, query, controls)
+    edits = InpaintPage(page)
+    demo.temp_file_sets.append(edits.files)
+    _wire_edits(edits, visit, ready, query, controls)
     _wire_examples(question, settings, prompts)
 
 
@@ -115,11 +117,11 @@ def _wire_result(
     for kind, button in answer.downloads.items():
         written = button.click(partial(page.export, kind), [answer.result, *query], answer.file, **PRIVATE)
         written.then(None, answer.file, js=SAVE, **PRIVATE)
+    for picker, choice in ((page.detectors, detector), (page.segmenters, segmenter)):
+        _wire_download(picker, choice, ready)
     described = [settings.box, settings.text, detector.about, detector.fetch]
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
     segmenter.model.input(page.segmenters.choose, segmenter.model, [segmenter.about, segmenter.fetch], **PRIVATE)
-    for picker, choice in ((page.detectors, detector), (page.segmenters, segmenter)):
-        _wire_download(picker, choice, ready)
 
 
 def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls) -> None:
@@ -130,14 +132,14 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
         *(painting.steps, painting.guidance, painting.strength, painting.seed, painting.negative),
         *(painting.candidates, painting.scheduler),
     ]
-    # A visitor has one edit under way; all visitors' may be, as they wait in threads of their own.
+    # A visitor has one edit under way.
     gr.on(
         [wish.run.click, wish.text.submit],
         answering(edits.run),
         [visit, result, *query, *form],
         result,
         trigger_mode="once",
-        concurrency_limit=None,
+        concurrency_limit=FOLLOWED,
         js=STAMP,
         **PRIVATE,
     )
@@ -154,14 +156,17 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
     shape, mode = painting.shape, wish.mode
     mode.input(edits.choose_mode, [mode, inpainter.model, painting.grow], [shape, painting.grow], **PRIVATE)
     painting.repeat.click(edits.repeat_seed, [visit, result], painting.seed, **PRIVATE)
+    _wire_download(edits.inpainters, inpainter, ready)
     described = [painting.steps, painting.guidance, painting.one_by_one, shape, inpainter.about, inpainter.fetch]
     inpainter.model.input(edits.choose_inpainter, [inpainter.model, mode], described, **PRIVATE)
-    _wire_download(edits.inpainters, inpainter, ready)
 
 
 def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State) -> None:
+    """To be called before the answer to a choice is wired: events of one control run in that order."""
     outputs = [choice.about, choice.fetch, choice.model, ready]
-    choice.fetch.click(picker.download, [choice.model, ready], outputs, concurrency_limit=None, **PRIVATE)
+    followed = choice.fetch.click(picker.download, [choice.model, ready], outputs, concurrency_limit=None, **PRIVATE)
+    # The row is another model's now. The download goes on, but nobody is told of it any more.
+    choice.model.input(None, None, None, cancels=[followed])
 
 
 def _wire_examples(question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:

@@ -164,6 +164,7 @@ def test_null_for_a_prompt_finds_nothing(endpoints, picture):
         ({"inpainter": "absent"}, "is not on this machine yet"),
         ({"segmenter": "huge", "boxes": False}, "There is no model 'huge'"),
         ({"steps": 0}, "steps from 1 to 150"),
+        ({"scheduler": "nonsense"}, "There is no scheduler 'nonsense'"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(endpoints, picture, oracle, options, message):

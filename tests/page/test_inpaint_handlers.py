@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -19,9 +20,11 @@ from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
     BACKGROUND,
     BOXES,
+    GROW,
     MASKS,
     MODEL,
     PAINTED,
+    PICTURE,
     QUICK,
     REGIONS,
     REMOVE,
@@ -109,6 +112,13 @@ class Browser:
         return self.edit["status"]["message"], self.edit["status"]["tone"]
 
 
+def wait_until_stopped(dauber: Dauber) -> None:
+    deadline = time.monotonic() + 30
+    while not dauber.stopped and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert dauber.stopped == 1
+
+
 @pytest.fixture
 def browser(edits: InpaintPage, picture: str) -> Browser:
     return Browser(edits, picture)
@@ -171,7 +181,7 @@ def test_an_edit_is_cancelled_and_the_next_one_runs(browser: Browser, dauber: Da
         if "Painting" in browser.edit["status"]["message"]:
             browser.cancel()
     assert browser.status == ("Cancelled.", "hint")
-    assert dauber.stopped == 1
+    wait_until_stopped(dauber)
     assert not browser.edit["working"]
     assert browser.result().getpixel(MIDDLE) == (255, 0, 7), "the result before stays"
     assert browser.edit["candidates"]
@@ -187,10 +197,22 @@ def test_who_leaves_stops_the_edit(browser: Browser, dauber: Dauber):
         if "Painting" in update["edit"]["status"]["message"]:
             break
     updates.close()
-    deadline = time.monotonic() + 30
-    while not dauber.stopped and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert dauber.stopped == 1
+    wait_until_stopped(dauber)
+
+
+def test_cancelling_does_not_wait_for_what_cannot_be_stopped(browser: Browser, monkeypatch):
+    edit, over = browser.edits.studio.edit, Event()
+    monkeypatch.setattr(browser.edits.studio, "edit", lambda *given: (over.wait(60), edit(*given))[1])
+    for update in browser.request():
+        browser.edit = update["edit"]
+        if browser.edit["status"]["message"] == "Starting …":
+            browser.cancel()
+    assert browser.status == ("Cancelled.", "hint")
+    assert not over.is_set()
+    over.set()
+    monkeypatch.setattr(browser.edits.studio, "edit", edit)
+    browser.run()
+    assert browser.status == ("Done.", "done")
 
 
 def test_one_visitor_cancels_nobody_elses_edit(edits: InpaintPage, picture: str):
@@ -215,6 +237,19 @@ def test_what_cannot_be_done_is_told_in_a_sentence(browser: Browser, changed: di
     browser.run(**changed)
     assert browser.status == (message, "error")
     assert not browser.edit["working"]
+
+
+def test_a_new_background_is_one_of_the_studios_pictures(browser: Browser, edits: InpaintPage, tmp_path: Path):
+    sand = tmp_path / "sand.png"
+    Image.new("RGB", (4, 4), "khaki").save(sand)
+    before = edits.studio.image(sand)
+    browser.run(mode=BACKGROUND, backdrop=PICTURE, picture=str(sand))
+    assert browser.result().getpixel(BESIDE) == (240, 230, 140)
+    assert edits.studio.image(sand) is before, "decoded once"
+    sand.write_text("no picture")
+    browser.run(mode=BACKGROUND, backdrop=PICTURE, picture=str(sand))
+    message, tone = browser.status
+    assert (tone, str(tmp_path) in message) == ("error", False), "no folder of the server is named"
 
 
 def test_without_a_picture_there_is_nothing_to_run(edits: InpaintPage):
@@ -249,6 +284,13 @@ def test_a_result_becomes_the_picture_and_goes_back_and_forth(browser: Browser, 
     assert len(update["edit"]["candidates"]) == 2, "what came of it is shown again"
     assert edits.step(browser.visit, picture, 1)[0] == after
     assert edits.step(browser.visit, "another", -1) == (gr.skip(), gr.skip())
+
+
+def test_gradio_is_told_of_files_to_clear_away(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run(candidates=2)
+    mask = edits.export("mask", browser.visit, "", picture)
+    assert edits.files == {*browser.visit.outcome.results, mask}
+    assert all(Path(file).exists() for file in edits.files)
 
 
 def test_names_of_files_do_not_grow(browser: Browser, edits: InpaintPage, picture: str):
@@ -286,9 +328,7 @@ def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: Inpain
 
 
 def test_a_model_brings_what_suits_it(edits: InpaintPage):
-    steps, *suited, _, button = edits.choose_inpainter("large", REPLACE)
-    assert steps["value"] == 40
-    assert steps["info"] == "40 suit this model; more take longer and look cleaner."
-    assert suited == [8, True, BOXES]
+    *suited, _, button = edits.choose_inpainter("large", REPLACE)
+    assert suited == [40, 8, True, BOXES]
     assert button["visible"]
-    assert edits.choose_mode(REMOVE, "large", 0) == (MASKS, 1.7)
+    assert edits.choose_mode(REMOVE, "large", 0) == (MASKS, GROW[REMOVE])
