@@ -17,7 +17,12 @@ from huggingface_hub import (
     is_offline_mode,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, httpx
 
 from groundingdino.downloads import Progress, first_line, transfer, verify
@@ -73,6 +78,8 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
         )
     try:
         return _download(file, progress)
+    except LocalEntryNotFoundError as error:  # of the hub's library, for a connection that was lost; no HTTPError
+        raise _not_downloaded(file, error) from error
     except EntryNotFoundError as error:
         raise NotInRepository(f"The repository '{file.repository}' has no file '{file.filename}'.") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -80,10 +87,7 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
             f"The Hugging Face hub has no repository '{file.repository}' (revision {file.revision}) that you may read."
         ) from error
     except httpx.HTTPError as error:
-        raise ValueError(
-            f"'{file.filename}' of '{file.repository}' could not be downloaded ({first_line(error)}): check the "
-            "connection and try again, what has arrived is kept."
-        ) from error
+        raise _not_downloaded(file, error) from error
     except OSError as error:
         raise ValueError(
             f"'{file.filename}' of '{file.repository}' could not be saved in '{constants.HF_HUB_CACHE}' "
@@ -132,6 +136,13 @@ def cached_model_folder(repository: str) -> Path | None:
 def shard_names(index: Path) -> list[str]:
     """Names of the files that the weights of `model.safetensors.index.json` are spread over."""
     return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+
+
+def _not_downloaded(file: HubFile, error: Exception) -> ValueError:
+    return ValueError(
+        f"'{file.filename}' of '{file.repository}' could not be downloaded ({first_line(error)}): check the "
+        "connection and try again, what has arrived is kept."
+    )
 
 
 def _download(file: HubFile, progress: Progress | None) -> Path:

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from groundingdino import downloads
 from groundingdino.checkpoints import load_pretrained, save_checkpoint
@@ -233,6 +234,17 @@ def test_what_the_hub_does_not_have(file, error, sentence):
     with pytest.raises(error, match=sentence) as refusal:
         fetch(file)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.usefixtures("server")
+def test_a_connection_lost_at_the_very_end_is_no_missing_file(monkeypatch):
+    def lost(*_, **__):
+        raise LocalEntryNotFoundError("The hub cannot be reached.")
+
+    monkeypatch.setattr("groundingdino.hub.hf_hub_download", lost)
+    with pytest.raises(ValueError, match=r"could not be downloaded .*: check the connection") as refusal:
+        fetch(WEIGHTS)
+    assert not isinstance(refusal.value, NotInRepository)
 
 
 @pytest.mark.usefixtures("unplugged")
