@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import lru_cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -23,6 +23,7 @@ class _Pool(NamedTuple):
     threads: int
 
 
+_making = Lock()  # two pools made at once would count each other's threads
 _mine: ContextVar[_Pool | None] = ContextVar("mine", default=None)  # the pool whose thread runs a `run`
 
 
@@ -36,7 +37,8 @@ def run(function: Callable[[], T]) -> T:
     threads = torch.get_num_threads()
     if threads == 1 or _mine.get() is not None:
         return function()
-    pool = _pool(threads)
+    with _making:
+        pool = _pool(threads)
     context = copy_context()
     context.run(_mine.set, pool)
     return pool.executor.submit(context.run, _as_here(function)).result()

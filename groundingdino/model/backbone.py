@@ -1,5 +1,6 @@
 """Backbones: a picture to three feature maps at strides 8, 16 and 32, channels last."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from groundingdino.config import ResNetConfig, SwinConfig
-from groundingdino.model.layers import by_rows
+from groundingdino.model.layers import by_rows, fill
 
 
 class Windows(NamedTuple):
@@ -23,6 +24,8 @@ class Windows(NamedTuple):
     order: Tensor  # (1, H * W), index of each place of the map among those of all windows
 
 
+@lru_cache(maxsize=8)  # four stages, shifted and not, of one size of pictures
+@torch.inference_mode(mode=False)  # what is kept may take part in training later
 def deal_windows(height: int, width: int, window_size: int, shift: int, device: torch.device) -> Windows:
     """Windows of a map of height x width, which is padded at its bottom and right, then rolled by `shift`."""
     window = (window_size, window_size)
@@ -62,7 +65,7 @@ class SwinBlock(nn.Module):
         area = windows.places.shape[2]
 
         def attend(places: Tensor, padding: Tensor, region_mask: Tensor) -> Tensor:
-            inside = self.norm1(x[:, places[0]]).masked_fill(padding, 0).flatten(0, 1)  # (B * windows, area, C)
+            inside = fill(self.norm1(x[:, places[0]]), padding, 0).flatten(0, 1)  # (B * windows, area, C)
             return self.attn(inside, region_mask[0] if self.shift else None).unflatten(0, (batch, -1))
 
         attended = by_rows(attend, *windows[:3], width=3 * batch * area * dim).flatten(1, 2)
@@ -93,6 +96,14 @@ class SwinStage(nn.ModuleList):
         return x.unflatten(1, (height, width))
 
 
+def merge(merging: nn.Module, x: Tensor) -> Tensor:
+    """timm's `PatchMerging` of a map (B, H, W, C) to (B, H / 2, W / 2, 2 C), by pairs of the map's rows."""
+    x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+    batch, _, width, dim = x.shape
+    pairs = x.unflatten(1, (-1, 2))  # (B, H / 2, 2, W, C)
+    return by_rows(lambda pairs: merging(pairs.flatten(1, 2)), pairs, width=batch * 2 * width * dim)
+
+
 class Swin(nn.Module):
     """Swin Transformer (arXiv 2103.14030); maps of its last three stages, each with a norm of its own."""
 
@@ -116,10 +127,11 @@ class Swin(nn.Module):
         maps = []
         for index, stage in enumerate(self.stages):
             if index > 0:
-                x = self.downsamples[index - 1](x)
+                x = merge(self.downsamples[index - 1], x)
             x = stage(x)
             if index > 0:
-                maps.append(self.norms[index - 1](x))
+                flat = x.flatten(1, 2)
+                maps.append(by_rows(self.norms[index - 1], flat, width=len(x) * x.shape[3]).view(x.shape))
         return maps
 
 
