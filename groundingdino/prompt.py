@@ -206,19 +206,6 @@ def span_weights(positive_map: Tensor) -> Tensor:
     return weights / (weights.sum(1, keepdim=True) + _SPAN_EPS)
 
 
-def category_caption(categories: Sequence[str]) -> tuple[str, list[list[Span]]]:
-    """The published caption of a category list, `person . traffic light .`, and each category's spans, one per word."""
-    caption, spans = "", []
-    for category in categories:
-        words: list[Span] = []
-        for word in category.split():
-            words.append((len(caption), len(caption) + len(word)))
-            caption += word + " "
-        caption += ". "
-        spans.append(words)
-    return caption.rstrip(), spans
-
-
 def _unique(phrases: Iterable[str]) -> tuple[str, ...]:
     squeezed = (" ".join(phrase.lower().split()) for phrase in phrases)
     return tuple(dict.fromkeys(phrase for phrase in squeezed if phrase))

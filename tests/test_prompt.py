@@ -7,7 +7,6 @@ from transformers import BertTokenizerFast
 
 from groundingdino.prompt import (
     Prompt,
-    category_caption,
     collate_phrases,
     span_weights,
     split_phrases,
@@ -140,13 +139,6 @@ def test_spans_name_their_phrases():
 def test_spans_outside_the_text_are_refused(spans, message):
     with pytest.raises(ValueError, match=message):
         Prompt.from_spans("a cat", spans)
-
-
-def test_category_caption_equals_the_published_one(reference):
-    expected = json.loads((reference / "token_spans.json").read_text())["category_caption"]
-    caption, spans = category_caption(expected["categories"])
-    assert caption == expected["caption"]
-    assert [[list(span) for span in words] for words in spans] == list(expected["token_spans"].values())
 
 
 def test_a_long_prompt_is_packed_and_nothing_is_lost(tokenizer):

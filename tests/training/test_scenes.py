@@ -1,5 +1,4 @@
 import hashlib
-import itertools
 
 import numpy as np
 import pytest
@@ -96,8 +95,6 @@ def test_the_colours_evaluation_holds_nothing_else():
 def test_a_scene_is_the_same_whenever_it_is_made(maker):
     other = SceneMaker(Artwork((MAIN_STYLE,), 64), seed=3, short_side=(96, 160), bank=8)
     assert digest(other.scene(11)) == digest(maker.scene(11))
-    stream = itertools.islice(other.stream(start=5, step=3), 2)
-    assert [digest(scene) for scene in stream] == [digest(maker.scene(index)) for index in (5, 8)]
     different = SceneMaker(Artwork((MAIN_STYLE,), 64), seed=4, short_side=(96, 160), bank=8)
     assert digest(different.scene(11)) != digest(maker.scene(11))
 
