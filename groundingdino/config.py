@@ -80,8 +80,9 @@ SWIN_B = GroundingDINOConfig(
 SWIN_L = GroundingDINOConfig(
     backbone=SwinConfig(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12),
 )
+EMBEDDED_BACKBONE = ResNetConfig()
 EMBEDDED = GroundingDINOConfig(
-    backbone=ResNetConfig(),
+    backbone=EMBEDDED_BACKBONE,
     text=TextConfig(
         hidden_size=128,
         num_hidden_layers=2,
@@ -96,7 +97,6 @@ EMBEDDED = GroundingDINOConfig(
     enhancer_layers=2,
     decoder_layers=3,
     num_queries=100,
-    num_levels=3,
     short_side=256,
     long_side=448,
 )

@@ -41,9 +41,9 @@ MODELS: dict[str, ModelCard] = {
             name="embedded",
             title="Embedded (emoji scenes)",
             config=EMBEDDED,
-            box_threshold=0.45,
+            box_threshold=0.5,
             text_threshold=0.25,
-            size_bytes=10_752_832,
+            size_bytes=11_111_072,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
         ),
         ModelCard(
@@ -94,7 +94,9 @@ def is_cached(name: str) -> bool:
 class SegmenterCard:
     """What a user should know of a segmenter before and after choosing it.
 
-    The last three are what `Segmenter.everything` starts from. `source` is None for a file on this machine.
+    `source` is None for a file on this machine. The next three are what `Segmenter.everything` starts from.
+    `single_for_box` says that a box alone is answered by the mask that other prompts of several parts get, as the model
+    was trained; published models choose among three.
     """
 
     name: str
@@ -105,6 +107,7 @@ class SegmenterCard:
     points_per_side: int = 32
     min_quality: float = 0.88
     min_stability: float = 0.95
+    single_for_box: bool = False
 
 
 def _published(name: str, title: str, filename: str, size: int, sha256: str, description: str) -> SegmenterCard:
@@ -118,12 +121,13 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=7_237_968,
+            size_bytes=7_250_336,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
             # It is unsure of itself yet: its logits inside an object are near 1, where stability is asked for.
             min_quality=0.5,
             min_stability=0.3,
+            single_for_box=True,
         ),
         # The six digits in Meta's file names begin the files' MD5.
         _published(
@@ -168,7 +172,6 @@ class InpainterCard:
         size_bytes: Of what is fetched: half-precision weights where they are published.
         repository: On the hub, in diffusers' layout; None for a folder on this machine.
         steps, guidance: What suits it where nothing else is asked for.
-        more_steps: What more steps than those do.
         context: How much is seen around what is painted, as a share of its longer side, on each side.
         square: It knows but one size, a square with what is painted in its middle.
         one_by_one: It paints one object at a time best.
@@ -181,7 +184,6 @@ class InpainterCard:
     description: str
     repository: str | None = None
     steps: int = 30
-    more_steps: str = "look cleaner"
     guidance: float = 7.5
     context: float = 0.5
     square: bool = False
@@ -201,8 +203,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             title="Embedded (emoji scenes)",
             size_bytes=20_000_000,
             description="Comes with the program. Paints everyday things as emoji are drawn, blurred; no photos.",
-            steps=2,  # found more often than after one or more
-            more_steps="add noise",
+            steps=2,  # found more often than after one or more, which bring noise
             guidance=2.5,
             context=1 / 8,  # what it paints took four fifths of the square's side in training
             square=True,

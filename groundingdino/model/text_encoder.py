@@ -29,6 +29,9 @@ class TextEncoder(nn.Module):
             intermediate_size=config.intermediate_size,
             max_position_embeddings=config.max_position_embeddings,
             attn_implementation="sdpa",
+            # Pictures to learn from never end, so that there is nothing to forget on purpose.
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
         )
         self.bert = BertModel(bert, add_pooling_layer=False)
         self.projection = nn.Linear(config.hidden_size, dim)

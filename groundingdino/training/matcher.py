@@ -62,7 +62,7 @@ def _score_cost(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates: int = 9) -> tuple[Match, Tensor]:
+def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates: int = 4) -> tuple[Match, Tensor]:
     """Up to `candidates` image tokens for each object: task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2).
 
     Candidates are the tokens whose proposed box has its centre in the object, ranked by score^0.5 * IoU^4; one that

@@ -4,7 +4,7 @@ A scene depends on nothing but the maker's settings and its index, so that train
 scenes are made anew, byte for byte, wherever they are needed:
 
     maker = SceneMaker(Artwork(), seed=1)
-    for scene in maker.stream(start=0, step=1): ...     # without end
+    scene = maker.scene(0)                              # without end: any index
     for scene in evaluation_scenes("noto"): ...         # 300 scenes nobody trains on
 """
 
@@ -104,13 +104,6 @@ class SceneMaker:
         self.names = load_names()
         self.captioner = Captioner(self.names, self._may_colour, colour_rate=1.0 if held_out_colours else 0.7)
 
-    def stream(self, start: int = 0, step: int = 1) -> Iterator[Scene]:
-        """Scenes `start`, `start + step`, ... without end; workers take a start each and a common step."""
-        index = start
-        while True:
-            yield self.scene(index)
-            index += step
-
     def scene(self, index: int, size: tuple[int, int] | None = None, crowded: bool = False) -> Scene:
         """Scene number `index`, of `size` (width, height) in pixels; None draws the size too.
 
@@ -180,7 +173,7 @@ class SceneMaker:
         name = self.names[label]
         drawing = name.drawings[rng.integers(len(name.drawings))]
         styles = [style for style in self.artwork.styles if self.artwork.has(style, drawing.codepoints)]
-        if MAIN_STYLE in styles and rng.random() < 0.3:
+        if MAIN_STYLE in styles and rng.random() < 0.5:
             styles = [MAIN_STYLE]
         style = styles[rng.integers(len(styles))]
         pose = _draw_pose(name.pose, rng, short, crowd, self.varied)

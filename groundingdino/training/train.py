@@ -88,11 +88,16 @@ EMBEDDED_PLAN = Plan(
         Stage(pictures=20_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
         Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
         Stage(pictures=38_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
-        Stage(pictures=9_000, batch_size=16, short_sides=(160, 192, 224), whole=True),  # every other batch crowds
+        Stage(pictures=8_992, batch_size=16, short_sides=(160, 192, 224), whole=True),
         Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),
+        Stage(pictures=14_400, batch_size=16, short_sides=(160, 192, 224, 256), whole=True),
+        Stage(pictures=6_880, batch_size=16, short_sides=(192, 224, 256), whole=True),
+        Stage(pictures=3_440, batch_size=16, short_sides=(256, 288), whole=True),
     ),
-    restarts=(2,),
+    restarts=(2, 5),
 )
+# Of how many batches of a stage one shows crowds; 0: none.
+CROWDED = (1, 0, 0, 2, 2, 3, 4, 4)
 
 LONG_SIDE = 576  # pixels, at most: what is longer takes a step's time without teaching more
 # Width to height; batches are made of one shape so that nothing is padded.
@@ -215,14 +220,13 @@ def main() -> None:
     artwork = Artwork()
     artwork.render()
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
-    crowds = partial(scenes.scene, crowded=True)
     tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
 
-    def mixed(index: int, size: tuple[int, int]) -> Example:
-        """Crowds and others in turn, whole batches of each, so that little is padded."""
-        return scenes.scene(index, size, crowded=index // EMBEDDED_PLAN.stages[-1].batch_size % 2 == 0)
+    def source(stage: Stage, every: int) -> Source:
+        """Whole batches of crowds, so that little is padded."""
+        return lambda index, size: scenes.scene(index, size, bool(every) and index // stage.batch_size % every == 0)
 
-    sources = (crowds, scenes.scene, scenes.scene, mixed, mixed)
+    sources = [source(*pair) for pair in zip(EMBEDDED_PLAN.stages, CROWDED, strict=True)]
     average = train(model, tokenizer, sources, EMBEDDED_PLAN, arguments.output)
     save_embedded(average, arguments.output / "model.safetensors")
 
