@@ -14,9 +14,9 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
-from groundingdino.config import ResNetConfig
+from groundingdino.config import EMBEDDED_BACKBONE
 from groundingdino.model.backbone import ResNet
-from groundingdino.weight_files import write_weights
+from groundingdino.weight_files import half_state, write_weights
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
 STRIDE = 8  # of the embedding
@@ -24,8 +24,7 @@ FINE_STRIDE = 2  # of the fine map and of masks
 DIM = 96
 FINE_DIM = DIM // 8  # what the mask decoder's enlarging ends with
 FINE_WIDTH = 16
-# The embedded detector's, so that training starts from what that has learned to see.
-BACKBONE = ResNetConfig(channels=(48, 96, 192, 288), depths=(1, 1, 2, 1), stem_width=24, pyramid_dim=128)
+BACKBONE = EMBEDDED_BACKBONE  # so that training starts from what the embedded detector has learned to see
 
 
 class ImageEncoder(nn.Module):
@@ -200,9 +199,8 @@ def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:
 
 
 def save_embedded_sam(model: Sam, path: Path) -> None:
-    """Save trained weights as the embedded segmenter is shipped, in half precision."""
-    state = {name: x.to(torch.float16) if x.is_floating_point() else x for name, x in model.state_dict().items()}
-    write_weights(state, {}, path)
+    """Save trained weights as the embedded segmenter is shipped, its parameters in half precision."""
+    write_weights(half_state(model), {}, path)
 
 
 def _double(image: Tensor) -> Tensor:

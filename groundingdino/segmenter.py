@@ -257,7 +257,8 @@ class Segmenter:
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
         )
-        order = _best_first(quality, is_ambiguous=clicks_each + bool(boxes) == 1)
+        is_ambiguous = clicks_each + bool(boxes) == 1 and not (boxes and self.card.single_for_box)
+        order = _best_first(quality, is_ambiguous)
         return [
             _Candidates(masks[chosen], scores[chosen])
             for masks, scores, chosen in zip(logits, quality, order, strict=True)

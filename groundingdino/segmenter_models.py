@@ -1,6 +1,7 @@
 """Segmenters by name or path, loaded strictly: Meta's published files and our own."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,9 +63,14 @@ def load_segmenter(
 
 def _load_file(path: Path, card: SegmenterCard | None) -> LoadedSegmenter:
     state, _ = read_weights(path)
-    model = _recognise(state, path)().eval()
+    build = _recognise(state, path)
+    model = build().eval()
     load_strictly(model, state, f"'{path}'")
-    return LoadedSegmenter(model, card or SegmenterCard(path.stem, path.stem, path.stat().st_size, "Your own weights."))
+    if card is None:
+        own = SegmenterCard(path.stem, path.stem, path.stat().st_size, "Your own weights.")
+        alike = SEGMENTERS["embedded"] if build is build_embedded_sam else own  # asked as those that learned alike
+        card = replace(alike, name=own.name, title=own.title, size_bytes=own.size_bytes, description=own.description)
+    return LoadedSegmenter(model, card)
 
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> Callable[[], Sam]:

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,20 @@ def boxes(count: int) -> sv.Detections:
         class_id=np.arange(count) % 2,
         data={"class_name": np.array(["cat", "dog"])[np.arange(count) % 2]},
     )
+
+
+@pytest.mark.parametrize(("prompt", "first"), [(CLICK, None), (BOX, 0), (BOTH, 0)])
+def test_a_box_alone_is_answered_as_the_model_was_trained(loaded, prompt, first):
+    """Ours by the single mask; Meta's choose among the three others, as for a click. A correction starts from it."""
+    theirs = loaded._replace(card=replace(loaded.card, single_for_box=False))
+    answers = []
+    for segmenter in (Segmenter(loaded), Segmenter(theirs)):
+        encoded = segmenter.encode_image(picture())
+        candidates = [replace(prompt, candidate=index) for index in range(3)]
+        answers.append([segmenter.segment(encoded, [one])["mask_quality"][0] for one in candidates])
+    assert (answers[0] == answers[1]) == (prompt is CLICK)
+    others = answers[0][1:] if first == 0 else answers[0]
+    assert others == sorted(others, reverse=True)
 
 
 def test_meta_weights_give_meta_masks_bit_for_bit(tmp_path):

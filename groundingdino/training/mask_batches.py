@@ -28,6 +28,9 @@ class Stage:
     side: int  # pixels: the root of the area of windows, the long side of whole pictures
     whole: bool  # pictures as the model will see them, padded to squares; otherwise windows of larger ones
     stages_learn: bool  # the backbone's; otherwise they stay what the detector made them, which saves a third
+    # Batch norm measures each batch; otherwise it uses what it measured, as the trained model does. The statistics of
+    # two pictures, and of the padding beside them, are not those of one.
+    measured: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,20 @@ class Plan(InStages[Stage]):
     weight_decay: float = 0.01
     warm_up: int = 250  # steps
     clip: float = 5.0  # norm of all gradients together
-    average: float = 0.99  # decay of the averaged weights, which are what is kept
+    average: float = 0.995  # decay of the averaged weights, which are what is kept
     corrected: float = 0.3  # of the steps: the prompt has been corrected by clicks
     most_corrections: int = 3
     enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
     least_area: int = 30  # pixels: fewer are no object one would point at
     seed: int = 0
+
+    def first_picture(self, step: int) -> int:
+        """How many pictures were shown before a step."""
+        shown = 0
+        for stage in self.stages:
+            shown += min(step, stage.steps) * stage.pictures
+            step = max(0, step - stage.steps)
+        return shown
 
 
 class MaskBatch(NamedTuple):
@@ -74,7 +85,7 @@ class MaskBatches(Dataset[MaskBatch]):
         for picture in range(stage.pictures):
             scale = float(rng.uniform(0.45, 0.9)) if rng.random() < self.plan.enlarged else 1.0
             smaller = (round(size[0] * scale), round(size[1] * scale))
-            scene = self.source(step * stage.pictures + picture, smaller)
+            scene = self.source(self.plan.first_picture(step) + picture, smaller)
             masks = np.zeros((len(scene.masks), *size[::-1]), bool)  # of none where nothing found a place
             for index, mask in enumerate(scene.masks):
                 masks[index] = _resize(mask, size)

@@ -42,6 +42,19 @@ def test_batches_depend_on_their_step_alone():
     assert not torch.equal(batches[0].pixels, batches[1].pixels)
 
 
+def test_no_picture_is_shown_twice():
+    shown = []
+
+    def note(index: int, size: tuple[int, int]) -> SimpleNamespace:
+        shown.append(index)
+        return blocks(index, size)
+
+    batches = MaskBatches(note, PLAN)
+    for step in range(len(batches)):
+        batches[step]
+    assert shown == list(range(5))
+
+
 def test_windows_have_one_area_and_whole_pictures_one_long_side():
     batches = MaskBatches(blocks, PLAN)
     for step in (0, 1):

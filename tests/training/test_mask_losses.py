@@ -8,6 +8,7 @@ from groundingdino.training.mask_losses import (
     BACKGROUND_WEIGHT,
     EDGE_WEIGHT,
     LOSER_WEIGHT,
+    WEIGHTS,
     DenseHead,
     cell_weights,
     dice_loss,
@@ -20,7 +21,7 @@ from groundingdino.training.mask_losses import (
 def test_focal_loss_by_hand():
     logits = torch.zeros(2)
     expected = [0.25 * 0.6931, 0.25**2 * 0.6931]  # |0.5 - t| squared times the cross entropy
-    assert focal_loss(logits, torch.tensor([1.0, 0.25])).tolist() == pytest.approx(expected, abs=1e-4)
+    assert focal_loss(logits, torch.tensor([1.0, 0.25]), gamma=2).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_dice_and_iou_by_hand():
@@ -42,7 +43,9 @@ def test_the_first_mask_and_the_best_of_the_others_learn_most():
     qualities = torch.full((1, 4), 0.5, requires_grad=True)
     losses = mask_losses(logits, qualities, target, torch.ones(1, 8, 8, dtype=torch.bool))
     assert set(losses) == {"focal", "dice", "iou"}
-    assert losses["iou"].item() == pytest.approx(3 * 0.25 + 0.25)  # three empty masks, and one that is right
+    assert losses["iou"].item() == pytest.approx(
+        WEIGHTS.iou * (3 * 0.25 + 0.25)
+    )  # three empty masks, and one that is right
     torch.stack(list(losses.values())).sum().backward()
     taught = logits.grad.abs().sum((2, 3))[0]
     assert taught[1] == taught[3] == pytest.approx(LOSER_WEIGHT * taught[0].item())  # alike, but not the best
@@ -72,6 +75,14 @@ def test_cells_count_by_where_they_are():
     assert weights[4, 4] == weights[3, 4] == 1 + EDGE_WEIGHT  # both sides of the edge
     assert weights[5, 6] == 1
     assert not weights[11].any()
+
+
+def test_what_is_far_counts_no_more_than_what_is_near():
+    targets, inside = torch.zeros(1, 100, 100), torch.ones(1, 100, 100, dtype=torch.bool)
+    targets[0, 40:44, 40:44] = 1
+    weights = cell_weights(targets, inside)[0]
+    near = weights[38:46, 38:46]
+    assert weights.sum() - near.sum() == pytest.approx(near.numel(), rel=1e-4)
 
 
 def test_features_learn_what_is_seen_without_a_prompt():
