@@ -125,7 +125,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
             # It is unsure of itself yet: its logits inside an object are near 1, where stability is asked for.
-            min_quality=0.5,
+            min_quality=0.7,
             min_stability=0.3,
             single_for_box=True,
         ),
