@@ -115,6 +115,7 @@ def slider(bench: Bench) -> None:
     if not bench.visitor.page.get_by_label("number input for Box").is_visible():
         bench.visitor.page.get_by_text("Thresholds").click()
     selector, times = 'input[aria-label="range slider for Box"]', []
+    bench.visitor.find(selector).wait_for()
     bench.visitor.page.evaluate(SLIDE, [selector, THRESHOLDS[1]])
     time.sleep(1)
     cpu = cpu_seconds(bench.server)

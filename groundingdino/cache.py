@@ -1,4 +1,4 @@
-"""A least-recently-used cache that is bounded in bytes and computes each value once."""
+"""A least-recently-used cache that is bounded in bytes, and in number, and computes each value once."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -15,12 +15,13 @@ class ByteCache(Generic[V]):
     Args:
         max_bytes: What all values together may take. A single larger value is handed out but not kept.
         size_of: Bytes of a value.
+        most: How many values are kept at most, however small they are; None: any number.
     """
 
-    def __init__(self, max_bytes: int, size_of: Callable[[V], int]):
+    def __init__(self, max_bytes: int, size_of: Callable[[V], int], most: int | None = None):
         if max_bytes < 0:
             raise ValueError(f"A cache needs a size of 0 bytes or more, but got {max_bytes}.")
-        self.max_bytes = max_bytes
+        self.max_bytes, self.most = max_bytes, most
         self._size_of = size_of
         self._lock = Lock()
         self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()  # oldest use first
@@ -77,6 +78,6 @@ class ByteCache(Generic[V]):
             return
         self._values[key] = (value, size)
         self._bytes += size
-        while self._bytes > self.max_bytes:
+        while self._bytes > self.max_bytes or (self.most is not None and len(self._values) > self.most):
             _, (_, dropped) = self._values.popitem(last=False)
             self._bytes -= dropped

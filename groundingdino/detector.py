@@ -37,11 +37,15 @@ PACES = 5  # passes whose fastest says how fast the machine is: others shared it
 
 @dataclass(frozen=True)
 class CacheBytes:
-    """What a detector may keep, in bytes. One picture at 800 x 1333 takes about 45 MB with the published models."""
+    """What a detector may keep, in bytes. One picture at 800 x 1333 takes about 45 MB with the published models.
+
+    Small ones would fill as much with what nobody asks for any more: `most_images` are kept at most.
+    """
 
     images: int = 512 << 20
     texts: int = 64 << 20
     groundings: int = 64 << 20
+    most_images: int = 24
 
 
 DEFAULT_CACHE_BYTES = CacheBytes()
@@ -85,7 +89,7 @@ class Detector:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
-        self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes)
+        self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes, cache_bytes.most_images)
         self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)
         make_interruptible(self.model)
         # Milliseconds per image token, of pictures and of groundings.

@@ -26,6 +26,12 @@ def test_the_bytes_stay_within_the_bound():
     assert kept == [[3], [3, 4], [4, 5], [4, 5, 1], [10], [2], [9]]
 
 
+def test_the_number_stays_within_its_bound_too():
+    cache = ByteCache[str](max_bytes=100, size_of=len, most=2)
+    _fill(cache, "a", "b", "a", "c")
+    assert [cache.get(key) for key in "abc"] == ["a", None, "c"]
+
+
 def test_a_value_larger_than_the_cache_is_handed_out_and_drops_nothing():
     cache = ByteCache[str](max_bytes=4, size_of=len)
     _fill(cache, "aaa")

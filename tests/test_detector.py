@@ -228,6 +228,12 @@ def test_caches_stay_within_their_bytes(loaded, calls):
     assert calls.encode_text == 2
 
 
+def test_small_pictures_are_not_kept_without_end(loaded):
+    detector = Detector(loaded, CacheBytes(most_images=2))
+    cached = [detector.encode_image(picture(seed)).cached for seed in (0, 1, 0, 2, 1)]
+    assert cached == [False, False, True, False, False]
+
+
 def test_features_dropped_from_the_cache_still_ground(loaded):
     detector = Detector(loaded, CacheBytes(images=0))
     encoded = detector.encode_image(picture(0))

@@ -35,6 +35,7 @@ from groundingdino.phrases import NMS_THRESHOLD
 from groundingdino.segmenter import Segmenter
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
+_MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
 _CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick does not make them again
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
 
@@ -105,7 +106,7 @@ class Studio:
         self.segmenters = segmenters
         self.inpainters = inpainters or Shelf({}, Inpainter.from_pretrained, has_inpainter)
         self._pictures: ByteCache[Image.Image] = ByteCache(
-            _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands())
+            _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
         )
         self._cuts: ByteCache[sv.Detections] = ByteCache(_CUT_BYTES, _mask_bytes)
 
