@@ -1,7 +1,7 @@
 """Makes the README's picture of the page: `python tests/screenshot.py assets/screenshot.webp`.
 
-It starts the page as a user does, opens the first example, types its first two phrases key by key and saves what the
-browser shows.
+It starts the page as a user does, opens the first example, types its phrases key by key and saves what the browser
+shows.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> int:
     if path is None:
         print(f"screenshot.py: no browser: none of {', '.join(BROWSERS)} is installed.", file=sys.stderr)
         return 2
-    phrases = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())[0]["prompt"].split(" . ")[:2]
+    phrases = json.loads((ROOT / "assets" / "examples" / "examples.json").read_text())[0]["prompt"].split(" . ")
     with TemporaryDirectory() as folder, running_page(Path(folder) / "log") as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         visitor = Visitor(browser, f"{url}?__theme={options.theme}", device_scale_factor=2)
