@@ -53,8 +53,11 @@ def set_number(visitor: Visitor, label: str, value: float) -> None:
     field = visitor.page.get_by_label(f"number input for {label}")
     if not field.is_visible():
         visitor.find("#painting").get_by_text("Painting").click()
+        expect(field).to_be_visible()
+        visitor.page.wait_for_timeout(300)  # what has just been opened may still take its first value
     field.fill(str(value))
     field.press("Tab")
+    expect(visitor.page.get_by_label(f"range slider for {label}")).to_have_value(str(value))
 
 
 def test_the_mask_is_shown_before_anything_runs(visitor: Visitor, server: Server):
