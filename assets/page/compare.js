@@ -27,14 +27,19 @@ function takeEdit() {
 
 // What is asked after an edit is seen at once: the result steps back, a button away.
 let lastAsked = {};
+function stepBack() {
+  if (showing === "mask") return;
+  showing = "mask";
+  drawEdit();
+}
 function noticeQuestion() {
-  if (props.status.tone === "error") showing = "mask";
+  if (props.status.tone === "error") stepBack();
   if (!isEditView(props.view)) return;
   const { picture, query, mask } = props.view;
   const { clientWidth, clientHeight } = find(".canvas"); // on a canvas of another size the same mask is another image
   const asked = { picture, query, mask, canvas: `${clientWidth} ${clientHeight}` };
   const isSamePlace = asked.picture === lastAsked.picture && asked.canvas === lastAsked.canvas;
-  if (isSamePlace && (query !== lastAsked.query || mask !== lastAsked.mask)) showing = "mask";
+  if (isSamePlace && (query !== lastAsked.query || mask !== lastAsked.mask)) stepBack();
   lastAsked = asked;
 }
 

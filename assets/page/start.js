@@ -14,7 +14,6 @@ watch("view", settle);
 watch(["view", "status"], () => {
   newest = "status";
   noticeQuestion();
-  drawEdit();
   drawStatus();
 });
 watch("edit", takeEdit);
