@@ -7,6 +7,8 @@ import argparse
 import json
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -40,16 +42,6 @@ THEME = gr.themes.Default(
     font=("ui-sans-serif", "system-ui", "sans-serif"),  # the visitor's own fonts: no page waits for a font server
     font_mono=("ui-monospace", "monospace"),
 )
-# How the page is served, by `main` and by tests.
-SERVING: dict[str, Any] = {
-    "theme": THEME,
-    "css_paths": PAGE_FILES / "page.css",
-    "footer_links": ["api", "settings"],
-    "max_file_size": MAX_UPLOAD,
-    "ssr_mode": False,
-    # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these they are dropped.
-    "state_session_capacity": 300,
-}
 
 
 def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES) -> gr.Blocks:
@@ -159,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         # The page opens at once, and the model is ready before the first word is typed.
         Thread(target=_warm_up, args=(studio, options.model), daemon=True).start()
         # Without a host or port, Gradio's environment variables hold, as on a Space.
-        demo.launch(server_name=options.host, server_port=options.port, mcp_server=options.mcp, **SERVING)
+        serve(demo, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
@@ -168,6 +160,40 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"app.py: cannot listen on {where}; choose another with --port.", file=sys.stderr)
         return 2
     return 0
+
+
+def serve(demo: gr.Blocks, **options: Any) -> str:
+    """Serves the page, for `main` and for tests; `options` are more of `launch`'s. Returns its address."""
+    _, url, _ = demo.launch(
+        theme=THEME,
+        css_paths=PAGE_FILES / "page.css",
+        footer_links=["api", "settings"],
+        max_file_size=MAX_UPLOAD,
+        ssr_mode=False,
+        # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these they are dropped.
+        state_session_capacity=300,
+        app_kwargs={"lifespan": _cancel_twice},
+        **options,
+    )
+    return url
+
+
+class _Running(dict[str, Any]):
+    """What is running, by its event, which may be taken out more than once."""
+
+    def __delitem__(self, event: str) -> None:
+        self.pop(event, None)
+
+
+@asynccontextmanager
+async def _cancel_twice(server: Any) -> AsyncIterator[None]:
+    """Lets an event be cancelled while it is being cancelled already, or ends.
+
+    Gradio looks whether it runs before it waits for its turn, and deletes it without looking again: a quick second
+    click was answered with an error and a page of traceback in the log.
+    """
+    server.iterators = _Running(server.iterators)
+    yield
 
 
 def _check_host(host: str) -> None:

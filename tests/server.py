@@ -42,7 +42,7 @@ class Server:
             Shelf({"embedded": INPAINTER, "roller": ROLLER}, self._inpainter, self._has_files),
         )
         self.demo = app.build(studio, examples=examples)
-        _, self.url, _ = self.demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
+        self.url = app.serve(self.demo, prevent_thread_lock=True, quiet=True)
 
     @classmethod
     def open(cls, folder: Path) -> "Server":

@@ -1,12 +1,15 @@
 """The page's endpoints as a program calls them, and its command line."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
 import supervision as sv
 from dauber import INPAINTER, Dauber
@@ -54,9 +57,31 @@ def picture(tmp_path: Path) -> str:
 def client(examples: Path) -> Iterator[Client]:
     detector = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
     demo = app.build(studio_of(detector), examples=examples)
-    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, **app.SERVING)
-    yield Client(url, verbose=False)
+    yield Client(app.serve(demo, prevent_thread_lock=True, quiet=True), verbose=False)
     demo.close()
+
+
+class SlowToEnd:
+    """An event that is running, and takes a while to be ended."""
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.5)
+
+
+def test_an_event_may_be_cancelled_while_it_is_being_cancelled():
+    with gr.Blocks() as demo:
+        gr.Number()
+    url = app.serve(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        with httpx.Client(base_url=url) as visitor, ThreadPoolExecutor() as pool:
+            visitor.get("/")
+            demo.app.iterators["event"] = SlowToEnd()
+            body = {"session_hash": "visitor", "fn_index": 0, "event_id": "event"}
+            answers = list(pool.map(lambda _: visitor.post("gradio_api/cancel", json=body), range(2)))
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert "event" not in demo.app.iterators
+    finally:
+        demo.close()
 
 
 def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, picture: str, capfd):
