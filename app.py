@@ -17,6 +17,8 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
+from groundingdino import workers
+from groundingdino.model_cards import MODELS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import WORKERS, Page
 from groundingdino.page.inpaint_layout import painting_column, wish_column
@@ -134,7 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Grounding DINO in the browser: type a prompt, see boxes and masks.")
     parser.add_argument("--host", help="address to listen on: 0.0.0.0 for all (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860)")
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="model to start with (%(default)s)")
+    known = ", ".join(MODELS)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model to start with, of {known} (%(default)s)")
     parser.add_argument(
         "--device", help="where models run, as PyTorch names it: cpu, cuda, ... (a GPU if there is one)"
     )
@@ -146,6 +149,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError("--mcp needs one more package: pip install 'gradio[mcp]'.")
         if options.host:
             _check_host(options.host)
+        if options.port is not None and not 0 < options.port < 65536:
+            raise ValueError(f"{options.port} is no port: choose one from 1 to 65535 with --port.")
+        workers.prepare()
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)
         # The page opens at once, and the model is ready before the first word is typed.
@@ -162,20 +168,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def serve(demo: gr.Blocks, **options: Any) -> str:
-    """Serves the page, for `main` and for tests; `options` are more of `launch`'s. Returns its address."""
-    _, url, _ = demo.launch(
+def serve(demo: gr.Blocks, **options: Any) -> None:
+    """Serves the page, for `main` and for tests; `options` are more of `launch`'s."""
+    demo.launch(
         theme=THEME,
         css_paths=PAGE_FILES / "page.css",
         footer_links=["api", "settings"],
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
-        # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these they are dropped.
+        # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these none.
         state_session_capacity=300,
         app_kwargs={"lifespan": _cancel_twice},
         **options,
     )
-    return url
 
 
 class _Running(dict[str, Any]):

@@ -201,7 +201,8 @@ def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> 
     if edited.recipe:
         entry["edit"] = {**search, **edited.recipe}
     if not _write_record(options, entry):
-        print_table(found.objects)
+        if found.models:
+            print_table(found.objects)
         for seed in edited.seeds:
             print(f"painted with --seed {seed}")
 

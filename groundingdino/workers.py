@@ -34,14 +34,26 @@ def run(function: Callable[[], T]) -> T:
     Several callers take turns at them. Where PyTorch uses one thread, or within another `run`, the function is simply
     called.
     """
-    threads = torch.get_num_threads()
-    if threads == 1 or _mine.get() is not None:
+    if _mine.get() is not None:
         return function()
     with _making:
-        pool = _pool(threads)
+        threads = torch.get_num_threads()
+        if threads > 1:
+            pool = _pool(threads)
+    if threads == 1:
+        return function()
     context = copy_context()
     context.run(_mine.set, pool)
     return pool.executor.submit(context.run, _as_here(function)).result()
+
+
+def prepare() -> None:
+    """Makes the threads before anybody needs them.
+
+    While they are made, a thread that uses PyTorch for the first time takes it to have a single one, and keeps to that:
+    a server calls this before it has any threads.
+    """
+    run(bool)
 
 
 def count() -> int:

@@ -42,7 +42,8 @@ class Server:
             Shelf({"embedded": INPAINTER, "roller": ROLLER}, self._inpainter, self._has_files),
         )
         self.demo = app.build(studio, examples=examples)
-        self.url = app.serve(self.demo, prevent_thread_lock=True, quiet=True)
+        app.serve(self.demo, prevent_thread_lock=True, quiet=True)
+        self.url = self.demo.local_url
 
     @classmethod
     def open(cls, folder: Path) -> "Server":

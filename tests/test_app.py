@@ -57,7 +57,8 @@ def picture(tmp_path: Path) -> str:
 def client(examples: Path) -> Iterator[Client]:
     detector = Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
     demo = app.build(studio_of(detector), examples=examples)
-    yield Client(app.serve(demo, prevent_thread_lock=True, quiet=True), verbose=False)
+    app.serve(demo, prevent_thread_lock=True, quiet=True)
+    yield Client(demo.local_url, verbose=False)
     demo.close()
 
 
@@ -71,9 +72,9 @@ class SlowToEnd:
 def test_an_event_may_be_cancelled_while_it_is_being_cancelled():
     with gr.Blocks() as demo:
         gr.Number()
-    url = app.serve(demo, prevent_thread_lock=True, quiet=True)
+    app.serve(demo, prevent_thread_lock=True, quiet=True)
     try:
-        with httpx.Client(base_url=url) as visitor, ThreadPoolExecutor() as pool:
+        with httpx.Client(base_url=demo.local_url) as visitor, ThreadPoolExecutor() as pool:
             visitor.get("/")
             demo.app.iterators["event"] = SlowToEnd()
             body = {"session_hash": "visitor", "fn_index": 0, "event_id": "event"}
@@ -197,6 +198,12 @@ def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):
         port = taken.getsockname()[1]
         assert app.main(["--port", str(port)]) == 2
     assert capsys.readouterr().err == f"app.py: cannot listen on port {port}; choose another with --port.\n"
+
+
+@pytest.mark.parametrize("port", ["-1", "0", "70000"])
+def test_a_number_that_is_no_port_is_refused_in_one_line(port, capsys):
+    assert app.main(["--port", port]) == 2
+    assert capsys.readouterr().err == f"app.py: {port} is no port: choose one from 1 to 65535 with --port.\n"
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "." * 70])

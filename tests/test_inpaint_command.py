@@ -85,6 +85,12 @@ def test_regions_are_painted_by_their_own_texts_whatever_is_found(inpaint, daube
     assert "find" not in record["edit"]
 
 
+def test_regions_find_nothing_and_say_nothing_of_it(picture, dauber, tmp_path, capsys):  # noqa: ARG001
+    output = str(tmp_path / "out.png")
+    assert main(["inpaint", picture, "", "--region", "0,0,50,50,red", "--seed", "3", "--output", output]) == 0
+    assert capsys.readouterr().out == "painted with --seed 3\n"
+
+
 def test_a_text_of_a_region_may_have_commas(inpaint, dauber):
     inpaint("--region", "0,0,50,50,rgb(255,0,0)", prompt="")
     assert dauber.painted[0][0] == "rgb(255,0,0)"

@@ -138,7 +138,8 @@ function extend(event) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!isSegmenting() || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  const typing = "input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]";
+  if (!isSegmenting() || event.target.closest(typing)) return;
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if ((event.ctrlKey || event.metaKey || event.altKey) && !isUndo) return;
   const button = buttons.find(({ dataset }) => dataset.letter.toLowerCase() === event.key.toLowerCase());

@@ -211,4 +211,8 @@ canvas.ondrop = (event) => {
   event.preventDefault();
   take(event.dataTransfer.files);
 };
-document.addEventListener("paste", (event) => take(event.clipboardData.files));
+document.addEventListener("paste", (event) => {
+  // Office programs put a picture of a text beside the text; who pastes it where one types wants the text.
+  const types = event.target.closest?.("input, textarea, [contenteditable]");
+  if (!(types && event.clipboardData.types.includes("text/plain"))) take(event.clipboardData.files);
+});

@@ -19,6 +19,7 @@ from groundingdino.model_cards import mask_settings_for
 from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.phrases import NMS_THRESHOLD
+from groundingdino.prompt import Prompt
 
 DEFAULT_MODEL = "embedded"
 
@@ -118,9 +119,9 @@ class Endpoints:
             pointing = _pointing(points, boxes, strokes, everything)
             self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
-            findings = self.studio.find(picture, prompt, model, thresholds)
-            if not (findings.phrases or pointing.gestures or everything):
+            if not (Prompt.parse(prompt).phrases or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
+            findings = self.studio.find(picture, prompt, model, thresholds)
             findings = self.studio.cut_out(picture, findings, segmenter, pointing, fill)
         drawn = annotate(picture, findings.detections, findings.phrases)
         return drawn, export.record(findings.detections, picture.size, f"{model} + {segmenter}")
@@ -198,14 +199,15 @@ class Endpoints:
                 models = [model] if mask.boxes else [model, segmenter]
                 if not mask.boxes:
                     self.studio.segmenters.require(segmenter)
-                findings = self.studio.find(picture, prompt, model, thresholds)
-                if not findings.phrases:
+                if not Prompt.parse(prompt).phrases:
                     raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
+                findings = self.studio.find(picture, prompt, model, thresholds)
                 if not mask.boxes:
                     findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
                 objects, search = findings.detections, search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
-                    return picture, {**export.record(objects, picture.size, " + ".join(models)), "notes": []}
+                    unchanged = self.studio.editable(image)
+                    return unchanged, {**export.record(objects, picture.size, " + ".join(models)), "notes": []}
             edit = Edit(task, mask, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}

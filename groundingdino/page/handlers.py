@@ -27,7 +27,7 @@ from groundingdino import export
 from groundingdino.drawing import MaskStyle, select
 from groundingdino.editing.mask import edit_mask
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import MaskForm, as_drawn
+from groundingdino.page.edit_form import REGIONS, MaskForm, as_drawn
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.picker import Picker
@@ -100,6 +100,7 @@ class Visit:
         self.picture: str | None = None
         self.shown: tuple[Query, Selection, Canvas] | None = None
         self.cancelled = 0.0  # when an edit was cancelled last
+        self.path: str | None = None  # the picture whose edits are wanted
         self.outcome: Outcome | None = None
         self.history = History()
 
@@ -201,7 +202,8 @@ class Page:
         try:
             alpha = edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
         except ValueError as error:  # there is nothing to edit yet, in a sentence
-            told = status(findings, len(objects))
+            otherwise = "draw a box" if query.mode == REGIONS else "draw over it with the brush"
+            told = status(findings, len(objects), otherwise)
             told = sentence(str(error), "hint", told["detail"]) if len(findings.detections) else told
             return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))

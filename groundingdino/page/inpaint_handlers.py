@@ -59,9 +59,10 @@ class InpaintPage:
             yield gr.update(edit={**NO_EDIT, "run": stamp, "status": sentence("Choose a picture to start.", "hint")})
             return
         run = _Run()
+        visit.path = query.path
 
         def stop() -> bool:
-            return run.given_up or visit.cancelled > stamp
+            return run.given_up or visit.cancelled > stamp or visit.path != query.path
 
         Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
         try:
@@ -72,6 +73,10 @@ class InpaintPage:
     def cancel(self, visit: Visit, sent: dict[str, Any]) -> None:
         """Gives up the edit under way; `run` then ends by itself."""
         visit.cancelled = max(visit.cancelled, float(sent["stamp"]))
+
+    def leave(self, visit: Visit, path: str | None) -> None:
+        """Gives up the edit of any other picture than this one: nobody waits for its result."""
+        visit.path = path
 
     def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
         """Makes the chosen candidate the picture of all tabs."""

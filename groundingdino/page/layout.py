@@ -189,12 +189,15 @@ def suggested(path: str | None, prompts: Mapping[str, str]) -> list[list[str]]:
 
 
 def slider(*values: float, **options: Any) -> gr.Slider:
-    """A slider that still means what it began with while the number beside it is empty, as when another is typed."""
+    """A slider that has a meaning at each key that is typed into the number beside it.
+
+    While that is empty it means what it began with, and what is too small or too large means the least or the most.
+    """
     made = gr.Slider(*values, **options)
-    start, check = values[2], made.preprocess
+    (least, most, start), check = values[:3], made.preprocess
 
     def number_of(payload: float | None) -> float:
-        return check(start if payload is None else payload)
+        return check(start if payload is None else min(max(payload, least), most))
 
     made.preprocess = number_of  # type: ignore[method-assign]
     return made

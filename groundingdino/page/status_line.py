@@ -10,14 +10,17 @@ def sentence(message: str, tone: str = "idle", detail: str = "") -> dict[str, st
     return {"message": message, "tone": tone, "detail": detail}
 
 
-def status(findings: Findings, shown: int) -> dict[str, str]:
-    """What was found, of which `shown` objects are not hidden, and how long each part took."""
+def status(findings: Findings, shown: int, otherwise: str = "click on it") -> dict[str, str]:
+    """What was found, of which `shown` objects are not hidden, and how long each part took.
+
+    Where masks are made, something can be asked for without a word, too: `otherwise` says how.
+    """
     found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
     tone = "done" if found else "hint"
     if found:
         message = count(found) + (f", {found - shown} hidden" if found > shown else "")
     elif not findings.phrases and not best:
-        pointing = ", or click on it" if findings.segmenter else ""
+        pointing = f", or {otherwise}" if findings.segmenter else ""
         message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
         return sentence(message, detail=_models(findings))
     elif best <= threshold / 2:  # a threshold low enough for it would let anything pass

@@ -28,8 +28,11 @@ INTERRUPT = "(visit) => [visit, {stamp: performance.now()}]"
 # Gradio passes the index of what was clicked.
 ADD_PHRASE = """(index, prompt) => {
   const phrase = document.querySelectorAll("#suggestions .gallery-item")[index].innerText.trim();
-  const phrases = prompt.split(/[.,;\\n]/).map((text) => text.trim()).filter(Boolean);
-  return phrases.includes(phrase) ? prompt : [...phrases, phrase].join(" . ");
+  // As prompts are read: a dot or comma between digits is part of a number.
+  const phrases = prompt.toLowerCase().split(/(?<!\\d)[.,]|[.,](?!\\d)|[;?\\r\\n]/).map((text) => text.trim());
+  if (phrases.includes(phrase.toLowerCase())) return prompt;
+  const before = prompt.replace(/[\\s.,;?]+$/, "");
+  return before.trim() ? `${before} . ${phrase}` : phrase;
 }"""
 # So that typing replaces the example's prompt; a phone would open its keyboard over the result.
 SELECT_PROMPT = """() => {
@@ -60,11 +63,14 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         *(answer.tab, masks.segmenter.model, masks.shapes, masks.opacity, masks.specks),
         *(wish.mode, painting.shape, painting.grow, painting.feather),
     ]
-    _wire_result(page, demo, visit, ready, query, controls)
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)
-    _wire_edits(edits, visit, ready, query, controls)
+    # The browser lets what one event causes follow each other in this order; the answer, which may take long, comes
+    # after what is done at once.
+    question.picture.change(edits.leave, [visit, question.picture], None, queue=False, **PRIVATE)
     _wire_examples(question, settings, prompts)
+    _wire_result(page, demo, visit, ready, query, controls)
+    _wire_edits(edits, visit, ready, query, controls)
 
 
 def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -92,16 +98,6 @@ def _wire_result(
     question, answer, _, settings, masks, _ = controls
     detector, segmenter = settings.detector, masks.segmenter
     gr.on(
-        [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
-        answering(page.render),
-        [visit, answer.result, *query],
-        answer.result,
-        trigger_mode="always_last",
-        concurrency_limit=WORKERS,
-        js=STAMP,
-        **PRIVATE,
-    )
-    gr.on(
         [question.prompt.input, question.picture.change, detector.model.change],
         page.interrupt,
         [visit, answer.result],
@@ -109,6 +105,16 @@ def _wire_result(
         trigger_mode="multiple",
         queue=False,
         js=INTERRUPT,
+        **PRIVATE,
+    )
+    gr.on(
+        [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
+        answering(page.render),
+        [visit, answer.result, *query],
+        answer.result,
+        trigger_mode="always_last",
+        concurrency_limit=WORKERS,
+        js=STAMP,
         **PRIVATE,
     )
     for name, tab in answer.tabs.items():
@@ -143,10 +149,7 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
         js=STAMP,
         **PRIVATE,
     )
-    # Of another picture nobody waits for the result.
-    gr.on(
-        [wish.cancel.click, picture.change], edits.cancel, [visit, result], None, queue=False, js=INTERRUPT, **PRIVATE
-    )
+    wish.cancel.click(edits.cancel, [visit, result], None, queue=False, js=INTERRUPT, **PRIVATE)
     result.accept(edits.accept, [visit, result, picture], [picture, result], **PRIVATE)
     result.back(partial(edits.step, steps=-1), [visit, picture], [picture, result], **PRIVATE)
     result.forth(partial(edits.step, steps=1), [visit, picture], [picture, result], **PRIVATE)
@@ -175,5 +178,7 @@ def _wire_examples(question: Question, settings: Settings, prompts: Mapping[str,
         lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], **PRIVATE
     )
     opened.then(None, js=SELECT_PROMPT, **PRIVATE)
-    picture.change(lambda path: gr.update(samples=suggested(path, prompts)), picture, suggestions, **PRIVATE)
+    picture.change(
+        lambda path: gr.update(samples=suggested(path, prompts)), picture, suggestions, queue=False, **PRIVATE
+    )
     suggestions.click(None, [suggestions, prompt], prompt, js=ADD_PHRASE, **PRIVATE)

@@ -173,6 +173,17 @@ def test_mistakes_are_told_before_anything_runs(endpoints, picture, oracle, opti
     assert oracle.grounded == 0
 
 
+def test_a_sentence_that_finds_nothing_is_no_mistake(endpoints, tmp_path):
+    path = tmp_path / "clear.png"
+    Image.new("RGBA", (320, 240), (1, 2, 3, 100)).save(path)
+    sentence = "an elephant sleeps on a red sofa"
+    _, record = endpoints.segment(str(path), sentence)
+    assert record["objects"] == []
+    edited, record = endpoints.inpaint(str(path), sentence, text="red")
+    assert (edited.mode, edited.getpixel((5, 5))) == ("RGBA", (1, 2, 3, 100))
+    assert record["objects"] == record["notes"] == []
+
+
 def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, oracle):
     with pytest.raises(gr.Error, match="There is no model 'huge'"):
         endpoints.segment(picture, "cat", segmenter="huge")

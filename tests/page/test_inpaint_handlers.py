@@ -190,6 +190,21 @@ def test_an_edit_is_cancelled_and_the_next_one_runs(browser: Browser, dauber: Da
     assert browser.result().getpixel(MIDDLE) == (0, 255, 7)
 
 
+def test_an_edit_of_a_picture_that_was_left_is_given_up(browser: Browser, dauber: Dauber):
+    browser.edits.leave(browser.visit, "another.png")  # and back again, as far as the edit knows
+    dauber.seconds = 30
+    for update in browser.request():
+        browser.edit = update["edit"]
+        if "Painting" in browser.edit["status"]["message"]:
+            browser.edits.leave(browser.visit, browser.path)  # the news of this picture comes late
+            browser.edits.leave(browser.visit, "another.png")
+    assert browser.status == ("Cancelled.", "hint")
+    wait_until_stopped(dauber)
+    dauber.seconds = 0
+    browser.run()
+    assert browser.status == ("Done.", "done")
+
+
 def test_who_leaves_stops_the_edit(browser: Browser, dauber: Dauber):
     dauber.seconds = 30
     updates = browser.request()

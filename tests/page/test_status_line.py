@@ -85,6 +85,7 @@ def test_with_masks_it_also_asks_for_clicks_and_counts_what_they_made():
     nothing = shared.find(IMAGE, "", "embedded", Thresholds())
     empty = shared.cut_out(IMAGE, nothing, "embedded", Pointing(), 0)
     assert status(empty, 0)["message"] == "Type what you are looking for, or click on it."
+    assert status(empty, 0, "draw a box")["message"] == "Type what you are looking for, or draw a box."
     click = Pointing((Gesture("pointed 1", point=(30.0, 40.0, 1)),))
     assert status(shared.cut_out(IMAGE, nothing, "embedded", click, 0), 1)["message"] == "1 object"
 
