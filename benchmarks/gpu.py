@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks import authors_op
 from benchmarks.table import machine, print_table
 from groundingdino.checkpoints import load_checkpoint
-from groundingdino.config import SWIN_T
+from groundingdino.config_json import from_transformers
 from groundingdino.model import GroundingDINO
 from groundingdino.prompt import tokenize_captions
 
@@ -183,7 +183,7 @@ def model_rows() -> list[list[str]]:
     vocabulary = Path(__file__).resolve().parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
     torch.manual_seed(0)
     theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
-    model = GroundingDINO(SWIN_T).eval()
+    model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
     model.cuda()
     theirs.cuda()
@@ -204,7 +204,7 @@ def model_rows() -> list[list[str]]:
     with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
         image, text = model.encode_image(pixels, padding), model.encode_text(tokens)
         enhanced, enhanced_text = model.enhancer(image, text)
-        queries = model.query_selection.select(model.query_selection.propose(enhanced, enhanced_text))
+        queries = model.query_selection(enhanced, enhanced_text)
         functions: dict[str, Callable[[], Any]] = {
             "first picture": lambda: model(pixels, padding, tokens),
             "new prompt": lambda: model.ground(image, model.encode_text(tokens)),
@@ -212,9 +212,7 @@ def model_rows() -> list[list[str]]:
             "  Swin-T and projection": lambda: model.encode_image(pixels, padding),
             "  BERT and projection": lambda: model.encode_text(tokens),
             "  enhancer": lambda: model.enhancer(image, text),
-            "  query selection": lambda: model.query_selection.select(
-                model.query_selection.propose(enhanced, enhanced_text)
-            ),
+            "  query selection": lambda: model.query_selection(enhanced, enhanced_text),
             "  decoder": lambda: model.decoder(queries, enhanced, enhanced_text),
         }
         times = wall_medians(functions)

@@ -6,6 +6,7 @@ how training saves. A tokenizer never needs the network: BERT's vocabulary ships
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers import BertTokenizerFast
 
 from groundingdino import config_json, hub
 from groundingdino.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig, TextConfig
+from groundingdino.downloads import first_line
 from groundingdino.hub import Progress
 from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.model import GroundingDINO
@@ -66,9 +68,9 @@ def load_pretrained(
         source = MODELS[name].source
         path = EMBEDDED_FILE if source is None else hub.fetch(source, local_files_only, progress)
         loaded = _load_file(path, MODELS[name])
-    elif path.is_dir():
+    elif os.path.isdir(path):  # where `Path.is_dir` raises, as for a name that is too long, this says no
         loaded = _load_folder(path, name)
-    elif path.is_file():
+    elif os.path.isfile(path):
         loaded = _load_file(path, None)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in (".pth", ".pt", ".safetensors"):
         loaded = _load_folder(hub.fetch_model_folder(name, local_files_only, progress), name)
@@ -145,9 +147,13 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     if not config_file.is_file() or not (weights.is_file() or index.is_file()):
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
     try:
-        config = config_json.from_transformers(json.loads(config_file.read_text()))
-    except json.JSONDecodeError as error:
+        config = config_json.from_transformers(json.loads(config_file.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{config_file}' is not JSON ({error}): download it again.") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"'{config_file}' does not describe a model ({first_line(error)}): download it again."
+        ) from error
     files = [weights] if weights.is_file() else [folder / shard for shard in hub.shard_names(index)]
     state: dict[str, Tensor] = {}
     for file in files:

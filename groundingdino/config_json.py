@@ -95,7 +95,7 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
         backbone=_build(SwinConfig, _known(SwinConfig, backbone)),
         text=_build(TextConfig, _known(TextConfig, text)),
         logit_eps=TRANSFORMERS_LOGIT_EPS,
-        **{ours: values[theirs] for ours, theirs in names.items() if theirs in values},
+        **{ours: values[theirs] for ours, theirs in names.items() if values.get(theirs) is not None},
     )
 
 

@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 DRAFT_MILLISECONDS = 300.0  # what a pass may take before a draft is worth showing first
 DRAFT_SIDES = (480, 320)  # pixels of a draft's short side, the larger one if it is fast enough
+DRAFT_SHARE = 0.75  # of the model's short side, at most: a larger draft saves too little to be worth a second pass
 PACES = 5  # passes whose fastest says how fast the machine is: others shared it
 
 
@@ -168,7 +169,7 @@ class Detector:
 
         if milliseconds(config.short_side) <= DRAFT_MILLISECONDS:
             return None
-        sides = [side for side in DRAFT_SIDES if side < config.short_side]
+        sides = [side for side in DRAFT_SIDES if side <= DRAFT_SHARE * config.short_side]
         return next((side for side in sides if milliseconds(side) <= DRAFT_MILLISECONDS), sides[-1] if sides else None)
 
     def ground(

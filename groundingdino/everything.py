@@ -13,8 +13,9 @@ from torch import Tensor
 from groundingdino.mask_prompts import CANDIDATES
 from groundingdino.masks import Size, compact
 
-# Bytes of the logits at working size that are held at once.
+# Bytes of the logits at working size that are held at once, and prompts: a decoder keeps some 20 MB for each.
 LOGIT_BYTES = 128 << 20
+MOST_POINTS = 16
 
 
 def find_everything(
@@ -37,12 +38,14 @@ def find_everything(
         size: (width, height) of the picture.
         points_per_side, min_quality, min_stability, nms_threshold: as `Segmenter.everything`.
     """
-    scale = min(1.0, model.image_encoder.img_size / max(size))
-    width, height = (max(1, round(scale * side)) for side in size)
+    side = model.image_encoder.img_size
+    scale = min(1.0, side / max(size))
+    width, height = (max(1, round(scale * length)) for length in size)
     generator = SamAutomaticMaskGenerator(
         model,
         points_per_side=points_per_side,
-        points_per_batch=max(1, min(64, LOGIT_BYTES // (4 * CANDIDATES * width * height))),
+        # Logits are enlarged to the model's square before they are cut to the picture.
+        points_per_batch=max(1, min(MOST_POINTS, LOGIT_BYTES // (4 * CANDIDATES * side * side))),
         pred_iou_thresh=min_quality,
         stability_score_thresh=min_stability,
         box_nms_thresh=nms_threshold,

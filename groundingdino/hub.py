@@ -134,8 +134,15 @@ def cached_model_folder(repository: str) -> Path | None:
 
 
 def shard_names(index: Path) -> list[str]:
-    """Names of the files that the weights of `model.safetensors.index.json` are spread over."""
-    return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    """Names of the files that the weights of `model.safetensors.index.json` are spread over.
+
+    Raises:
+        ValueError: the file does not say so.
+    """
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{index}' does not list weight files: download it again.") from error
 
 
 def _not_downloaded(file: HubFile, error: Exception) -> ValueError:

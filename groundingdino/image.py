@@ -4,6 +4,7 @@ The order of use is the order of the file: `load_image` -> `preprocess` -> `coll
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -57,15 +58,11 @@ def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
     if isinstance(source, np.ndarray):
         return _to_rgb(_from_array(source))
     if isinstance(source, Image.Image):
-        pixels = vars(source).get(_LOADED)
-        return source if pixels is not None and pixels is source.im else _decode(source, "The picture")
+        return source if _is_loaded(source) else _decode(source, "The picture")
     if isinstance(source, bytes):
         return _decode(_open(BytesIO(source), "The picture"), "The picture")
-    path = Path(source)
-    if not path.is_file():
-        raise ValueError(f"There is no picture at '{path}': expected the path of an image file.")
-    with _open(path, f"'{path}'") as image:
-        return _decode(image, f"'{path}'")
+    with _open_file(source) as image:
+        return _decode(image, f"'{source}'")
 
 
 def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
@@ -73,7 +70,7 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
 
     `load_image` of the result is `load_image` of the source. Errors are those of `load_image`.
     """
-    if isinstance(source, Image.Image) and vars(source).get(_LOADED) is source.im:
+    if isinstance(source, Image.Image) and _is_loaded(source):
         return source
     if isinstance(source, np.ndarray):
         image, name = _from_array(source), "The picture"
@@ -82,11 +79,9 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
     elif isinstance(source, bytes):
         image, name = _open(BytesIO(source), "The picture"), "The picture"
     else:
-        name = f"'{source}'"
-        if not Path(source).is_file():
-            raise ValueError(f"There is no picture at {name}: expected the path of an image file.")
-        image = _open(Path(source), name)
-    if not image.has_transparency_data:
+        image, name = _open_file(source), f"'{source}'"
+    # Of more than 8 bits `load_image` keeps the channel alone.
+    if not image.has_transparency_data or image.mode == "F" or image.mode.startswith("I"):
         return load_image(image)
     _check_size(image, name)
     try:
@@ -166,6 +161,18 @@ def content_hash(image: Image.Image) -> str:
     if image.readonly:
         vars(image)[_HASH] = (image.im, content.hexdigest())
     return content.hexdigest()
+
+
+def _is_loaded(image: Image.Image) -> bool:
+    """Whether a picture is as `load_image` left it, its pixels too. One that was only opened has none yet."""
+    pixels = vars(image).get(_LOADED)
+    return pixels is not None and pixels is image.im
+
+
+def _open_file(path: str | Path) -> Image.Image:
+    if not os.path.isfile(path):  # where `Path.is_file` raises, as for a name that is too long, this says no
+        raise ValueError(f"There is no picture at '{path}': expected the path of an image file.")
+    return _open(Path(path), f"'{path}'")
 
 
 def _open(file: Path | BytesIO, name: str) -> Image.Image:

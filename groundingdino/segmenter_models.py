@@ -1,5 +1,6 @@
 """Segmenters by name or path, loaded strictly: Meta's published files and our own."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_segmenter(
     card = SEGMENTERS.get(name)
     if card is not None:
         path = EMBEDDED_SEGMENTER if card.source is None else downloads.fetch(card.source, local_files_only, progress)
-    elif not path.is_file():
+    elif not os.path.isfile(path):  # where `Path.is_file` raises, as for a name that is too long, this says no
         raise ValueError(
             f"There is no segmenter '{name}': expected {', '.join(SEGMENTERS)} or the path of a weight file."
         )

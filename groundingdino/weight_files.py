@@ -27,7 +27,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         ValueError: the file is missing, empty, truncated, not a weight file, or holds anything but tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # where `Path.is_file` raises, as for a name that is too long, this says no
         raise ValueError(f"There is no weight file at '{path}'.")
     with path.open("rb") as file:
         start = file.read(64).lstrip()
@@ -117,7 +117,8 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             f"'{path}' is no PyTorch weight file, or holds Python objects whose reading could run code, and was not "
             "opened: use the published file, or save the state dict alone."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    # Bytes that are no pickle are read as one until they fail, somewhere.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"'{path}' is truncated or no PyTorch weight file: download it again.") from error
     return _state_dict(content, path)
 

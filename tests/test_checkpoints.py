@@ -354,6 +354,15 @@ def broken_config(folder):
     (folder / "config.json").write_text('{"model_type": ')
 
 
+def config_of_nothing(folder):
+    (folder / "config.json").write_text("[]")
+
+
+def index_of_nothing(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
 def other_architecture(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mm-grounding-dino"}))
@@ -374,6 +383,8 @@ def truncated(folder):
     [
         (empty_folder, r"is no model folder: expected config\.json and model\.safetensors"),
         (broken_config, r"config\.json' is not JSON"),
+        (config_of_nothing, r"config\.json' does not describe a model"),
+        (index_of_nothing, r"index\.json' does not list weight files"),
         (other_architecture, "MM Grounding DINO and LLMDet are not supported"),
         (other_size, r"query_selection\.content\.weight \(60, 256\) instead of \(61, 256\)"),
         (truncated, r"model\.safetensors' is truncated"),

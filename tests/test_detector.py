@@ -313,6 +313,13 @@ def test_a_slow_pass_is_worth_a_draft_of_the_largest_size_that_is_fast(slow):
             assert slow.draft_side(image, "cat") == side, milliseconds
 
 
+def test_a_draft_that_saves_little_is_not_worth_it(slow, monkeypatch):
+    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 1)
+    for sides, side in (((56, 49), None), ((56, 49, 40), 40)):
+        monkeypatch.setattr(detecting, "DRAFT_SIDES", sides)
+        assert slow.draft_side(picture(0, (96, 64)), "cat") == side
+
+
 def test_what_is_known_needs_no_draft(slow, monkeypatch):
     image = picture(0, (96, 64))
     monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 71)

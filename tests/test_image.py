@@ -337,7 +337,22 @@ def test_an_editable_picture_without_transparency_is_loaded_as_ever(tmp_path):
     assert load_editable(np.full((3, 4, 3), 9, np.uint8)).getpixel((0, 0)) == (9, 9, 9)
 
 
-@pytest.mark.parametrize("source", ["/no/such.png", b"text", np.zeros((2, 2), float)])
+def test_a_picture_that_was_only_opened_can_be_edited(tmp_path):
+    for mode, colour, became in (("RGB", (1, 2, 3), "RGB"), ("RGBA", (1, 2, 3, 4), "RGBA")):
+        Image.new(mode, (4, 3), colour).save(tmp_path / "opened.png")
+        editable = load_editable(Image.open(tmp_path / "opened.png"))
+        assert (editable.mode, editable.getpixel((3, 2))) == (became, colour)
+
+
+def test_a_deep_picture_is_edited_as_it_is_loaded(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.array([[0, 400], [65535, 9]], np.uint16)).save(path, transparency=400)
+    with Image.open(path) as opened:
+        assert opened.has_transparency_data
+    np.testing.assert_array_equal(load_image(load_editable(path)), load_image(path))
+
+
+@pytest.mark.parametrize("source", ["/no/such.png", "a" * 300, b"text", np.zeros((2, 2), float)])
 def test_what_is_no_picture_cannot_be_edited_either(source):
     with pytest.raises(ValueError, match=r"\.$") as refusal:
         load_editable(source)

@@ -177,3 +177,17 @@ def test_the_choice_on_a_gpu(monkeypatch, installed, major, expected):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=major))
     value = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=torch.Size([1, 83, 4, 8]))
     assert kernels.choose(value) == expected
+
+
+def test_kernels_are_compiled_where_nothing_can_be_kept(monkeypatch):
+    from groundingdino.kernels import numba_sampling
+
+    compile_ = numba_sampling.njit
+
+    def without_a_folder(cache: bool = False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(**options)
+
+    monkeypatch.setattr(numba_sampling, "njit", without_a_folder)
+    assert numba_sampling.compiled(lambda x: x + 1)(2) == 3

@@ -69,6 +69,8 @@ def test_a_pickle_that_would_run_code_does_not_run(old_format, tmp_path):
         (b"<!DOCTYPE html><html>404</html>", "is a web page"),
         (b"\n <html>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab", "Git LFS pointer"),
+        (b"RIFF\x00\x10\x00\x00WEBPVP8 and more of a picture", r"no (PyTorch weight|\.safetensors) file"),
+        (b"hello, this is a text under the name of weights", r"no (PyTorch weight|\.safetensors) file"),
         (b"not weights at all, just some text that is long enough", r"no (PyTorch weight|\.safetensors) file"),
     ],
 )

@@ -15,6 +15,9 @@ Size = tuple[int, int]  # (width, height) in pixels
 # A part that is longer than it is wide is worked at with the same number of pixels, but not longer than this many times
 # the working size: beyond it models paint the same thing twice.
 MAX_STRETCH = 1.5
+# Pixels of a side, at most, where what is beyond the picture's edge is mirrored: a square around a panorama at the
+# picture's own scale would have the square of its length.
+MIRROR_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,7 @@ class Crop:
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
         """The canvas of a picture (H, W, 3) uint8."""
-        left, top, right, bottom = self._beyond
-        part = cv2.copyMakeBorder(pixels[self.window], top, bottom, left, right, cv2.BORDER_REFLECT)
-        return self._pad(_resize(part, self.scaled), cv2.BORDER_REFLECT)
+        return self._pad(_resize(self._mirrored(pixels[self.window]), self.scaled), cv2.BORDER_REFLECT)
 
     def cut_mask(self, mask: np.ndarray, cell: int) -> np.ndarray:
         """The canvas of a mask (H, W) bool, (h, w) bool, made of whole cells of so many pixels.
@@ -101,10 +102,7 @@ class Crop:
         A latent pixel stands for a cell. Pipelines look at one pixel of each cell to decide whether it is painted, so
         the edge of an object that is in the rest of the cell would show through.
         """
-        left, top, right, bottom = self._beyond
-        grey = cv2.copyMakeBorder(
-            mask[self.window].astype(np.uint8) * 255, top, bottom, left, right, cv2.BORDER_REFLECT
-        )
+        grey = self._mirrored(mask[self.window].astype(np.uint8) * 255)
         least = 1 if self.scale < 1 else 128  # a smaller pixel counts as soon as any of it is in the mask
         part = self._pad((_resize(grey, self.scaled) >= least).view(np.uint8), cv2.BORDER_CONSTANT)
         height, width = part.shape
@@ -115,10 +113,10 @@ class Crop:
 
     def uncut(self, canvas: np.ndarray) -> np.ndarray:
         """What was painted on a canvas (h, w, 3) uint8: the part in the picture, at its size there."""
-        left, top, right, bottom = self._beyond
-        x0, y0, x1, y1 = self.box
-        part = _resize(canvas[: self.scaled[1], : self.scaled[0]], (x1 - x0, y1 - y0))
-        return part[top : y1 - y0 - bottom, left : x1 - x0 - right]
+        (width, height), (left, top, right, bottom) = self._mirror
+        part = _resize(canvas[: self.scaled[1], : self.scaled[0]], (width, height))
+        x0, y0, x1, y1 = self.inside
+        return _resize(part[top : height - bottom, left : width - right], (x1 - x0, y1 - y0))
 
     def box_on_canvas(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """A box of the picture in shares of the canvas's width and height, in [0, 1]."""
@@ -128,10 +126,22 @@ class Crop:
         return max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)
 
     @property
-    def _beyond(self) -> tuple[int, int, int, int]:
-        """Pixels of the box left of, above, right of and below the picture."""
+    def _mirror(self) -> tuple[Size, tuple[int, int, int, int]]:
+        """The box's size where it is mirrored, and how many of these pixels are left of, above, right of and below the
+        picture."""
         (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.inside
-        return left - x0, top - y0, x1 - right, y1 - bottom
+        longer = max(x1 - x0, y1 - y0)
+        scale = 1.0 if self.box == self.inside else min(1.0, MIRROR_SIDE / longer)
+        width, height = round(scale * (x1 - x0)), round(scale * (y1 - y0))
+        before = round(scale * (left - x0)), round(scale * (top - y0))
+        after = width - round(scale * (right - x0)), height - round(scale * (bottom - y0))
+        return (width, height), (*before, *after)
+
+    def _mirrored(self, part: np.ndarray) -> np.ndarray:
+        """The box's picture, made of its part in the picture."""
+        (width, height), (left, top, right, bottom) = self._mirror
+        part = _resize(part, (width - left - right, height - top - bottom))
+        return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REFLECT)
 
     def _pad(self, part: np.ndarray, border: int) -> np.ndarray:
         right, bottom = self.canvas[0] - self.scaled[0], self.canvas[1] - self.scaled[1]

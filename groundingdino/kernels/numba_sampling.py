@@ -26,6 +26,18 @@ E2, E1, E0 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float3
 LEAST = np.float32(-87)  # exp of less is no normal number
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled when it is first called, and kept on disk for the next start.
+
+    Where no folder can be written to, as in a read-only container, every start compiles it anew: some seconds.
+    """
+    options: dict[str, Any] = {"nogil": True, "fastmath": FAST, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
+
+
 def _corner_sum(_typing, values, places, shares, output, first, width):
     """output[first : first + width] = sum of shares[k] * values[places[k] : places[k] + width] over all k.
 
@@ -156,7 +168,7 @@ def forward(width: int, levels: int, points: int) -> Callable[..., None]:
     """
     count = levels * points
 
-    @njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
+    @compiled
     def run(value, shapes, locations, weights, output, first, last):
         heads, queries = weights.shape[1], len(weights) // len(value)
         columns, rows, starts = _levels_of_samples(shapes, points)
@@ -184,7 +196,7 @@ def fused_forward(width: int, levels: int, points: int) -> Callable[..., None]:
     """
     count = levels * points
 
-    @njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
+    @compiled
     def run(value, shapes, reference, offsets, logits, output, first, last):
         heads, queries = logits.shape[1], len(logits) // len(value)
         columns, rows, starts = _levels_of_samples(shapes, points)
@@ -224,7 +236,7 @@ def backward(width: int) -> Callable[..., None]:
     the `B * H` rows to compute: one row is one head of one picture, so that no two threads write the same gradient.
     """
 
-    @njit(nogil=True, fastmath=FAST, error_model="numpy", cache=True)
+    @compiled
     def run(value, shapes, locations, weights, grad, grad_value, grad_locations, grad_weights, first, last):
         queries, heads, levels, points = weights.shape[1:]
         columns, rows, starts = _levels_of_samples(shapes, points)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,20 @@ def test_a_centred_crop_may_be_larger_than_the_picture():
     canvas = crop.cut(waves((10, 300)))
     assert canvas.shape == (64, 64, 3)
     assert crop.uncut(canvas).shape == (10, 300, 3)
+
+
+def test_a_centred_crop_of_a_panorama_takes_no_more_memory_than_the_panorama():
+    shape = (120, 16000)
+    crop = Crop.centred(*twice(np.ones(shape, bool)), 96, 1 / 8)
+    pixels = waves(shape)
+    tracemalloc.start()
+    canvas = crop.cut(pixels)
+    crop.cut_mask(np.ones(shape, bool), 8)
+    back = crop.uncut(canvas)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (canvas.shape, back.shape) == ((96, 96, 3), (*shape, 3))
+    assert most < 10 * pixels.nbytes  # a square of its length would have 133 times as many pixels
 
 
 @pytest.mark.parametrize("shape", SHAPES)
