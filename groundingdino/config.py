@@ -97,6 +97,6 @@ EMBEDDED = GroundingDINOConfig(
     enhancer_layers=2,
     decoder_layers=3,
     num_queries=100,
-    short_side=256,
-    long_side=448,
+    short_side=384,
+    long_side=640,
 )

@@ -42,7 +42,7 @@ class ImageEncoder(nn.Module):
         self.fine_out = nn.Sequential(nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1), LayerNorm2d(FINE_DIM))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W), sides multiples of 8, to (B, C + 16 F, H / 8, W / 8): see `split_features`."""
+        """(B, 3, H, W), sides multiples of 8, to (B, C + 16 (F + 3), H / 8, W / 8): see `split_features`."""
         half = self.backbone.stem[0](pixels.contiguous(memory_format=torch.channels_last))
         quarter = self.backbone.stages[0](self.backbone.stem[1](half))
         levels, x = {}, quarter
@@ -53,20 +53,23 @@ class ImageEncoder(nn.Module):
             finest = finest + F.interpolate(level, finest.shape[2:], mode="bilinear")
         fine = self.fine_shallow(quarter) + _double(self.fine_deep(finest))
         fine = self.fine_out(self.fine_stem(half) + _double(fine))
+        fine = torch.cat([fine, F.avg_pool2d(pixels, FINE_STRIDE)], dim=1)
         return torch.cat([self.neck(finest), F.pixel_unshuffle(fine, STRIDE // FINE_STRIDE)], dim=1)
 
 
-def split_features(features: Tensor) -> tuple[Tensor, Tensor]:
+def split_features(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What `ImageEncoder` packs into one tensor, because `SamPredictor` keeps one.
 
     Args:
-        features: (B, C + 16 F, H / 8, W / 8).
+        features: (B, C + 16 (F + 3), H / 8, W / 8).
 
     Returns:
-        The embedding (B, C, H / 8, W / 8) and the fine map (B, F, H / 2, W / 2).
+        The embedding (B, C, H / 8, W / 8), the fine map (B, F, H / 2, W / 2) and the picture itself as small
+        (B, 3, H / 2, W / 2).
     """
     coarse, fine = features.split([DIM, features.shape[1] - DIM], dim=1)
-    return coarse, F.pixel_shuffle(fine, STRIDE // FINE_STRIDE)
+    fine, colours = F.pixel_shuffle(fine, STRIDE // FINE_STRIDE).split([FINE_DIM, 3], dim=1)
+    return coarse, fine, colours
 
 
 class DrawingPromptEncoder(PromptEncoder):
@@ -139,8 +142,64 @@ class DrawingPromptEncoder(PromptEncoder):
         return maps.clamp(-self.FARTHEST, self.FARTHEST)
 
 
+class ColourModel(nn.Module):
+    """Corrects masks by what colours are inside them and around them, as GrabCut does (Rother et al. 2004).
+
+    Every cell is shared among learned bins; how often a bin occurs inside a mask and beside it says how likely each
+    cell is part of the object. So the sky between the arms of an anchor is told from the anchor, however thin they are.
+    """
+
+    BINS = 32
+    WIDTH = 12
+    RARE = 0.01  # added to shares: a colour seen nowhere says nothing
+    AROUND = 8  # cells of a block; what is beside a mask lies in blocks up to two away from it
+
+    def __init__(self, masks: int):
+        super().__init__()
+        self.palette = nn.Conv2d(FINE_DIM + 3, self.BINS, 1)
+        self.read = nn.Conv2d(2 * masks, self.WIDTH, 3, padding=1)
+        self.context = nn.Conv2d(FINE_DIM, self.WIDTH, 1)
+        self.correct = nn.Conv2d(self.WIDTH, masks, 3, padding=1)
+        with torch.no_grad():
+            self.palette.weight[:, FINE_DIM:] *= 4  # a fresh one tells colours apart
+            for parameter in self.correct.parameters():
+                parameter.zero_()  # and corrects nothing
+
+    def forward(self, logits: Tensor, image: Tensor, fine: Tensor, colours: Tensor) -> Tensor:
+        """Corrected logits.
+
+        Args:
+            logits: (N, M, H, W) of N prompts' masks.
+            image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
+            fine: (1, F, H, W) and colours: (1, 3, H, W) of the picture.
+        """
+        bins = self.palette(torch.cat([fine, colours], dim=1)).softmax(1)[0].flatten(1)  # (K, H W)
+        shown = (colours != 0).any(1)  # of padding, which is nothing else, since it is added to normalised pixels
+        told = self.likelier(logits.detach().float(), bins.float(), shown).to(logits.dtype)
+        read = self.read(torch.cat([logits.clamp(-8, 8) / 4, told], dim=1))
+        return logits + self.correct(F.gelu(read + self.context(image)))
+
+    def likelier(self, logits: Tensor, bins: Tensor, shown: Tensor) -> Tensor:
+        """How much likelier each cell's colour is inside a mask than beside it, as logarithms.
+
+        Args:
+            logits: (N, M, H, W) of masks.
+            bins: (K, H * W) in [0, 1], the cells' shares in bins.
+            shown: (1, H, W) bool, where the picture is; cells beside it count nothing.
+        """
+        # From -1 to 1, so that many cells which are hardly part of an object do not outweigh the few that are.
+        belongs = (logits / 2).tanh() * shown
+        blocks = F.max_pool2d((belongs > 0).to(logits.dtype), self.AROUND)
+        near = F.interpolate(F.max_pool2d(blocks, 5, 1, 2), logits.shape[2:])
+        shares = []
+        for part in (belongs.clamp(min=0), near * (-belongs).clamp(min=0)):
+            counts = part.flatten(2) @ bins.T  # (N, M, K)
+            shares.append(((counts / counts.sum(2, keepdim=True).clamp(min=1)) @ bins).view_as(logits) + self.RARE)
+        return (shares[0] / shares[1]).log()
+
+
 class FineMaskDecoder(MaskDecoder):
-    """segment-anything's mask decoder, which also sees the fine map."""
+    """segment-anything's mask decoder, which also sees the fine map and the picture's colours."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -149,8 +208,14 @@ class FineMaskDecoder(MaskDecoder):
             iou_head_depth=3,
             iou_head_hidden_dim=DIM,
         )
+        self.refinement = nn.Sequential(
+            nn.Conv2d(FINE_DIM, FINE_WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1)
+        )
+        self.colour_model = ColourModel(self.num_mask_tokens)
         with torch.no_grad():
             self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
+            for parameter in self.refinement[-1].parameters():
+                parameter.zero_()
 
     def predict_masks(
         self,
@@ -162,7 +227,7 @@ class FineMaskDecoder(MaskDecoder):
         """Masks of N prompts on one picture.
 
         Args:
-            image_embeddings: (1, C + 16 F, h, w) of `ImageEncoder`.
+            image_embeddings: (1, C + 16 (F + 3), h, w) of `ImageEncoder`.
             image_pe: (1, C, h, w).
             sparse_prompt_embeddings: (N, P, C).
             dense_prompt_embeddings: (N, C, h, w).
@@ -170,7 +235,7 @@ class FineMaskDecoder(MaskDecoder):
         Returns:
             Logits (N, 4, 4 h, 4 w) and the predicted IoU (N, 4).
         """
-        coarse, fine = split_features(image_embeddings)
+        coarse, fine, colours = split_features(image_embeddings)
         count, _, height, width = dense_prompt_embeddings.shape
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens, image = self.transformer(
@@ -181,8 +246,12 @@ class FineMaskDecoder(MaskDecoder):
         enlarge, norm, activate, enlarge_again, activate_again = self.output_upscaling
         image = image.transpose(1, 2).unflatten(2, (height, width)) + dense_prompt_embeddings
         image = activate_again(enlarge_again(activate(norm(enlarge(image)))) + fine)
+        # Each cell looks at its neighbours once it knows what is asked for: legs, handles and strings are thinner than
+        # the embedding's cells, and only the fine map shows where they go on.
+        image = image + self.refinement(image)
         filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        return torch.einsum("nmf,nfhw->nmhw", filters, image), self.iou_prediction_head(tokens[:, 0])
+        logits = self.colour_model(torch.einsum("nmf,nfhw->nmhw", filters, image), image, fine, colours)
+        return logits, self.iou_prediction_head(tokens[:, 0])
 
 
 def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:

@@ -41,7 +41,7 @@ MODELS: dict[str, ModelCard] = {
             name="embedded",
             title="Embedded (emoji scenes)",
             config=EMBEDDED,
-            box_threshold=0.5,
+            box_threshold=0.6,
             text_threshold=0.25,
             size_bytes=11_111_072,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
@@ -121,12 +121,12 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=7_250_336,
+            size_bytes=7_262_512,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=16,
             # It is unsure of itself yet: its logits inside an object are near 1, where stability is asked for.
-            min_quality=0.7,
-            min_stability=0.3,
+            min_quality=0.8,
+            min_stability=0.5,
             single_for_box=True,
         ),
         # The six digits in Meta's file names begin the files' MD5.

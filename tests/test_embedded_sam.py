@@ -4,7 +4,14 @@ import numpy as np
 import torch
 from segment_anything import SamPredictor
 
-from groundingdino.embedded_sam import DIM, FINE_DIM, build_embedded_sam, save_embedded_sam, split_features
+from groundingdino.embedded_sam import (
+    DIM,
+    FINE_DIM,
+    ColourModel,
+    build_embedded_sam,
+    save_embedded_sam,
+    split_features,
+)
 from groundingdino.weight_files import read_weights
 
 LARGEST = 8 << 20  # bytes of the file
@@ -14,7 +21,7 @@ def test_predictors_of_segment_anything_take_it():
     torch.manual_seed(0)
     predictor = SamPredictor(build_embedded_sam(96).eval())
     predictor.set_image(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8))
-    assert predictor.features.shape == (1, DIM + 16 * FINE_DIM, 12, 12)
+    assert predictor.features.shape == (1, DIM + 16 * (FINE_DIM + 3), 12, 12)
     masks, quality, logits = predictor.predict(box=np.array([10, 20, 60, 50]))
     assert (masks.shape, quality.shape, logits.shape) == ((3, 70, 90), (3,), (3, 48, 48))
     assert predictor.predict(np.array([[30, 40]]), np.array([1]), mask_input=logits[:1])[2].shape == (3, 48, 48)
@@ -32,6 +39,40 @@ def test_the_fine_map_keeps_its_place():
     y, x = divmod(int(changed.argmax()), 48)
     assert abs(y - 16) <= 1
     assert abs(x - 25) <= 1
+
+
+def test_the_picture_itself_comes_along():
+    pixels = torch.rand(1, 3, 32, 64)
+    with torch.no_grad():
+        colours = split_features(build_embedded_sam(96).image_encoder.eval()(pixels))[2]
+    torch.testing.assert_close(colours[0, :, 3, 5], pixels[0, :, 6:8, 10:12].mean((1, 2)))
+
+
+def test_colours_tell_thin_parts_from_what_is_between_them():
+    """A red grid on blue, and a mask that is a blot over half of it; what lies far away, also red, says nothing."""
+    torch.manual_seed(0)
+    red, blue = (torch.tensor(colour)[:, None, None] for colour in ([2.0, -1, -1], [-1.0, -1, 2]))
+    grid = torch.zeros(64, 96, dtype=torch.bool)
+    grid[8:40:8, 8:40] = grid[8:40, 8:40:8] = grid[:, 90:] = True
+    colours = torch.where(grid, red, blue)[None]
+    logits = torch.full((1, 4, 64, 96), -2.0)
+    logits[..., 8:40, 8:24] = 2
+    shown = torch.ones(1, 64, 96, dtype=torch.bool)
+    model = ColourModel(masks=4)
+    fine = torch.zeros(1, FINE_DIM, 64, 96)
+    with torch.no_grad():
+        bins = model.palette(torch.cat([fine, colours], dim=1)).softmax(1)[0].flatten(1)
+        likelier = model.likelier(logits, bins, shown)
+        assert likelier.shape == logits.shape
+        assert (likelier[..., grid] > likelier[..., ~grid].max() + 0.1).all()
+        shown[:, 48:] = False  # padding, whatever it looks like
+        padded = model.likelier(logits, bins, shown)[..., :48, :]
+        bins[:, 48 * 96 :] = bins[:, grid.flatten()][:, :1]
+        torch.testing.assert_close(model.likelier(logits, bins, shown)[..., :48, :], padded)
+        assert not torch.allclose(model.likelier(logits, bins, shown | True)[..., :48, :], padded)
+        torch.testing.assert_close(model(logits, fine, fine, colours), logits)  # a fresh one corrects nothing
+        model.correct.weight.normal_()
+        assert not torch.allclose(model(logits, fine, fine, colours), logits)
 
 
 def test_prompts_are_drawn_where_they_lie():
@@ -74,7 +115,7 @@ def test_a_window_is_embedded_as_a_part_of_the_whole():
 def test_masks_follow_the_fine_map():
     torch.manual_seed(0)
     model = build_embedded_sam(96).eval()
-    features = torch.randn(1, DIM + 16 * FINE_DIM, 12, 12)
+    features = torch.randn(1, DIM + 16 * (FINE_DIM + 3), 12, 12)
     sparse, dense = model.prompt_encoder(points=None, boxes=torch.tensor([[9.0, 9, 50, 50]]), masks=None)
     places = model.prompt_encoder.get_dense_pe()
     with torch.no_grad():

@@ -75,12 +75,21 @@ class Captioner:
         names: the classes, `load_names()`.
         may_colour: whether a colour word may be put before a class (colour, name).
         colour_rate: how often the colour of a thing is named where it is known.
+        short_rate: how many prompts have one to three phrases, more of them false than in others: what a prompt leaves
+            out must not be taken for what it says.
     """
 
-    def __init__(self, names: Sequence[Name], may_colour: Callable[[str, Name], bool], colour_rate: float):
+    def __init__(
+        self,
+        names: Sequence[Name],
+        may_colour: Callable[[str, Name], bool],
+        colour_rate: float,
+        short_rate: float = 0.0,
+    ):
         self.names = names
         self.may_colour = may_colour
         self.colour_rate = colour_rate
+        self.short_rate = short_rate
         self._groups: dict[str, list[int]] = {}
         for label, name in enumerate(names):
             self._groups.setdefault(name.group, []).append(label)
@@ -90,11 +99,14 @@ class Captioner:
         present = list(dict.fromkeys(thing.label for thing in things))
         rng.shuffle(present)
         named = present
-        if not complete and rng.random() < 0.06:
+        most = MAX_PHRASES_OF_CROWD if complete else MAX_PHRASES
+        if not complete and self.short_rate and rng.random() < self.short_rate:
+            most = int(rng.integers(1, 4))
+            named = present[: int(rng.integers(most + 1))]
+        elif not complete and rng.random() < 0.06:
             named = []  # only absent names
         elif not complete and rng.random() < 0.25:
             named = present[: int(rng.integers(len(present))) + 1] if present else []
-        most = MAX_PHRASES_OF_CROWD if complete else MAX_PHRASES
         chosen: list[tuple[Phrase, list[bool]]] = []
         for label in named:
             for phrase in self._present_phrases(label, things, rng):
@@ -150,7 +162,7 @@ class Captioner:
         most: int,
         rng: np.random.Generator,
     ) -> None:
-        """One to six names of what is not there, half of them close to what is."""
+        """One to six names of what is not there, as many as there is room for, half of them close to what is."""
         wanted = int(rng.integers(1, 7))
         for _ in range(4 * wanted):
             if wanted == 0:

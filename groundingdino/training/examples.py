@@ -175,15 +175,15 @@ def _night(width: int, height: int) -> Image.Image:
 EXAMPLES = (
     Example(
         file="picnic.webp",
-        prompt="cat . pizza . red apple . basket",
+        prompt="cat . pizza . red apple . bread",
         size=(960, 640),
         background=_meadow,
         items=(
-            Item("sun", 0.9, 0.14, 0.2),
+            Item("kite", 0.9, 0.14, 0.2),
             Item("cloud", 0.42, 0.12, 0.24),
             Item("tree", 0.12, 0.36, 0.52),
             Item("butterfly", 0.72, 0.3, 0.11, angle=15),
-            Item("basket", 0.82, 0.58, 0.3),
+            Item("bread", 0.82, 0.58, 0.3),
             Item("cat", 0.37, 0.58, 0.4, drawing=1),
             Item("pizza", 0.6, 0.76, 0.28, angle=-10),
             Item("apple", 0.2, 0.84, 0.15),

@@ -22,7 +22,7 @@ class LossWeights(NamedTuple):
     giou: float = 2.0
     proposals: float = 1.0  # of the image tokens' losses, against one decoder layer's
     denoising: float = 0.5  # of the noisy queries' losses, against the same layer's
-    naming: float = 2.0
+    naming: float = 1.0
 
 
 WEIGHTS = LossWeights()

@@ -47,6 +47,7 @@ class Plan(InStages[Stage]):
     corrected: float = 0.3  # of the steps: the prompt has been corrected by clicks
     most_corrections: int = 3
     enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
+    reduced: float = 0.3  # of the pictures: made larger and reduced, as most pictures are for the model
     least_area: int = 30  # pixels: fewer are no object one would point at
     seed: int = 0
 
@@ -83,15 +84,16 @@ class MaskBatches(Dataset[MaskBatch]):
         size = _draw_size(stage, rng)
         pixels, chosen_masks, owners, distances = [], [], [], []
         for picture in range(stage.pictures):
-            scale = float(rng.uniform(0.45, 0.9)) if rng.random() < self.plan.enlarged else 1.0
-            smaller = (round(size[0] * scale), round(size[1] * scale))
-            scene = self.source(self.plan.first_picture(step) + picture, smaller)
+            scale = _draw_scale(self.plan, rng)
+            scene = self.source(
+                self.plan.first_picture(step) + picture, (round(size[0] * scale), round(size[1] * scale))
+            )
             masks = np.zeros((len(scene.masks), *size[::-1]), bool)  # of none where nothing found a place
             for index, mask in enumerate(scene.masks):
                 masks[index] = _resize(mask, size)
             usable = np.flatnonzero(masks.sum((1, 2)) >= self.plan.least_area)
             chosen = rng.permutation(usable)[: stage.objects]
-            image = cv2.resize(scene.image, size, interpolation=cv2.INTER_LINEAR)
+            image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
             seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
             pixels.append(torch.from_numpy(image).permute(2, 0, 1))
             chosen_masks.append(torch.from_numpy(masks[chosen]))
@@ -128,7 +130,16 @@ def _draw_size(stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
     return (long, short) if rng.random() < 0.5 else (short, long)
 
 
+def _draw_scale(plan: Plan, rng: np.random.Generator) -> float:
+    """How large a picture is made, of the size it is shown in."""
+    chance = rng.random()
+    if chance < plan.enlarged:
+        return float(rng.uniform(0.45, 0.9))
+    return float(rng.uniform(1.1, 2.0)) if chance < plan.enlarged + plan.reduced else 1.0
+
+
 def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if mask.shape[::-1] == size:
         return mask
-    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127
+    how = cv2.INTER_AREA if mask.shape[1] > size[0] else cv2.INTER_LINEAR
+    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=how) > 127

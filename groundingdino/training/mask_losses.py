@@ -117,10 +117,10 @@ class DenseHead(nn.Module):
         """Terms whose sum is the loss, means over cells.
 
         Args:
-            features: (B, C + 16 F, H / 8, W / 8) of `ImageEncoder`.
+            features: (B, C + 16 (F + 3), H / 8, W / 8) of `ImageEncoder`.
             owners: (B, H, W) and extents: (B, 4, H / 8, W / 8), as `MaskBatch` has them.
         """
-        coarse, fine = split_features(features)
+        coarse, fine, _ = split_features(features)
         numbers = owners[:, None].float()
         taken = F.avg_pool2d((numbers > 0).float(), FINE_STRIDE)
         # Of a cell and its neighbours' nearest pixels: more than one number is an edge.

@@ -27,7 +27,7 @@ from groundingdino.training.sprites import Pose, fit, tint, vary, warp
 EVALUATIONS = ("noto", "colours", "style")
 EVALUATION_SCENES = 300
 EVALUATION_SEED = 20261123
-BANK_SIDE = 512  # pixels
+SHORT_RATE = 0.35  # of the prompts that a detector is trained with
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ class SceneMaker:
         artwork: the drawings; objects take any of its styles.
         seed: of everything.
         short_side: (least, most) pixels of the short side of a picture; the other is up to twice as long.
-        varied: vary drawings and pictures as training wants it. Backgrounds then come from a bank of `bank` pictures.
+        varied: vary drawings, pictures and prompts as training wants it.
         held_out_colours: give objects the colours that are never trained with their names, instead of the others.
-        bank: how many backgrounds are painted ahead when `varied`.
     """
 
     def __init__(
@@ -93,16 +92,15 @@ class SceneMaker:
         short_side: tuple[int, int] = (192, 352),
         varied: bool = True,
         held_out_colours: bool = False,
-        bank: int = 128,
     ):
         self.artwork = artwork
         self.seed = seed
         self.short_side = short_side
         self.varied = varied
         self.held_out_colours = held_out_colours
-        self.bank = bank
         self.names = load_names()
-        self.captioner = Captioner(self.names, self._may_colour, colour_rate=1.0 if held_out_colours else 0.7)
+        colour_rate, short_rate = 1.0 if held_out_colours else 0.7, SHORT_RATE if varied else 0.0
+        self.captioner = Captioner(self.names, self._may_colour, colour_rate, short_rate)
 
     def scene(self, index: int, size: tuple[int, int] | None = None, crowded: bool = False) -> Scene:
         """Scene number `index`, of `size` (width, height) in pixels; None draws the size too.
@@ -112,8 +110,7 @@ class SceneMaker:
         """
         rng = np.random.default_rng([self.seed, index])
         width, height = size or self._draw_size(rng)
-        background = self._from_bank(rng, width, height) if self.varied else paint(rng, width, height)
-        canvas = Canvas(background)
+        canvas = Canvas(paint(rng, width, height))
         things: list[Thing] = []
         styles: list[str] = []
         labels = self._draw_labels(rng, crowded)
@@ -186,25 +183,6 @@ class SceneMaker:
         if self.varied:
             sprite = vary(sprite, rng, keep_colour=colour is not None)
         return Thing(label, colour), style, warp(sprite, pose)
-
-    @cached_property
-    def _bank(self) -> list[Image.Image]:
-        rng = np.random.default_rng([self.seed, 0, self.bank])
-        return [paint(rng, BANK_SIDE, BANK_SIDE) for _ in range(self.bank)]
-
-    def _from_bank(self, rng: np.random.Generator, width: int, height: int) -> Image.Image:
-        """A piece of a painted background, turned and in other colours."""
-        picture = self._bank[rng.integers(self.bank)]
-        scale = BANK_SIDE / max(width, height) * float(rng.uniform(0.5, 1))
-        left = float(rng.uniform(0, BANK_SIDE - width * scale))
-        top = float(rng.uniform(0, BANK_SIDE - height * scale))
-        box = (left, top, left + width * scale, top + height * scale)
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        if rng.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if rng.random() < 0.3:
-            picture = Image.merge("RGB", [picture.getchannel(int(c)) for c in rng.permutation(3)])
-        return picture
 
 
 def evaluation_maker(name: str) -> SceneMaker:

@@ -53,6 +53,19 @@ def test_each_thing_answers_to_one_phrase_at_most_and_absent_phrases_to_nothing(
             assert [number for number, truth in enumerate(truths) if truth] == [positive] * (positive is not None)
 
 
+def test_short_prompts_leave_things_out_and_name_what_is_not_there():
+    captioner = Captioner(NAMES, lambda _, name: name.tint, colour_rate=0.7, short_rate=1.0)
+    rng = np.random.default_rng(0)
+    things = [thing(name) for name in ("cat", "pizza", "sun", "sailboat", "apple")]
+    captions = [captioner.compose(things, rng) for _ in range(300)]
+    assert {len(caption.phrases) for caption in captions} == {1, 2, 3}
+    found = Counter(sum(positive is not None for positive in caption.positives) for caption in captions)
+    assert found[0] > 60
+    assert found[1] > 60
+    assert max(found) <= 3
+    assert len(captioner.compose(things, rng, complete=True).phrases) > 5
+
+
 def test_a_picture_without_things_gets_absent_names(captioner):
     caption = captioner.compose([], np.random.default_rng(0))
     assert len(caption.phrases) >= 1

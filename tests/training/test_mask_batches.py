@@ -14,6 +14,7 @@ PLAN = Plan(
         Stage(steps=1, pictures=1, objects=1, side=96, whole=True, stages_learn=True),
     ),
     enlarged=0.0,
+    reduced=0.0,
 )
 
 
@@ -74,16 +75,17 @@ def test_some_objects_are_pointed_at_and_all_are_owners():
     assert [len(masks) for masks in MaskBatches(blocks, PLAN)[2].masks] == [1]
 
 
-def test_enlarged_pictures_have_masks_that_fit_them():
+@pytest.mark.parametrize(("enlarged", "least", "most"), [(1.0, 0.4, 0.95), (0.0, 1.05, 2.05)])
+def test_pictures_made_in_other_sizes_have_masks_that_fit_them(enlarged: float, least: float, most: float):
     sizes = []
 
     def source(index: int, size: tuple[int, int]) -> SimpleNamespace:
         sizes.append(size)
         return blocks(index, size)
 
-    batch = MaskBatches(source, Plan(stages=PLAN.stages, enlarged=1.0))[0]
+    batch = MaskBatches(source, Plan(stages=PLAN.stages, enlarged=enlarged, reduced=1 - enlarged))[0]
     height, width = batch.pixels.shape[2:]
-    assert all(0.4 < made[0] / width < 0.95 and abs(made[1] / height - made[0] / width) < 0.05 for made in sizes)
+    assert all(least < made[0] / width < most and abs(made[1] / height - made[0] / width) < 0.05 for made in sizes)
     for pixels, masks in zip(batch.pixels, batch.masks, strict=True):
         bright = pixels.min(0).values > 180
         assert ((bright & masks.any(0)).sum() / (bright | masks.any(0)).sum()) > 0.85

@@ -91,7 +91,7 @@ def test_features_learn_what_is_seen_without_a_prompt():
     extents = torch.full((1, 4, 2, 4), torch.nan)
     extents[:, :, 0, 1] = torch.tensor([4.0, 4.0, 4.0, 12.0])
     head = DenseHead()
-    features = torch.randn(1, DIM + 16 * FINE_DIM, 2, 4, requires_grad=True)
+    features = torch.randn(1, DIM + 16 * (FINE_DIM + 3), 2, 4, requires_grad=True)
     with torch.no_grad():
         head.fine.weight.zero_()
         head.extent.weight.zero_()
