@@ -84,6 +84,9 @@ def test_a_window_is_decoded_where_it_lies(learner, batch):
 
 
 def test_every_weight_learns(learner, batch):
+    decoder = learner.sam.mask_decoder
+    for corrects_nothing_yet in (decoder.refinement[-1], decoder.colour_model.correct):
+        torch.nn.init.normal_(corrects_nothing_yet.weight, std=0.1)
     learning = torch.optim.SGD(learner.parameters(), 0.0)
     seen = set()
     for step in range(1, 12):  # prompts of all kinds
