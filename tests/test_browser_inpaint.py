@@ -163,6 +163,7 @@ def test_the_size_of_the_brush_is_the_size_of_its_strokes(visitor: Visitor):
     wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 1)
     assert visitor.mask_at(BESIDE[0] + small + 8, BESIDE[1]) == 1
     visitor.page.keyboard.press("c")
+    wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 0)
     visitor.find("#result .brush-size").fill("2")
     visitor.click(*BESIDE)
     wait_until(visitor, lambda: visitor.mask_at(*BESIDE) == 1)
