@@ -81,7 +81,7 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
     else:
         image, name = _open_file(source), f"'{source}'"
     # Of more than 8 bits `load_image` keeps the channel alone.
-    if not image.has_transparency_data or image.mode == "F" or image.mode.startswith("I"):
+    if not image.has_transparency_data or _is_deep(image):
         return load_image(image)
     _check_size(image, name)
     try:
@@ -240,8 +240,13 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it has one channel of more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
+    if _is_deep(image):
         return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")

@@ -38,9 +38,8 @@ def run(function: Callable[[], T]) -> T:
         return function()
     with _making:
         threads = torch.get_num_threads()
-        if threads > 1:
-            pool = _pool(threads)
-    if threads == 1:
+        pool = _pool(threads) if threads > 1 else None
+    if pool is None:
         return function()
     context = copy_context()
     context.run(_mine.set, pool)

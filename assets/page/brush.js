@@ -91,7 +91,7 @@ document.addEventListener("keydown", (event) => {
     document.querySelector("#run")?.click();
   }
   if (event.key === "Escape" && edit().working) document.querySelector("#cancel")?.click();
-  if (event.target.closest("input:not(.brush-size, .split, [type=radio], [type=checkbox]), textarea, select, [contenteditable]")) return;
+  if (event.target.closest(TYPED_INTO)) return;
   const letter = event.key.toLowerCase();
   if (event.altKey || (isCommand && letter !== "z")) return;
   if (letter === "[" || letter === "]") {

@@ -138,8 +138,7 @@ function extend(event) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const typing = "input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]";
-  if (!isSegmenting() || event.target.closest(typing)) return;
+  if (!isSegmenting() || event.target.closest(TYPED_INTO)) return;
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if ((event.ctrlKey || event.metaKey || event.altKey) && !isUndo) return;
   const button = buttons.find(({ dataset }) => dataset.letter.toLowerCase() === event.key.toLowerCase());

@@ -200,6 +200,9 @@ function drawStatus() {
   find(".detail").textContent = detail;
 }
 
+// Where letters are typed, and mean no tool. Radios and checkboxes keep the focus after a click, but take no letters.
+const TYPED_INTO = "input:not(.brush-size, .split, [type=radio], [type=checkbox]), textarea, select, [contenteditable]";
+
 // A picture may be dropped on the canvas or pasted anywhere.
 async function take(files) {
   const file = [...(files || [])].find((candidate) => candidate.type.startsWith("image/"));
@@ -213,6 +216,6 @@ canvas.ondrop = (event) => {
 };
 document.addEventListener("paste", (event) => {
   // Office programs put a picture of a text beside the text; who pastes it where one types wants the text.
-  const types = event.target.closest?.("input, textarea, [contenteditable]");
-  if (!(types && event.clipboardData.types.includes("text/plain"))) take(event.clipboardData.files);
+  const takesText = event.target.closest?.("input, textarea, [contenteditable]");
+  if (!(takesText && event.clipboardData.types.includes("text/plain"))) take(event.clipboardData.files);
 });

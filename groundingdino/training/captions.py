@@ -100,6 +100,7 @@ class Captioner:
         rng.shuffle(present)
         named = present
         most = MAX_PHRASES_OF_CROWD if complete else MAX_PHRASES
+        # Without short prompts nothing is drawn for them, so that the evaluations' scenes stay what they were.
         if not complete and self.short_rate and rng.random() < self.short_rate:
             most = int(rng.integers(1, 4))
             named = present[: int(rng.integers(most + 1))]

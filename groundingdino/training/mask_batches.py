@@ -90,10 +90,10 @@ class MaskBatches(Dataset[MaskBatch]):
             )
             masks = np.zeros((len(scene.masks), *size[::-1]), bool)  # of none where nothing found a place
             for index, mask in enumerate(scene.masks):
-                masks[index] = _resize(mask, size)
+                masks[index] = _resize(mask.astype(np.uint8) * 255, size) > 127
             usable = np.flatnonzero(masks.sum((1, 2)) >= self.plan.least_area)
             chosen = rng.permutation(usable)[: stage.objects]
-            image = cv2.resize(scene.image, size, interpolation=cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR)
+            image = _resize(scene.image, size)
             seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
             pixels.append(torch.from_numpy(image).permute(2, 0, 1))
             chosen_masks.append(torch.from_numpy(masks[chosen]))
@@ -138,8 +138,6 @@ def _draw_scale(plan: Plan, rng: np.random.Generator) -> float:
     return float(rng.uniform(1.1, 2.0)) if chance < plan.enlarged + plan.reduced else 1.0
 
 
-def _resize(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if mask.shape[::-1] == size:
-        return mask
-    how = cv2.INTER_AREA if mask.shape[1] > size[0] else cv2.INTER_LINEAR
-    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=how) > 127
+def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    how = cv2.INTER_AREA if pixels.shape[1] > size[0] else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size, interpolation=how)

@@ -27,8 +27,7 @@ from groundingdino.training.pointing import Pointing
 from groundingdino.training.scenes import SceneMaker
 from groundingdino.weight_files import load_strictly, read_weights
 
-# About four hours of one core that multiplies float32 at 80 GFLOP/s: first what is cheap, last what is asked
-# of it.
+# About four hours of one core that multiplies float32 at 80 GFLOP/s: first what is cheap, last what is asked of it.
 EMBEDDED_PLAN = Plan(
     stages=(
         Stage(steps=150, pictures=8, objects=0, side=192, whole=False, stages_learn=False),

@@ -191,12 +191,12 @@ def test_an_edit_is_cancelled_and_the_next_one_runs(browser: Browser, dauber: Da
 
 
 def test_an_edit_of_a_picture_that_was_left_is_given_up(browser: Browser, dauber: Dauber):
-    browser.edits.leave(browser.visit, "another.png")  # and back again, as far as the edit knows
+    browser.edits.leave(browser.visit, "another.png")  # the picture before: the edit comes sooner than the next news
     dauber.seconds = 30
     for update in browser.request():
         browser.edit = update["edit"]
         if "Painting" in browser.edit["status"]["message"]:
-            browser.edits.leave(browser.visit, browser.path)  # the news of this picture comes late
+            browser.edits.leave(browser.visit, browser.path)  # which arrives now
             browser.edits.leave(browser.visit, "another.png")
     assert browser.status == ("Cancelled.", "hint")
     wait_until_stopped(dauber)
