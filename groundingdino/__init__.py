@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from groundingdino import checkpoints
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
-    from groundingdino.detector import Detector, EncodedImage
+    from groundingdino.detector import CacheBytes, Detector, EncodedImage
     from groundingdino.editing import (
         Background,
+        BrushStroke,
         ColorBackground,
         Edit,
         MaskSettings,
@@ -52,15 +53,16 @@ if TYPE_CHECKING:
         Sampling,
         TransparentBackground,
     )
-    from groundingdino.editing.perform import edit_picture
+    from groundingdino.editing.perform import HeldBack, edit_picture
     from groundingdino.editing.recipe import read_recipe
-    from groundingdino.image import load_editable
+    from groundingdino.image import load_editable, load_image
     from groundingdino.inpainter import Inpainter
+    from groundingdino.interruption import Stopped
     from groundingdino.mask_prompts import MaskPrompt
     from groundingdino.masks import smooth_masks
     from groundingdino.model import GroundingDINO
     from groundingdino.phrases import Grounding
-    from groundingdino.segmenter import ImageEmbedding, Segmenter
+    from groundingdino.segmenter import ImageEmbedding, Segmenter, SegmenterCacheBytes
 
 # Where each public name lives. They are imported when first used: torch and transformers take seconds, which
 # `python -m groundingdino --help` and a message about bad input should not.
@@ -70,6 +72,8 @@ _HOMES = {
     "SWIN_L": "config",
     "SWIN_T": "config",
     "Background": "editing",
+    "BrushStroke": "editing",
+    "CacheBytes": "detector",
     "ColorBackground": "editing",
     "Detector": "detector",
     "Edit": "editing",
@@ -77,6 +81,7 @@ _HOMES = {
     "Grounding": "phrases",
     "GroundingDINO": "model",
     "GroundingDINOConfig": "config",
+    "HeldBack": "editing.perform",
     "ImageEmbedding": "segmenter",
     "Inpainter": "inpainter",
     "MaskPrompt": "mask_prompts",
@@ -88,11 +93,14 @@ _HOMES = {
     "Replace": "editing",
     "Sampling": "editing",
     "Segmenter": "segmenter",
+    "SegmenterCacheBytes": "segmenter",
+    "Stopped": "interruption",
     "TransparentBackground": "editing",
     "checkpoints": "checkpoints",
     "edit_picture": "editing.perform",
     "load_checkpoint": "checkpoints",
     "load_editable": "image",
+    "load_image": "image",
     "read_recipe": "editing.recipe",
     "smooth_masks": "masks",
 }
@@ -103,6 +111,8 @@ __all__ = [
     "SWIN_L",
     "SWIN_T",
     "Background",
+    "BrushStroke",
+    "CacheBytes",
     "ColorBackground",
     "Detector",
     "Edit",
@@ -110,6 +120,7 @@ __all__ = [
     "Grounding",
     "GroundingDINO",
     "GroundingDINOConfig",
+    "HeldBack",
     "ImageEmbedding",
     "Inpainter",
     "MaskPrompt",
@@ -121,11 +132,14 @@ __all__ = [
     "Replace",
     "Sampling",
     "Segmenter",
+    "SegmenterCacheBytes",
+    "Stopped",
     "TransparentBackground",
     "checkpoints",
     "edit_picture",
     "load_checkpoint",
     "load_editable",
+    "load_image",
     "read_recipe",
     "smooth_masks",
 ]

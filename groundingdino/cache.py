@@ -41,9 +41,13 @@ class ByteCache(Generic[V]):
             pending = self._pending.get(key)
             if pending is None:
                 mine = self._pending[key] = Future[V]()
+        # An error holds the frames it passed through, and they all that was computed: were the future in one of them,
+        # it would hold itself, and the memory until Python looks for circles.
         if pending is not None:
-            return pending.result(), True
-
+            try:
+                return pending.result(), True
+            finally:
+                del pending
         try:
             value = compute()
             size = self._size_of(value)
@@ -51,6 +55,7 @@ class ByteCache(Generic[V]):
             with self._lock:
                 del self._pending[key]
             mine.set_exception(error)
+            del mine
             raise
         with self._lock:
             del self._pending[key]

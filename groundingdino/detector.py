@@ -25,7 +25,7 @@ from groundingdino.image import collate, content_hash, load_image, preprocess, s
 from groundingdino.interruption import StopCheck, Stopped, make_interruptible, stopping
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
-from groundingdino.precision import fastest_dtype
+from groundingdino.precision import fastest_dtype, store_bfloat16
 from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Detector:
         Args:
             dtype: of matrix products, torch.float32 or torch.bfloat16; by default what is fastest here, see
                 `precision.fastest_dtype`. On a CPU the picture's side is float32 in any case: there bfloat16 would move
-                boxes most, and a picture is encoded once.
+                boxes most, and a picture is encoded once. With bfloat16 the model keeps its weights in it, too.
 
         Raises:
             ValueError: another dtype.
@@ -87,6 +87,8 @@ class Detector:
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
         self.dtype = dtype or fastest_dtype(self.device, self.model.config)
+        if self.dtype == torch.bfloat16:
+            store_bfloat16(*(self.model.children() if self.device.type == "cuda" else self.model.prompt_side()))
         if self.device.type == "cpu":
             keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call

@@ -6,6 +6,7 @@ line means that 700 MB never arrive.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import WeakFileLock, build_hf_headers, httpx
 
 from groundingdino.downloads import Progress, first_line, transfer, verify
+
+TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")  # either will do
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,13 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
 
 
 def fetch_model_folder(repository: str, local_files_only: bool = False, progress: Progress | None = None) -> Path:
-    """Folder in the cache with a repository's `config.json`, weights and tokenizer, all of one revision.
+    """Folder in the cache with a repository's `config.json`, weights and tokenizer, if it has one, all of one revision.
 
     Raises:
         ValueError: as `fetch`.
     """
-    if folder := cached_model_folder(repository):
+    # Whether the repository has a tokenizer only the hub can tell.
+    if folder := cached_model_folder(repository, needs_tokenizer=not (local_files_only or is_offline_mode())):
         return folder
     config = fetch(HubFile(repository, "config.json"), local_files_only, progress)
     revision = config.parent.name
@@ -114,14 +118,14 @@ def fetch_model_folder(repository: str, local_files_only: bool = False, progress
     except NotInRepository:
         for shard in shard_names(fetch_beside("model.safetensors.index.json")):
             fetch_beside(shard)
-    try:
-        fetch_beside("vocab.txt")
-    except NotInRepository:
-        fetch_beside("tokenizer.json")
+    for name in TOKENIZER_FILES:
+        with suppress(NotInRepository):
+            fetch_beside(name)
+            break
     return config.parent
 
 
-def cached_model_folder(repository: str) -> Path | None:
+def cached_model_folder(repository: str, needs_tokenizer: bool = True) -> Path | None:
     """The folder that `fetch_model_folder` would give if all of it is in the cache, or None."""
     config = cached(HubFile(repository, "config.json"))
     if config is None:
@@ -129,8 +133,9 @@ def cached_model_folder(repository: str) -> Path | None:
     folder = config.parent
     index = folder / "model.safetensors.index.json"
     weights = shard_names(index) if index.exists() else ["model.safetensors"]
-    has_tokenizer = any((folder / name).exists() for name in ("vocab.txt", "tokenizer.json"))
-    return folder if has_tokenizer and all((folder / name).exists() for name in weights) else None
+    if needs_tokenizer and not any((folder / name).exists() for name in TOKENIZER_FILES):
+        return None
+    return folder if all((folder / name).exists() for name in weights) else None
 
 
 def shard_names(index: Path) -> list[str]:

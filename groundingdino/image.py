@@ -82,7 +82,7 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
         image, name = _open_file(source), f"'{source}'"
     # Of more than 8 bits `load_image` keeps the channel alone.
     if not image.has_transparency_data or _is_deep(image):
-        return load_image(image)
+        return _decode(image, name)
     _check_size(image, name)
     try:
         image.load()

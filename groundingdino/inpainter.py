@@ -16,7 +16,7 @@ from torch import nn
 from groundingdino.downloads import Progress
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling
-from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quiet
+from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quietly
 from groundingdino.editing.latent_preview import LatentPreview
 from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
 from groundingdino.editing.perform import BoxText, HeldBack, Painted
@@ -59,7 +59,7 @@ class Inpainter:
 
     @property
     def name(self) -> str:
-        """As `from_pretrained` was told it."""
+        """That of its card: of a folder its last part, so that recipes do not tell where things lie on a machine."""
         return self.card.name
 
     @property
@@ -115,7 +115,7 @@ class Inpainter:
             raise ValueError(
                 f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
             )
-        with self._my_turn(stop), stopping(stop), quiet():
+        with self._my_turn(stop), stopping(stop), quietly:
             for size in self._sizes():
                 crop = self._crop(mask, alpha, size)
                 try:

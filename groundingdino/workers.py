@@ -5,9 +5,10 @@ costs time; where another program takes one of them, each meeting waits for a ti
 than one. Here a thread takes the next rows when it is done with its last ones.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import lru_cache
 from threading import Barrier, Lock
@@ -71,7 +72,11 @@ def share(function: Callable[[T], None], items: Iterable[T]) -> None:
                 item = queue.popleft()
             except IndexError:
                 return
-            function(item)
+            try:
+                function(item)
+            except BaseException:
+                queue.clear()  # nobody needs the rest
+                raise
 
     pool = _mine.get()
     threads = 1 if pool is None else min(pool.threads, len(queue))
@@ -79,11 +84,19 @@ def share(function: Callable[[T], None], items: Iterable[T]) -> None:
     try:
         work()
     finally:
-        queue.clear()  # after an error nobody needs the rest
-        begun = [helper for helper in helpers if not helper.cancel()]  # the others were busy for another caller
-        errors = [helper.exception() for helper in begun]
-    for error in filter(None, errors):
-        raise error
+        error = _wait(helpers)
+        helpers.clear()
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # it holds this frame: if the frame held it, both would keep tensors until garbage is collected
+
+
+def _wait(helpers: list[Future[None]]) -> BaseException | None:
+    """What one of them raised, once all have ended; those busy for another caller need not begin any more."""
+    errors = [helper.exception() for helper in helpers if not helper.cancel()]
+    return next(filter(None, errors), None)
 
 
 def _as_here(function: Callable[[], T]) -> Callable[[], T]:
@@ -117,3 +130,14 @@ def _pool(threads: int) -> _Pool:
     all_there.wait()
     torch.set_num_threads(threads)  # what threads begin with that PyTorch has not seen yet: each worker set it to one
     return _Pool(executor, threads)
+
+
+def _begin_anew() -> None:
+    """In a forked process, which has none of the threads and would wait for them for ever."""
+    global _making
+    _making = Lock()
+    _pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows never forks
+    os.register_at_fork(after_in_child=_begin_anew)

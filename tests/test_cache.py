@@ -1,4 +1,6 @@
+import gc
 from threading import Barrier, Event, Thread
+from weakref import ref
 
 import pytest
 
@@ -101,3 +103,27 @@ def test_threads_that_ask_at_the_same_time_compute_once(fails):
     else:
         assert calls == [1]
         assert sorted(answers) == [("value", False), ("value", True), ("value", True)]
+
+
+def test_a_failure_keeps_nothing_of_what_was_computed():
+    """A forward that was given up frees its memory at once, not when Python next looks for circles."""
+
+    class Activations:
+        pass
+
+    cache = ByteCache[str](max_bytes=10, size_of=len)
+    left: list[ref[Activations]] = []
+
+    def compute() -> str:
+        activations = Activations()
+        left.append(ref(activations))
+        raise RuntimeError("given up")
+
+    gc.disable()
+    try:
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                cache.get_or_compute("a", compute)
+        assert [activations() for activations in left] == [None, None]
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from groundingdino import detector as detecting
 from groundingdino.checkpoints import MODELS, LoadedModel
@@ -280,6 +281,8 @@ def test_bf16_is_the_prompts_side_only_and_finds_the_same():
         Detector.from_pretrained("embedded", device="cpu", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
     )
     assert torch.equal(exact.encode_image(picture).features.tokens, narrow.encode_image(picture).features.tokens)
+    dtypes = {name: layer.weight.dtype for name, layer in narrow.model.named_modules() if isinstance(layer, nn.Linear)}
+    assert {dtype for name, dtype in dtypes.items() if name.startswith("decoder.")} == {torch.bfloat16}
     expected, found = exact(picture, "cat . pizza", 0.4), narrow(picture, "cat . pizza", 0.4)
     assert len(expected) > 0
     assert not np.array_equal(found.xyxy, expected.xyxy)

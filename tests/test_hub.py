@@ -1,10 +1,8 @@
 import hashlib
 import json
-import threading
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fake_hub import COMMIT, running_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -14,87 +12,15 @@ from groundingdino.hub import HubFile, NotInRepository, cached, cached_model_fol
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS, ModelCard, is_cached
 
-COMMIT = "c0ffee" + "0" * 34
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-@dataclass
-class FakeHub:
-    """Answers as the Hugging Face hub does, on this machine, and misbehaves on request."""
-
-    files: dict[str, bytes] = field(default_factory=dict)  # "owner/name/file" -> content
-    cut_after: list[int] = field(default_factory=list)  # bytes after which the next answers break off
-    served: dict[str, bytes] = field(default_factory=dict)  # content sent in place of what was announced
-    ignores_ranges: bool = False
-    requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, range
-    url: str = ""
-
-    def bytes_sent(self) -> list[str]:
-        return [start or "bytes=0-" for method, _, start in self.requests if method == "GET"]
-
-
-class Handler(BaseHTTPRequestHandler):
-    hub: FakeHub
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.answer(with_content=False)
-
-    def do_GET(self):
-        self.answer(with_content=True)
-
-    def answer(self, with_content: bool):
-        if "/resolve/" not in self.path:  # huggingface_hub asks for a thing or two of its own
-            return self.refuse("EntryNotFound")
-        owner, name, _, revision, filename = self.path.lstrip("/").split("/", 4)
-        key = f"{owner}/{name}/{filename}"
-        self.hub.requests.append((self.command, key, self.headers.get("Range")))
-        if not any(file.startswith(f"{owner}/{name}/") for file in self.hub.files):
-            return self.refuse("RepoNotFound")
-        if revision not in ("main", COMMIT):
-            return self.refuse("RevisionNotFound")
-        if key not in self.hub.files:
-            return self.refuse("EntryNotFound")
-        content = self.hub.files[key]
-        start = 0
-        if with_content:
-            content = self.hub.served.get(key, content)
-            if (asked := self.headers.get("Range")) and not self.hub.ignores_ranges:
-                start = int(asked.removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", f'"{hashlib.sha256(self.hub.files[key]).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        if with_content:
-            part = content[start:]
-            self.wfile.write(part[: self.hub.cut_after.pop(0)] if self.hub.cut_after else part)
-        return None
-
-    def refuse(self, code: str):
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    fake = FakeHub({"owner/name/weights.pth": CONTENT})
-    service = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"hub": fake}))
-    threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
-    fake.url = f"http://127.0.0.1:{service.server_port}"
-    # huggingface_hub reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported.
-    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(downloads, "PAUSE", 0)
-    yield fake
-    service.shutdown()
-    service.server_close()
+    with running_hub(monkeypatch, tmp_path) as hub:
+        hub.files["owner/name/weights.pth"] = CONTENT
+        yield hub
 
 
 @pytest.fixture
@@ -285,6 +211,16 @@ def test_a_model_folder_is_fetched_whole_and_once(sharded, vocabulary, server):
     requests = len(server.requests)
     assert fetch_model_folder("owner/model", local_files_only=True) == folder
     assert len(server.requests) == requests
+
+
+def test_a_repository_may_have_no_tokenizer(server):
+    """Its weights were trained with BERT's; only the hub can say that none is missing."""
+    server.files = model_files("owner/model", sharded=False, vocabulary=True)
+    del server.files["owner/model/vocab.txt"]
+    folder = fetch_model_folder("owner/model")
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert cached_model_folder("owner/model") is None
+    assert fetch_model_folder("owner/model", local_files_only=True) == folder
 
 
 def test_a_model_folder_that_broke_off_is_not_taken_for_whole(server):

@@ -1,9 +1,17 @@
 """Threads that share a forward: who computes what, with which settings, and what comes of errors."""
 
+import contextlib
+import gc
+import os
+import subprocess
+import sys
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +47,21 @@ def share_between_two() -> set[str]:
 
     workers.share(item, range(2))
     return names
+
+
+def share_and_fail(count: int, helper: bool, done: list[int]) -> None:
+    """Many items that take some time, of which the first one of the helper, or of the present thread, fails."""
+    caller, both = threading.current_thread(), threading.Barrier(2, timeout=30)
+
+    def item(number: int) -> None:
+        if number < 2:
+            both.wait()
+            if (threading.current_thread() is not caller) == helper:
+                raise ValueError("a thread's first")
+        time.sleep(0.01)
+        done.append(number)
+
+    workers.share(item, range(count))
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -108,35 +131,38 @@ def test_what_the_caller_set_for_itself_holds_in_a_run():
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_reaches_the_caller_and_ends_the_rest():
+@pytest.mark.parametrize("helper", [True, False])
+def test_an_error_reaches_the_caller_and_ends_the_rest(helper):
     done = []
 
-    def item(number: int) -> None:
-        if number == 3:
-            raise ValueError("the third is bad")
-        done.append(number)
-
-    with pytest.raises(ValueError, match="the third is bad"):
-        workers.run(lambda: workers.share(item, range(1, 10_000)))
-    assert len(done) < 9998
+    with pytest.raises(ValueError, match="a thread's first"):
+        workers.run(lambda: share_and_fail(1000, helper, done))
+    assert len(done) < 990
     assert workers.run(lambda: "still there") == "still there"
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_an_error_of_a_helper_reaches_the_caller():
-    mine, both = [], threading.Barrier(2, timeout=30)
+@pytest.mark.parametrize("helper", [True, False])
+def test_an_error_keeps_nothing_of_the_forward(helper):
+    class Activations: ...
 
-    def item(_: int) -> None:
-        both.wait()
-        if threading.current_thread() is not mine[0]:
-            raise ValueError("the helper's")
+    held = []
 
     def forward() -> None:
-        mine.append(threading.current_thread())
-        workers.share(item, range(2))
+        activations = Activations()
+        held.append(weakref.ref(activations))
+        share_and_fail(2, helper, [])
 
-    with pytest.raises(ValueError, match="the helper's"):
-        workers.run(forward)
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            workers.run(forward)
+        deadline = time.monotonic() + 30
+        while held[0]() is not None and time.monotonic() < deadline:  # the helper has told, but not left yet
+            time.sleep(0.01)
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -201,3 +227,29 @@ def test_a_forward_that_is_shared_finds_the_same(mini_config, tokenizer, monkeyp
     for output in (in_pieces, workers.run(forward)):
         torch.testing.assert_close(output.boxes, expected.boxes, rtol=0, atol=1e-5)
         torch.testing.assert_close(output.logits, expected.logits, rtol=1e-4, atol=1e-4)
+
+
+FORKED = """
+import os, signal, torch
+from groundingdino import kernels, workers
+
+torch.set_num_threads(2)
+
+def work():
+    shapes, points = ((4, 4),), torch.rand(1, 6, 2, 1, 3, 2)
+    kernels.deformable_attention(torch.rand(1, 16, 2, 8), shapes, points, torch.rand(1, 6, 2, 1, 3))
+    return workers.run(workers.count)
+
+assert work() == 2
+child = os.fork()
+if not child:
+    signal.alarm(60)  # one that waits for threads it does not have would wait for ever
+    os._exit(work() - 2)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_makes_threads_of_its_own():
+    """As servers do that load first and then multiply."""
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=300, cwd=Path(__file__).parent.parent)

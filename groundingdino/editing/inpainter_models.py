@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 from warnings import catch_warnings, simplefilter
 
@@ -86,7 +86,7 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     grounded = unet.is_file() and json.loads(unet.read_text(encoding="utf-8")).get("attention_type") == "gated"
     kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
     try:
-        with quiet():
+        with quietly:
             return kind.from_pretrained(
                 str(folder),
                 dtype=dtype,
@@ -99,25 +99,45 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
         raise ValueError(f"'{folder}' cannot be loaded as an inpainting pipeline: {first_line(error)}.") from error
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' progress bars and their advice to programmers, which users cannot act on."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
+class _Quiet:
+    """Without the libraries' progress bars and their advice to programmers, which users cannot act on.
 
-    libraries = (diffusers_logging, transformers_logging)
-    verbosities = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        with catch_warnings():
-            simplefilter("ignore")
-            yield
-    finally:
-        for library, verbosity in zip(libraries, verbosities, strict=True):
-            library.set_verbosity(verbosity)
-            library.enable_progress_bar()
+    What is switched off belongs to the whole process: the first thread that enters does it, and the last one that
+    leaves brings back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._before = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._silence()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.close()
+
+    def _silence(self) -> None:
+        from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
+
+        self._before.enter_context(catch_warnings())
+        simplefilter("ignore")
+        for library in (diffusers_logging, transformers_logging):
+            self._before.callback(library.set_verbosity, library.get_verbosity())
+            library.set_verbosity_error()
+            if library.is_progress_bar_enabled():
+                self._before.callback(library.enable_progress_bar)
+                library.disable_progress_bar()
+
+
+quietly = _Quiet()
 
 
 def _place(pipeline: Any, device: torch.device) -> None:

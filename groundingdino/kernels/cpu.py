@@ -6,6 +6,7 @@ are split among as many threads as PyTorch uses; numba's own thread pools are no
 when two threads of a server enter them at once.
 """
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -23,8 +24,17 @@ except ImportError:  # an optional speed-up: `choice.choose` then names the refe
     AVAILABLE = False
 
 MOST_NUMBERS = 2**31 - 1  # of one picture's value: its places are counted in 32 bits
+_pool: ThreadPoolExecutor
 
-_pool = ThreadPoolExecutor(thread_name_prefix="deformable-attention")
+
+def _make_pool() -> None:
+    global _pool
+    _pool = ThreadPoolExecutor(thread_name_prefix="deformable-attention")
+
+
+_make_pool()
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads and would wait for them for ever
+    os.register_at_fork(after_in_child=_make_pool)
 
 
 def _run(kernel: Callable[..., None], arrays: list[np.ndarray], rows: int) -> None:

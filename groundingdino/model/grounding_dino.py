@@ -31,6 +31,10 @@ class GroundingDINO(nn.Module):
         """Pictures and captions to scores and boxes; see `encode_image`, `encode_text` and `ground`."""
         return self.ground(self.encode_image(pixels, padding_mask), self.encode_text(tokens))
 
+    def prompt_side(self) -> tuple[nn.Module, ...]:
+        """The parts that run for each prompt, not for each picture."""
+        return self.text_encoder, self.enhancer, self.query_selection, self.decoder
+
     def encode_image(self, pixels: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """The part that does not depend on the prompt.
 

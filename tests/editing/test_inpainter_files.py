@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_hub import server  # noqa: F401  # the hub on this machine
+from fake_hub import running_hub
 from tiny_pipelines import save_sd
 
 from groundingdino.editing.inpainter_files import (
@@ -34,17 +34,19 @@ def folder(whole, tmp_path) -> Path:
 
 
 @pytest.fixture
-def hub(server, folder):  # noqa: F811
+def hub(folder, monkeypatch, tmp_path):
     """Serves what lies in the folder when it is called."""
 
-    def serve():
-        server.files.clear()
-        for path in folder.rglob("*"):
-            if path.is_file():
-                server.files[f"{REPOSITORY}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
-        return server
+    with running_hub(monkeypatch, tmp_path) as server:
 
-    return serve
+        def serve():
+            server.files.clear()
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    server.files[f"{REPOSITORY}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+            return server
+
+        yield serve
 
 
 def fetched(path: Path) -> set[str]:

@@ -1,6 +1,8 @@
 import json
 import logging
+import warnings
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from safetensors.torch import load_file
 from tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing import inpainter_models
-from groundingdino.editing.inpainter_models import INPAINTERS, load_inpainter, quiet
+from groundingdino.editing.inpainter_models import INPAINTERS, load_inpainter, quietly
 from groundingdino.model_cards import EMBEDDED_INPAINTER, has_inpainter
 
 
@@ -55,9 +57,34 @@ def test_nothing_of_the_loading_is_told_to_users(sd, capfd, recwarn):
 def test_what_the_libraries_say_is_put_back_afterwards():
     logger = logging.getLogger("diffusers")
     before = logger.level
-    with quiet():
+    with quietly:
         assert logger.level == logging.ERROR
     assert logger.level == before
+
+
+def test_it_is_put_back_by_whoever_leaves_last(monkeypatch):
+    """One model may be loaded while another paints."""
+    from diffusers.utils import logging as diffusers_logging
+
+    monkeypatch.setattr(diffusers_logging, "_tqdm_active", False)  # somebody wants no bars at all
+    before, filters = logging.getLogger("diffusers").level, list(warnings.filters)
+    first_is_in, second_is_in = Event(), Event()
+
+    def first() -> None:
+        with quietly:
+            first_is_in.set()
+            assert second_is_in.wait(10)
+
+    thread = Thread(target=first)
+    thread.start()
+    assert first_is_in.wait(10)
+    with quietly:
+        second_is_in.set()
+        thread.join()
+        assert logging.getLogger("diffusers").level == logging.ERROR
+    assert logging.getLogger("diffusers").level == before
+    assert warnings.filters == filters
+    assert not diffusers_logging.is_progress_bar_enabled()
 
 
 @pytest.mark.parametrize(
@@ -141,4 +168,8 @@ def test_every_card_is_whole():
         assert card.size_bytes > 1_000_000
         assert 1 <= card.steps <= 150
     assert [name for name, card in INPAINTERS.items() if card.repository is None] == ["embedded"]
-    assert has_inpainter("embedded") == (EMBEDDED_INPAINTER / "model_index.json").is_file()
+
+
+def test_the_embedded_inpainter_comes_along():
+    assert (EMBEDDED_INPAINTER / "model_index.json").is_file()
+    assert has_inpainter("embedded")
