@@ -68,6 +68,15 @@ def is_held_out(colour: str, name: Name) -> bool:
     return crc32(f"{colour} {name.name}".encode()) % 100 < HELD_OUT_PERCENT
 
 
+def is_true(phrase: Phrase, thing: Thing, names: Sequence[Name]) -> bool | None:
+    """Whether a phrase is true of a thing; None where nobody can say, because its colour is not known."""
+    if phrase.word not in names[thing.label].words:
+        return False
+    if phrase.colour is None:
+        return True
+    return None if thing.colour is None else thing.colour == phrase.colour
+
+
 class Captioner:
     """Makes prompts.
 
@@ -121,17 +130,9 @@ class Captioner:
         )
         return Caption(phrases, positives)
 
-    def truth(self, phrase: Phrase, thing: Thing) -> bool | None:
-        """Whether a phrase is true of a thing; None where nobody can say, because its colour is not known."""
-        if phrase.word not in self.names[thing.label].words:
-            return False
-        if phrase.colour is None:
-            return True
-        return None if thing.colour is None else thing.colour == phrase.colour
-
     def _add(self, chosen: list[tuple[Phrase, list[bool]]], phrase: Phrase, things: Sequence[Thing], most: int) -> bool:
         """Take a phrase into the prompt unless it would make the prompt ambiguous."""
-        truths = [self.truth(phrase, thing) for thing in things]
+        truths = [is_true(phrase, thing, self.names) for thing in things]
         taken = any(old.word == phrase.word and old.colour == phrase.colour for old, _ in chosen)
         overlap = any(new and old for _, others in chosen for new, old in zip(truths, others, strict=True))
         if len(chosen) >= most or taken or overlap or None in truths:
@@ -176,7 +177,7 @@ class Captioner:
             if rng.random() < 0.12:
                 colour = self._other_colour(label, set(), rng)
             phrase = self._phrase(label, rng, colour)
-            if not any(self.truth(phrase, thing) for thing in things):
+            if not any(is_true(phrase, thing, self.names) for thing in things):
                 wanted -= int(self._add(chosen, phrase, things, most))
 
     def _phrase(self, label: int, rng: np.random.Generator, colour: str | None, count: int = 1) -> Phrase:

@@ -36,7 +36,8 @@ def noisy_queries(
         return None
     device, batch = content.device, len(targets)
     size = 2 * most  # settled ones first, refused ones after them
-    boxes = torch.full((batch, groups, 2, most, 4), 0.5, device=device)
+    # Pictures with fewer objects are filled up with nothing in the corner: elsewhere it could be where an object is.
+    boxes = torch.zeros(batch, groups, 2, most, 4, device=device)
     for picture, target in enumerate(targets):
         boxes[picture, :, :, : len(target.boxes)] = target.boxes
     shape = (batch, groups, 2, most, 4)

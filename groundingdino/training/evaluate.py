@@ -27,18 +27,22 @@ def phrase_text(example: Example, phrase: int) -> str:
 
 
 def evaluate(
-    detector: Detector, examples: Iterable[Example], category: Callable[[Any, int], str] = phrase_text
+    detector: Detector,
+    examples: Iterable[Example],
+    category: Callable[[Any, int], str] = phrase_text,
+    box_threshold: float | None = None,
 ) -> dict[str, float]:
     """Ground each picture's own prompt and compare.
 
     Args:
         examples: Labelled pictures.
         category: What a phrase of an example counts as, so that synonyms can share one average precision.
+        box_threshold: From which score on a box is shown, in [0, 1]; by default the model's own.
 
     Returns:
         `AP`, `AP50`, `AP75` in [0, 1], over all categories that occur, with the detector's usual NMS; `named_right`, of
-        the objects found at the default threshold the share with the right phrase; `found`, the share found and named
-        right; `false_boxes`, boxes per picture at the default threshold whose phrase is true of nothing in it.
+        the objects found at the threshold the share with the right phrase; `found`, the share found and named
+        right; `false_boxes`, boxes per picture at that threshold whose phrase is true of nothing in it.
     """
     annotations = Annotations()
     found = right = objects = false_boxes = pictures = 0
@@ -59,7 +63,7 @@ def evaluate(
         for box, phrase, score in zip(everything.xyxy, everything.class_id, everything.confidence, strict=True):
             annotations.add_result(names[phrase], box, float(score))
 
-        shown = grounding.detections()
+        shown = grounding.detections(box_threshold)
         assert shown.class_id is not None
         false_boxes += sum(int(phrase) not in present for phrase in shown.class_id)
         objects += len(named)
@@ -84,11 +88,12 @@ def main() -> None:
         "--scenes", nargs="+", choices=EVALUATIONS, default=EVALUATIONS, help="which of the evaluations"
     )
     parser.add_argument("--count", type=int, default=EVALUATION_SCENES, help="how many pictures of each")
+    parser.add_argument("--box-threshold", type=float, help="for what is found; by default the model's own")
     arguments = parser.parse_args()
     detector = Detector.from_pretrained(arguments.model)
     for name in arguments.scenes:
         scenes = tqdm(evaluation_scenes(name, arguments.count), total=arguments.count, desc=name, leave=False)
-        figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase))
+        figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase), arguments.box_threshold)
         print(json.dumps({"scenes": name, **{key: round(value, 4) for key, value in figures.items()}}), flush=True)
 
 

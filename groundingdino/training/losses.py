@@ -101,8 +101,8 @@ def naming_loss(image: Tensor, text: Tensor, batch: Batch, match: Match, quality
     """Each matched image token must tell its phrase from all other phrases of the batch.
 
     The score losses compare it with its own prompt's phrases only, few of which are hard; the whole batch's teach names
-    several times faster. Equal phrases of several pictures count as one. Meaningful before fusion only, while a phrase
-    means the same in every picture.
+    several times faster. Equal phrases of several pictures count as one, and those that may be true as well not at all.
+    Meaningful before fusion only, while a phrase means the same in every picture.
 
     Args:
         image: (B, S, C) features of image tokens.
@@ -120,12 +120,28 @@ def naming_loss(image: Tensor, text: Tensor, batch: Batch, match: Match, quality
         features = features.index_copy(0, index, share @ text[picture])
     logits = (image[match.picture, match.prediction] @ features.T).float()
     phrases = _gather(batch.targets, match, "phrases").tolist()
-    wanted = [numbers[batch.prompts[p][phrase]] for p, phrase in zip(match.picture.tolist(), phrases, strict=True)]
-    errors = F.cross_entropy(logits, torch.tensor(wanted, dtype=torch.long, device=text.device), reduction="none")
+    named = [numbers[batch.prompts[p][phrase]] for p, phrase in zip(match.picture.tolist(), phrases, strict=True)]
+    wanted = torch.tensor(named, dtype=torch.long, device=text.device)
+    true_too = _gather_rows([_rows(target.others, numbers).to(text.device) for target in batch.targets], match)
+    true_too[torch.arange(len(wanted)), wanted] = False
+    errors = F.cross_entropy(logits.masked_fill(true_too, -torch.inf), wanted, reduction="none")
     return (quality * errors).sum() / quality.sum().clamp(min=1)
 
 
+def _rows(others: list[frozenset[str]], numbers: dict[str, int]) -> Tensor:
+    """(N, phrases) bool, True where a phrase is among the others."""
+    rows = torch.zeros(len(others), len(numbers), dtype=torch.bool)
+    for row, texts in zip(rows, others, strict=True):
+        row[[numbers[text] for text in texts]] = True
+    return rows
+
+
 def _gather(targets: list[Target], match: Match, field: str) -> Tensor:
-    """The matched objects' boxes or tokens: each object is read from its own picture's target."""
-    offsets = torch.tensor([0] + [len(target.boxes) for target in targets]).cumsum(0)[:-1].to(match.picture.device)
-    return torch.cat([getattr(target, field) for target in targets])[offsets[match.picture] + match.target]
+    """The matched objects' boxes, tokens or phrases."""
+    return _gather_rows([getattr(target, field) for target in targets], match)
+
+
+def _gather_rows(rows: list[Tensor], match: Match) -> Tensor:
+    """A row for each match: each object's is read from its own picture's."""
+    offsets = torch.tensor([0] + [len(own) for own in rows]).cumsum(0)[:-1].to(match.picture.device)
+    return torch.cat(rows)[offsets[match.picture] + match.target]

@@ -20,7 +20,7 @@ from PIL import Image, ImageFilter
 from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, Artwork
 from groundingdino.training.backgrounds import paint
 from groundingdino.training.canvas import Canvas, Shadow
-from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out
+from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out, is_true
 from groundingdino.training.names import COLOURS, Name, load_names
 from groundingdino.training.sprites import Pose, fit, tint, vary, warp
 
@@ -67,6 +67,11 @@ class Scene:
         name = load_names()[spoken.label]
         word = spoken.word if spoken.word in name.kinds else name.name
         return word if spoken.colour is None else f"{spoken.colour} {word}"
+
+    def may_be(self, box: int, other: "Scene", phrase: int) -> bool:
+        """Whether a phrase of another scene's prompt may be true of an object, as "puppy" is of a dog."""
+        thing = Thing(int(self.labels[box]), self.colours[box])
+        return is_true(other.phrases[phrase], thing, load_names()) is not False
 
     @cached_property
     def masks(self) -> np.ndarray:
@@ -208,6 +213,19 @@ def evaluation_scenes(name: str, count: int = EVALUATION_SCENES) -> Iterator[Sce
     """The held-out scenes of one evaluation, see `evaluation_maker`."""
     maker = evaluation_maker(name)
     return (maker.scene(index) for index in range(count))
+
+
+def draw_scale(rng: np.random.Generator, enlarged: float, reduced: float) -> float:
+    """How large a picture is made, of the size that a model sees it in.
+
+    Args:
+        enlarged, reduced: shares of the pictures that are made smaller and enlarged, and made larger and reduced, as
+            those are that people bring.
+    """
+    chance = rng.random()
+    if chance < enlarged:
+        return float(rng.uniform(0.45, 0.9))
+    return float(rng.uniform(1.1, 2.0)) if chance < enlarged + reduced else 1.0
 
 
 def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int, varied: bool) -> Pose:

@@ -1,7 +1,7 @@
 """What a training picture must answer to, and batches of such pictures."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ class Example(Protocol):
     def positives(self) -> Sequence[int | None]:
         """For each box the index of the phrase that is true of it; None makes it no target."""
 
+    def may_be(self, box: int, other: Self, phrase: int) -> bool:
+        """Whether a phrase of another picture may be true of a box, as "puppy" is of a dog."""
+
 
 class Target(NamedTuple):
     """The boxes of one picture that its prompt names."""
@@ -40,6 +43,7 @@ class Target(NamedTuple):
     boxes: Tensor  # (N, 4) float32, cxcywh in [0, 1] of the picture
     tokens: Tensor  # (N, T) bool, True on the text tokens that are true of the box
     phrases: Tensor  # (N,) int64, the prompt's phrase that is true of the box
+    others: list[frozenset[str]]  # N times the phrases of the batch that may be true of the box too
 
 
 class Batch(NamedTuple):
@@ -60,15 +64,26 @@ def make_batch(
     pictures = [preprocess(Image.fromarray(example.image), short_side, long_side) for example in examples]
     pixels, padding_mask = collate(pictures)
     tokens, positive_maps = collate_phrases([example.prompt for example in examples], tokenizer, max_tokens)
-    targets = [make_target(example, positive) for example, positive in zip(examples, positive_maps, strict=True)]
+    targets = [
+        make_target(example, positive, examples) for example, positive in zip(examples, positive_maps, strict=True)
+    ]
     return Batch(pixels, padding_mask, tokens, targets, [tuple(example.prompt) for example in examples], positive_maps)
 
 
-def make_target(example: Example, positive_map: Tensor) -> Target:
-    """A picture's target; `positive_map` (P, T) bool holds the tokens of each of its phrases."""
+def make_target(example: Example, positive_map: Tensor, batch: Sequence[Example] = ()) -> Target:
+    """A picture's target.
+
+    Args:
+        positive_map: (P, T) bool, the tokens of each of its phrases.
+        batch: the pictures that it is shown with.
+    """
     named = [index for index, phrase in enumerate(example.positives) if phrase is not None]
     height, width = example.image.shape[:2]
     boxes = torch.from_numpy(np.asarray(example.boxes, np.float32).reshape(-1, 4))[named]
     boxes = box_convert(boxes / torch.tensor([width, height, width, height]), "xyxy", "cxcywh")
     phrases = torch.tensor([phrase for phrase in example.positives if phrase is not None], dtype=torch.long)
-    return Target(boxes, positive_map[phrases], phrases)
+    others = [
+        frozenset(text for other in batch for i, text in enumerate(other.prompt) if example.may_be(box, other, i))
+        for box in named
+    ]
+    return Target(boxes, positive_map[phrases], phrases, others)

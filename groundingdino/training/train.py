@@ -29,7 +29,7 @@ from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
 from groundingdino.training.loop import CHECKPOINT_EVERY, cosine, follow
 from groundingdino.training.losses import detection_losses
-from groundingdino.training.scenes import SceneMaker
+from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
 from groundingdino.training.vocabulary import PATH as VOCABULARY
 
@@ -59,6 +59,8 @@ class Plan:
     clip: float = 10.0  # norm of all gradients together
     average: float = 0.998  # decay of the averaged weights, which are what is kept
     noisy_groups: int = 2
+    enlarged: float = 0.15  # of the pictures: made smaller and enlarged, as small pictures are for the model
+    reduced: float = 0.25  # of the pictures: made larger and reduced, as most pictures are for the model
     seed: int = 0
     restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew (SGDR, arXiv 1608.03983)
 
@@ -101,6 +103,7 @@ EMBEDDED_PLAN = Plan(
 # Of how many batches of a stage one shows crowds; 0: none.
 CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4)
 
+UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
 LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more
 # Width to height; batches are made of one shape so that nothing is padded.
 ASPECTS = (0.5, 0.625, 0.75, 1.0, 1.0, 4 / 3, 4 / 3, 1.5, 16 / 9)
@@ -129,9 +132,14 @@ class Batches(Dataset[Batch]):
         choice = np.random.default_rng([self.plan.seed, step])
         short_side = int(choice.choice(stage.short_sides))
         aspect = float(choice.choice(ASPECTS))
-        long_side = min(round(short_side * max(aspect, 1 / aspect) / 32) * 32, self.long_side)
-        width, height = (long_side, short_side) if aspect >= 1 else (short_side, long_side)
-        examples = [source(picture + k, (width, height)) for k in range(stage.batch_size)]
+        long_side = min(round(short_side * max(aspect, 1 / aspect) / UNIT) * UNIT, self.long_side)
+        size = (long_side, short_side) if aspect >= 1 else (short_side, long_side)
+        # Whole steps of both sides, so that all pictures of a batch have one size once they are scaled.
+        scales = [draw_scale(choice, self.plan.enlarged, self.plan.reduced) for _ in range(stage.batch_size)]
+        units = [round(UNIT * scale) for scale in scales]
+        examples = [
+            source(picture + k, (size[0] // UNIT * unit, size[1] // UNIT * unit)) for k, unit in enumerate(units)
+        ]
         return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens)
 
 

@@ -34,6 +34,11 @@ class Picture:
     prompt: tuple[str, ...]
     positives: tuple[int | None, ...]
 
+    def may_be(self, box: int, other: "Picture", phrase: int) -> bool:
+        """These phrases have no synonyms."""
+        own = self.positives[box]
+        return own is not None and self.prompt[own] == other.prompt[phrase]
+
 
 def pictures() -> list[Picture]:
     """Four pictures of one size with prompts of their own; the second has nothing to find, the third an unnamed box."""

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from groundingdino.training.captions import MAX_PHRASES, Captioner, Phrase, Thing, is_held_out
+from groundingdino.training.captions import MAX_PHRASES, Captioner, Phrase, Thing, is_held_out, is_true
 from groundingdino.training.names import COLOURS, load_names
 
 NAMES = load_names()
@@ -35,9 +35,9 @@ def captioner():
         ("dog", None, thing("hot dog"), False),
     ],
 )
-def test_truth(captioner, word, colour, of, expected):
+def test_truth(word, colour, of, expected):
     label = LABELS.get(word, LABELS["car"])
-    assert captioner.truth(Phrase(f"{colour} {word}", word, colour, label), of) is expected
+    assert is_true(Phrase(f"{colour} {word}", word, colour, label), of, NAMES) is expected
 
 
 def test_each_thing_answers_to_one_phrase_at_most_and_absent_phrases_to_nothing(captioner):
@@ -48,7 +48,7 @@ def test_each_thing_answers_to_one_phrase_at_most_and_absent_phrases_to_nothing(
         assert 1 <= len(caption.phrases) <= MAX_PHRASES
         assert len({phrase.text for phrase in caption.phrases}) == len(caption.phrases)
         for index, positive in enumerate(caption.positives):
-            truths = [captioner.truth(phrase, things[index]) for phrase in caption.phrases]
+            truths = [is_true(phrase, things[index], NAMES) for phrase in caption.phrases]
             assert None not in truths
             assert [number for number, truth in enumerate(truths) if truth] == [positive] * (positive is not None)
 

@@ -60,6 +60,12 @@ def test_boxes_of_absent_names_are_false_and_unnamed_objects_are_no_targets():
     assert figures["found"] == 1
 
 
+def test_what_is_found_depends_on_the_threshold():
+    answers = Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]])
+    found = [evaluate(answers, [picture((0, 1))], box_threshold=threshold)["found"] for threshold in (0.5, 0.85, 0.95)]
+    assert found == [1, 0.5, 0]
+
+
 def test_categories_gather_synonyms():
     figures = evaluate(Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]]), [picture()], category=lambda *_: "animal")
     assert figures["AP"] == pytest.approx(1)

@@ -116,6 +116,8 @@ def test_the_naming_loss_knows_the_batchs_phrases_and_merges_equal_ones(batch):
     assert naming_loss(image, text, batch, match, one) == pytest.approx(0, abs=1e-6)
     image[0, 0, names.index("bus")] = 40  # a phrase of another picture's prompt is a wrong answer too
     assert naming_loss(image, text, batch, match, one) == pytest.approx(10, abs=1e-3)
+    batch.targets[0].others[0] = frozenset({"cat", "bus"})  # unless it may be true as well
+    assert naming_loss(image, text, batch, match, one) == pytest.approx(0, abs=1e-6)
 
 
 def test_varifocal_loss_by_hand():
@@ -137,6 +139,8 @@ def test_noisy_queries_settle_what_is_near_and_refuse_what_is_far(batch):
         assert ((boxes[picture, query] - true).abs() <= true[[2, 3, 2, 3]] * 0.25 + 2e-3).all()
         refused = boxes[picture, query + 2]
         assert (refused[:2] - true[:2]).abs().sum() > 0.2 * true[2:].min()
+    filled_up = boxes[1]  # its picture has no object
+    assert (filled_up < 2e-3).all()
     blocked = attention_blocks(noisy, num_queries=2)
     assert not blocked[0, :4].any()
     assert blocked[0, 4:].all()

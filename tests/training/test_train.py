@@ -76,7 +76,7 @@ def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
         taken = iter(range(100))
 
         def tied(*arguments, numbers=numbers, taken=taken, stops_at=stops_at, **options):
-            torch.manual_seed(next(numbers))  # dropout and noisy queries draw from the global generator
+            torch.manual_seed(next(numbers))  # noisy queries draw from the global generator
             if next(taken) == stops_at:
                 raise KeyboardInterrupt
             return step(*arguments, **options)
