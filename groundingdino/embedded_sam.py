@@ -20,6 +20,7 @@ from groundingdino.weight_files import half_state, write_weights
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
 STRIDE = 8  # of the embedding
+DEEPEST_STRIDE = 32  # of the backbone: sides of parts of a picture are multiples of it
 FINE_STRIDE = 2  # of the fine map and of masks
 DIM = 96
 FINE_DIM = DIM // 8  # what the mask decoder's enlarging ends with

@@ -96,7 +96,8 @@ class SegmenterCard:
 
     `source` is None for a file on this machine. The next three are what `Segmenter.everything` starts from.
     `single_for_box` says that a box alone is answered by the mask that other prompts of several parts get, as the model
-    was trained; published models choose among three.
+    was trained; published models choose among three. `close_ups` says that small objects are looked at once more,
+    enlarged, which costs a pass of the image encoder for each: seconds with the published models.
     """
 
     name: str
@@ -108,6 +109,7 @@ class SegmenterCard:
     min_quality: float = 0.88
     min_stability: float = 0.95
     single_for_box: bool = False
+    close_ups: bool = False
 
 
 def _published(name: str, title: str, filename: str, size: int, sha256: str, description: str) -> SegmenterCard:
@@ -128,6 +130,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
             min_quality=0.8,
             min_stability=0.5,
             single_for_box=True,
+            close_ups=True,
         ),
         # The six digits in Meta's file names begin the files' MD5.
         _published(

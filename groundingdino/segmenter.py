@@ -16,11 +16,12 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from groundingdino.cache import ByteCache
+from groundingdino.close_ups import Part, decode_part, encode_part, enlarge, move, part_around
 from groundingdino.downloads import Progress
 from groundingdino.everything import find_everything
 from groundingdino.image import content_hash, load_image
 from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.masks import boxes_of, compact, join, size_bytes
+from groundingdino.masks import Size, boxes_of, compact, join, size_bytes
 from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 
 # Prompts that go through the mask decoder together: each holds several copies of the embedding, 4 MB of the published
@@ -48,6 +49,7 @@ class ImageEmbedding:
     features: Tensor = field(repr=False)  # (1, C, h, w)
     size: tuple[int, int]  # (width, height) of the upright picture; prompts and masks are in its pixels
     input_size: tuple[int, int]  # (height, width) that it was scaled to for the model
+    image: Image.Image = field(repr=False)  # the upright picture, of which parts are looked at once more
     key: str  # hash of the picture's content
     cached: bool  # the model did not run for this call
     milliseconds: float
@@ -57,8 +59,22 @@ class ImageEmbedding:
 class _Candidates(NamedTuple):
     """What one prompt can mean, best first."""
 
-    logits: Tensor  # (3, h, w) of the padded square that the model sees
+    logits: Tensor  # (3, h, w) of the padded square that the model sees, or of a part of the picture
     quality: Tensor  # (3,) predicted IoU
+    part: Part  # which of the two
+
+    def box(self, size: Size) -> np.ndarray | None:
+        """Around the best mask, (4,) xyxy in pixels of the picture; None if it is empty."""
+        inside = (self.logits[0] > 0).cpu().numpy()
+        if not inside.any():
+            return None
+        edges = []
+        for axis in (0, 1):
+            covered = np.flatnonzero(inside.any(axis))
+            cell = (self.part[axis + 2] - self.part[axis]) / inside.shape[1 - axis]
+            edges.append(self.part[axis] + cell * np.array([covered[0], covered[-1] + 1]))
+        (x0, x1), (y0, y1) = edges
+        return np.clip([x0, y0, x1, y1], 0, [*size, *size])
 
 
 class _Mask(NamedTuple):
@@ -106,7 +122,7 @@ class Segmenter:
         key = content_hash(picture)
         (features, input_size), cached = self._images.get_or_compute(key, lambda: self._encode_image(picture))
         took = 1000 * (time.perf_counter() - start)
-        return ImageEmbedding(features, picture.size, input_size, key, cached, took, owner=self)
+        return ImageEmbedding(features, picture.size, input_size, picture, key, cached, took, owner=self)
 
     def segment(
         self,
@@ -213,21 +229,78 @@ class Segmenter:
         """What each prompt can mean; a correction starts from the best mask before it."""
         prompts = [replace(prompt, candidate=0) for prompt in prompts]
         found: dict[MaskPrompt, _Candidates] = {}
-        # The decoder takes prompts together that have the same parts.
-        groups: defaultdict[tuple[int, bool, bool], list[MaskPrompt]] = defaultdict(list)
+        missing = []
         for prompt in dict.fromkeys(prompts):
             if kept := self._candidates.get((encoded.key, prompt)):
                 found[prompt] = kept
             else:
-                clicks, _ = prompt.clicks(encoded.size)
-                groups[len(clicks), prompt.box is not None, prompt.before is not None].append(prompt)
-        for group in groups.values():
-            before = [earlier for prompt in group if (earlier := prompt.before)]
-            previous = [candidates.logits[:1] for candidates in self._find_candidates(encoded, before)]
-            for prompt, candidates in zip(group, self._decode(encoded, group, previous), strict=True):
-                found[prompt] = candidates
-                self._candidates.put((encoded.key, prompt), candidates)
+                missing.append(prompt)
+        for prompt, candidates in zip(missing, self._compute(encoded, missing), strict=True):
+            found[prompt] = candidates
+            self._candidates.put((encoded.key, prompt), candidates)
         return [found[prompt] for prompt in prompts]
+
+    def _compute(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
+        if not prompts:
+            return []
+        corrected = {prompt: earlier for prompt in prompts if (earlier := prompt.before)}
+        before = dict(zip(corrected, self._find_candidates(encoded, list(corrected.values())), strict=True))
+        found: dict[MaskPrompt, _Candidates] = {}
+        # The decoder takes prompts together that have the same parts.
+        groups: defaultdict[tuple[int, bool, bool], list[MaskPrompt]] = defaultdict(list)
+        for prompt in prompts:
+            about = prompt.box_in(encoded.size)
+            if about is None and prompt in before:
+                about = before[prompt].box(encoded.size)
+            if closer := self._look_closer(encoded, prompt, about, before.get(prompt)):
+                found[prompt] = closer
+                continue
+            clicks, _ = prompt.clicks(encoded.size)
+            groups[len(clicks), prompt.box is not None, prompt in before].append(prompt)
+        for group in groups.values():
+            previous = [self._moved(before[prompt], self._whole(encoded)) for prompt in group if prompt in before]
+            for prompt, candidates in zip(group, self._decode(encoded, group, previous), strict=True):
+                # Only now is it known of a click how large the object is.
+                about = candidates.box(encoded.size)
+                found[prompt] = self._look_closer(encoded, prompt, about, before.get(prompt)) or candidates
+        return [found[prompt] for prompt in prompts]
+
+    def _look_closer(
+        self, encoded: ImageEmbedding, prompt: MaskPrompt, about: np.ndarray | None, before: _Candidates | None
+    ) -> _Candidates | None:
+        """What a prompt can mean by a second look at the object in the box `about`; None where none is worth it."""
+        if not self.card.close_ups or about is None:
+            return None
+        clicks = prompt.clicks(encoded.size)
+        low, high = (limit(np.array([about[:2], about[2:], *clicks[0]]), axis=0) for limit in (np.min, np.max))
+        part = part_around((*low, *high), encoded.size, self.model.image_encoder.img_size)
+        if part is None:
+            return None
+        (features, _), _ = self._images.get_or_compute(
+            (encoded.key, part), lambda: (encode_part(self.model, encoded.image, part), encoded.input_size)
+        )
+        previous = None if before is None else self._moved(before, part)[0]
+        inside = prompt.box_in(encoded.size)
+        box = None if inside is None else inside.tolist()
+        logits, quality = decode_part(self.model, features, part, box, clicks, previous)
+        chosen = _best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
+        return _Candidates(logits[chosen], quality[chosen], part)
+
+    def _whole(self, encoded: ImageEmbedding) -> Part:
+        """The square that the model sees of the whole picture."""
+        square = self.model.image_encoder.img_size
+        height, width = encoded.input_size
+        right, bottom = square * encoded.size[0] / width, square * encoded.size[1] / height
+        return Part(0, 0, right, bottom, square, square)
+
+    @staticmethod
+    def _moved(candidates: _Candidates, part: Part) -> Tensor:
+        """The best mask's logits, (1, h, w) of a part."""
+        logits = candidates.logits[:1]
+        return logits if candidates.part == part else move(logits[0], candidates.part, part)[None]
+
+    def _is_ambiguous(self, clicks: int, has_box: bool) -> bool:
+        return clicks + has_box == 1 and not (has_box and self.card.single_for_box)
 
     @torch.inference_mode()
     def _decode(
@@ -257,18 +330,24 @@ class Segmenter:
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
         )
-        is_ambiguous = clicks_each + bool(boxes) == 1 and not (boxes and self.card.single_for_box)
-        order = _best_first(quality, is_ambiguous)
+        order = _best_first(quality, self._is_ambiguous(clicks_each, bool(boxes)))
+        whole = self._whole(encoded)
         return [
-            _Candidates(masks[chosen], scores[chosen])
+            _Candidates(masks[chosen], scores[chosen], whole)
             for masks, scores, chosen in zip(logits, quality, order, strict=True)
         ]
 
     @torch.inference_mode()
     def _enlarge(self, encoded: ImageEmbedding, candidates: _Candidates, index: int) -> _Mask:
-        logits = candidates.logits[None, index : index + 1]
-        enlarged = self.model.postprocess_masks(logits, encoded.input_size, encoded.size[::-1])
-        mask = (enlarged > self.model.mask_threshold)[0, 0].cpu().numpy()
+        logits, part = candidates.logits[None, index : index + 1], candidates.part
+        if part == self._whole(encoded):
+            logits = self.model.postprocess_masks(logits, encoded.input_size, encoded.size[::-1])[0, 0]
+            mask = (logits > self.model.mask_threshold).cpu().numpy()
+        else:
+            mask = np.zeros(encoded.size[::-1], bool)
+            closer = enlarge(logits[0, 0], part) > self.model.mask_threshold
+            left, top = int(part.left), int(part.top)
+            mask[top : top + closer.shape[0], left : left + closer.shape[1]] = closer.cpu().numpy()
         return _Mask(compact(mask), float(candidates.quality[index]))
 
     def _everything(self, encoded: ImageEmbedding, *settings: Any) -> tuple[_Mask, ...]:

@@ -20,9 +20,12 @@ BOTH = MaskPrompt(box=(10, 20, 60, 50), points=[(30, 40, 1), (55, 45, 0)])
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedSegmenter:
-    """The embedded architecture, small and never trained: masks are noise that depends on each part of a prompt."""
+    """The embedded architecture, small and never trained: masks are noise that depends on each part of a prompt.
+
+    It does not look closer, see `test_close_ups`.
+    """
     torch.manual_seed(0)
-    return LoadedSegmenter(build_embedded_sam(96).eval(), SEGMENTERS["embedded"])
+    return LoadedSegmenter(build_embedded_sam(96).eval(), replace(SEGMENTERS["embedded"], close_ups=False))
 
 
 @pytest.fixture

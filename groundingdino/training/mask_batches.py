@@ -1,5 +1,6 @@
 """What the segmenter's training shows at each step: pictures, and the exact masks of things in them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE
+from groundingdino.close_ups import CONTEXT
+from groundingdino.embedded_sam import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE
 from groundingdino.training.loop import InStages
-from groundingdino.training.scenes import Scene
+from groundingdino.training.scenes import Scene, draw_scale
+
+CLOSE_UP_OF = (320, 768)  # pixels of the picture's side along the close-up's width
 
 Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
-DEEPEST_STRIDE = 32  # of the backbone: sides of windows are multiples of it
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,13 @@ class Stage:
     steps: int
     pictures: int  # of a step
     objects: int  # of a picture; fewer where it has fewer; 0 teaches the image encoder alone
-    side: int  # pixels: the root of the area of windows, the long side of whole pictures
+    side: int  # pixels: the root of the area of windows, the long side of whole pictures and of close-ups
     whole: bool  # pictures as the model will see them, padded to squares; otherwise windows of larger ones
     stages_learn: bool  # the backbone's; otherwise they stay what the detector made them, which saves a third
     # Batch norm measures each batch; otherwise it uses what it measured, as the trained model does. The statistics of
     # two pictures, and of the padding beside them, are not those of one.
     measured: bool = True
+    close_up: bool = False  # parts of pictures around one object each, as `close_ups` shows them
 
 
 @dataclass(frozen=True)
@@ -84,16 +88,24 @@ class MaskBatches(Dataset[MaskBatch]):
         size = _draw_size(stage, rng)
         pixels, chosen_masks, owners, distances = [], [], [], []
         for picture in range(stage.pictures):
-            scale = _draw_scale(self.plan, rng)
-            scene = self.source(
-                self.plan.first_picture(step) + picture, (round(size[0] * scale), round(size[1] * scale))
-            )
+            index = self.plan.first_picture(step) + picture
+            if stage.close_up:
+                long = int(rng.integers(CLOSE_UP_OF[0], CLOSE_UP_OF[1] + 1))
+                scene = self.source(index, (long, round(long * size[1] / size[0])))
+                shown, first = _draw_part(scene, size, rng)
+            else:
+                scale = draw_scale(rng, self.plan.enlarged, self.plan.reduced)
+                scene = self.source(index, (round(size[0] * scale), round(size[1] * scale)))
+                shown, first = (slice(None), slice(None)), None
             masks = np.zeros((len(scene.masks), *size[::-1]), bool)  # of none where nothing found a place
-            for index, mask in enumerate(scene.masks):
-                masks[index] = _resize(mask.astype(np.uint8) * 255, size) > 127
+            for number, mask in enumerate(scene.masks):
+                masks[number] = _resize(mask[shown].astype(np.uint8) * 255, size) > 127
             usable = np.flatnonzero(masks.sum((1, 2)) >= self.plan.least_area)
-            chosen = rng.permutation(usable)[: stage.objects]
-            image = _resize(scene.image, size)
+            chosen = rng.permutation(usable)
+            if first is not None:  # what the close-up is of comes first; the others are smaller or cut off
+                chosen = np.concatenate([usable[usable == first], chosen[chosen != first]])
+            chosen = chosen[: stage.objects]
+            image = _resize(scene.image[shown], size)
             seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
             pixels.append(torch.from_numpy(image).permute(2, 0, 1))
             chosen_masks.append(torch.from_numpy(masks[chosen]))
@@ -122,7 +134,10 @@ def extents(owners: np.ndarray) -> np.ndarray:
 
 
 def _draw_size(stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
-    """(width, height) in one of the shapes that cameras and screens give."""
+    """(width, height) in one of the shapes that cameras and screens give; of close-ups in one that parts have."""
+    if stage.close_up:  # at an edge of the picture they are narrower
+        short = DEEPEST_STRIDE * round(stage.side * float(rng.choice((0.6, 0.8, 1, 1, 1))) / DEEPEST_STRIDE)
+        return (stage.side, short) if rng.random() < 0.5 else (short, stage.side)
     shape = float(rng.choice((1.0, 4 / 3, 1.5, 16 / 9)))
     unit = STRIDE if stage.whole else DEEPEST_STRIDE
     long = stage.side if stage.whole else min(IMAGE_SIZE, unit * round(stage.side * shape**0.5 / unit))
@@ -130,12 +145,24 @@ def _draw_size(stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
     return (long, short) if rng.random() < 0.5 else (short, long)
 
 
-def _draw_scale(plan: Plan, rng: np.random.Generator) -> float:
-    """How large a picture is made, of the size it is shown in."""
-    chance = rng.random()
-    if chance < plan.enlarged:
-        return float(rng.uniform(0.45, 0.9))
-    return float(rng.uniform(1.1, 2.0)) if chance < plan.enlarged + plan.reduced else 1.0
+def _draw_part(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> tuple[tuple[slice, slice], int | None]:
+    """Rows and columns of a picture around one of its objects, in the shape of `size`, and the object's index."""
+    height, width = scene.owners.shape
+    if not len(scene.boxes):
+        return (slice(None), slice(None)), None
+    index = int(rng.integers(len(scene.boxes)))
+    x0, y0, x1, y1 = scene.boxes[index]
+    side = CONTEXT * max(x1 - x0, y1 - y0) * math.exp(rng.uniform(-0.3, 0.3))
+    scale = max(side / max(size), 32 / min(size))  # of the picture's pixels to those shown; some context in any case
+    scale = min(scale, width / size[0], height / size[1])
+    slices = []
+    for low, high, length, shown in ((y0, y1, height, size[1]), (x0, x1, width, size[0])):
+        taken = max(1, round(shown * scale))
+        first = (low + high - taken) / 2 + rng.uniform(-0.15, 0.15) * taken
+        first = min(max(0, round(float(first))), length - taken)
+        slices.append(slice(first, first + taken))
+    rows, columns = slices
+    return (rows, columns), index
 
 
 def _resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

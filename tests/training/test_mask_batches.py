@@ -91,6 +91,33 @@ def test_pictures_made_in_other_sizes_have_masks_that_fit_them(enlarged: float, 
         assert ((bright & masks.any(0)).sum() / (bright | masks.any(0)).sum()) > 0.85
 
 
+@pytest.mark.parametrize("place", [0, 40, 300, 520])
+def test_a_close_up_is_of_one_object_however_large_the_picture_is(place):
+    def dot(_: int, size: tuple[int, int]) -> SimpleNamespace:
+        width, height = size
+        left = min(place, width - 60)
+        masks = np.zeros((2, height, width), bool)
+        masks[0, 100:140, left : left + 60] = True
+        masks[1, :4, :4] = True  # another one, far off
+        boxes = np.array([[left, 100, left + 60, 140]] * 2, np.float32)  # whichever is drawn
+        return SimpleNamespace(
+            image=255 * masks.any(0)[..., None].repeat(3, 2).astype(np.uint8),
+            masks=masks,
+            boxes=boxes,
+            owners=masks[0].astype(np.uint8),
+        )
+
+    stage = Stage(steps=4, pictures=2, objects=1, side=160, whole=False, stages_learn=True, close_up=True)
+    batches = MaskBatches(dot, Plan(stages=(stage,)))
+    for step in range(4):
+        batch = batches[step]
+        assert max(batch.pixels.shape[2:]) == 160
+        for pixels, (mask,) in zip(batch.pixels, batch.masks, strict=True):
+            wide = np.ptp(np.flatnonzero(mask.any(0))) + 1
+            assert 160 / 2.5 * 0.7 < wide < 160 / 2.5 * 1.4
+            assert (pixels[0].numpy() > 127)[mask].mean() > 0.9
+
+
 def test_a_picture_of_nothing_is_a_picture():
     batch = MaskBatches(nothing, PLAN)[0]
     assert [len(masks) for masks in batch.masks] == [0, 0]
