@@ -34,6 +34,7 @@ from groundingdino.page.selection import Pointing
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.phrases import NMS_THRESHOLD
+from groundingdino.weight_files import check_device
 
 EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
 MAX_UPLOAD = "100mb"
@@ -151,6 +152,8 @@ def main(arguments: list[str] | None = None) -> int:
             _check_host(options.host)
         if options.port is not None and not 0 < options.port < 65536:
             raise ValueError(f"{options.port} is no port: choose one from 1 to 65535 with --port.")
+        if options.device:
+            check_device(options.device)
         workers.prepare()
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)

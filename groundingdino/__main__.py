@@ -86,6 +86,8 @@ def inpaint(options: argparse.Namespace) -> None:
     from groundingdino.inpaint_command import read_edit, result_mode, show_steps
 
     edit = read_edit(options)
+    if options.output is None:
+        raise ValueError("There is nowhere to put the picture: give --output, as in --output out.png.")
     picture = _load_picture(options, with_alpha=True)
     _check_output(options.output, result_mode(edit.task, picture))
 
@@ -132,7 +134,8 @@ def _cut_out(
     if not (with_masks or prompts):
         return _ground(options, image)
 
-    from groundingdino.masks import merge_objects
+    from groundingdino.drawing import select
+    from groundingdino.masks import is_new, merge_objects
     from groundingdino.segmenter import Segmenter
 
     segmenter = Segmenter.from_pretrained(options.segmenter, options.device, options.local_files_only, show_progress)
@@ -143,7 +146,8 @@ def _cut_out(
         parts.insert(0, segmenter.segment_boxes(encoded, named.objects))
         models = [*named.models, *models]
     if everything:
-        parts.append(segmenter.everything(encoded))
+        others = segmenter.everything(encoded)
+        parts.append(select(others, is_new(others, parts)))
     objects = merge_objects(*parts)
     return Found(objects, named.phrases if named else (), models, named.thresholds if named else {})
 
@@ -184,7 +188,7 @@ def _write_results(options: argparse.Namespace, image: "Image.Image", found: Fou
         with _told_about(options.output):
             annotate(image, found.objects, found.phrases).save(options.output)
     if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
-        print_table(found.objects)
+        print_table(found)
 
 
 def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> None:
@@ -193,16 +197,15 @@ def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> 
     from groundingdino.inpaint_command import save_candidates
 
     search = search_of(options.prompt, found.models, found.thresholds) if found.models else {}
-    if options.output:
-        with _told_about(options.output):
-            save_candidates(edited, search, options.output)
+    with _told_about(options.output):
+        save_candidates(edited, search, options.output)
     painters = [edited.recipe["inpainter"]] if edited.seeds else []
     entry = record(found.objects, edited.images[0].size, " + ".join([*found.models, *painters]))
     if edited.recipe:
         entry["edit"] = {**search, **edited.recipe}
     if not _write_record(options, entry):
         if found.models:
-            print_table(found.objects)
+            print_table(found)
         for seed in edited.seeds:
             print(f"painted with --seed {seed}")
 
@@ -218,12 +221,13 @@ def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:
     return bool(options.json)
 
 
-def print_table(detections: "sv.Detections") -> None:
+def print_table(found: Found) -> None:
     """One line per object: score, box in pixels, phrase."""
     from groundingdino.drawing import labels_of, scores_of
 
+    detections = found.objects
     if len(detections) == 0:
-        print("Nothing found; a lower --box-threshold shows weaker boxes.")
+        print("Nothing found; a lower --box-threshold shows weaker boxes." if found.thresholds else "Nothing found.")
         return
     print(f"{'score':>5}  {'x0':>7} {'y0':>7} {'x1':>7} {'y1':>7}  phrase")
     for score, box, phrase in zip(scores_of(detections), detections.xyxy, labels_of(detections), strict=True):

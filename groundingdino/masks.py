@@ -15,6 +15,8 @@ from segment_anything.utils.amg import remove_small_regions
 
 Size = tuple[int, int]  # (width, height) in pixels
 
+SAME_OBJECT = 0.7  # IoU of two boxes above which they are taken to be around the same object
+
 
 def empty_masks(size: Size) -> sv.CompactMask:
     """No masks, shape (0, H, W)."""
@@ -74,6 +76,14 @@ def merge_objects(*parts: sv.Detections) -> sv.Detections:
     return merged
 
 
+def is_new(others: sv.Detections, parts: Iterable[sv.Detections]) -> np.ndarray:
+    """Which of `others` no object of `parts` shows already, (N,) bool; all have masks, whose boxes are compared."""
+    seen = np.concatenate([_mask_boxes(part) for part in parts])
+    if not len(seen) or not len(others):
+        return np.ones(len(others), bool)
+    return sv.box_iou_batch(_mask_boxes(others), seen).max(axis=1) <= SAME_OBJECT
+
+
 def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
     """Fills small holes of each mask and removes small specks beside it, as segment-anything does.
 
@@ -100,6 +110,12 @@ def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
     pixels = math.ceil(min_area * height * width) if min_area < 1 else min_area
     smoothed = [_without_small_regions(mask, pixels) for mask in masks]
     return replace(detections, mask=join(map(compact, smoothed), (width, height)))
+
+
+def _mask_boxes(objects: sv.Detections) -> np.ndarray:
+    masks = objects.to_compact_masks().mask
+    assert isinstance(masks, sv.CompactMask)
+    return boxes_of(masks)
 
 
 def _without_small_regions(mask: np.ndarray, min_area: float) -> np.ndarray:

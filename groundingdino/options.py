@@ -77,7 +77,12 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
         help="a pixel in (1) or outside (0) an object; all points together mean one object",
     )
     command.add_argument(
-        "--box", type=_box, action="append", default=[], metavar="X0,Y0,X1,Y1", help="a box around one object"
+        "--box",
+        type=_box,
+        action="append",
+        default=[],
+        metavar="X0,Y0,X1,Y1",
+        help="a box around one object; with a minus in front it takes an equals sign: --box=-5,0,40,40",
     )
 
 
@@ -159,6 +164,8 @@ def _box(text: str) -> tuple[float, ...]:
 
 def _region(text: str) -> list[float | str]:
     *edges, words = text.split(",", 4)
+    if len(edges) != 4:
+        raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1,TEXT, not '{text}'")
     return [*_box(",".join(edges)), words]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from torch import Tensor
 
 from groundingdino.config import GroundingDINOConfig, SwinConfig, TextConfig
@@ -57,6 +58,14 @@ def tokenizer():
     return BertTokenizerFast(vocab=str(BERT_VOCABULARY))
 
 
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    """Path of a picture of 320 x 240 pixels, all teal."""
+    path = tmp_path / "two cats.png"
+    Image.new("RGB", (320, 240), "teal").save(path)
+    return str(path)
+
+
 def skip_or_fail(reason: str) -> None:
     """Skips the test; in CI, where nothing may be missing, fails it."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -99,13 +108,38 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def visitor(browser: Any, log: io.StringIO, server: Any) -> Iterator[Any]:
-    """Someone in front of it, who finds no error in the browser's console and leaves none in the log."""
+def untouched(tmp_path: Path) -> Iterator[Any]:
+    """The same for one test alone: nothing has been looked at or downloaded yet."""
+    from server import Server
+
+    running = Server.open(tmp_path)
+    yield running
+    running.demo.close()
+
+
+@pytest.fixture
+def visit(browser: Any, log: io.StringIO) -> Iterator[Callable[..., Any]]:
+    """Puts someone in front of a page: `Visitor`'s address and screen -> one who finds no error in the browser's
+    console and leaves none in the log."""
     from visitor import Visitor
 
+    before = log.tell()
+    visitors: list[Visitor] = []
+
+    def come(*arguments: Any, **options: Any) -> Visitor:
+        visitors.append(Visitor(browser, *arguments, **options))
+        return visitors[-1]
+
+    yield come
+    for page in [page for context in browser.contexts for page in context.pages]:
+        page.close()
+    assert [someone.complaints for someone in visitors] == [[]] * len(visitors), "the browser's console stays clean"
+    written = log.getvalue()[before:]
+    assert "Traceback" not in written, written
+
+
+@pytest.fixture
+def visitor(visit: Callable[..., Any], server: Any) -> Any:
+    """Someone in front of the page with models that know the answers."""
     server.be_fast()
-    someone = Visitor(browser, server.url)
-    yield someone
-    assert someone.complaints == [], "the browser's console stays clean"
-    assert "Traceback" not in log.getvalue(), log.getvalue()
-    someone.page.close()
+    return visit(server.url)

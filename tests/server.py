@@ -1,7 +1,7 @@
 """The page with models that know the answers, for the browser tests."""
 
 import json
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +36,7 @@ class Server:
     def __init__(self, examples: Path):
         self.detector, self.segmenter, self.inpainter = Oracle(ANSWERS), Scissors(OTHERS), Dauber()
         self.downloaded: list[str] = []
+        self.arrives = threading.Event()  # downloads wait for it in the middle
         studio = Studio(
             Shelf({"embedded": CARD, "large": LARGE}, self._detector, self._has_files),
             Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
@@ -72,5 +73,5 @@ class Server:
     def _fetch(self, name: str, progress: Callable[..., None] | None, size: int, what: str) -> None:
         if progress:
             progress(1_000_000, size, what)
-            time.sleep(1)
+            assert self.arrives.wait(60)
             self.downloaded.append(name)

@@ -23,6 +23,7 @@ import app
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
+from groundingdino.page.wiring import SAVE
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
@@ -44,13 +45,6 @@ def examples(tmp_path: Path) -> Path:
     Image.new("RGB", SIZE, "teal").save(folder / "cats.png")
     (folder / "examples.json").write_text('[{"file": "cats.png", "prompt": "cat . pizza"}]')
     return folder
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> str:
-    path = tmp_path / "two cats.png"
-    Image.new("RGB", SIZE, "teal").save(path)
-    return str(path)
 
 
 @pytest.fixture
@@ -108,6 +102,7 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
             {"phrase": "cat", "score": 0.9, "box": list(map(float, CAT))},
             {"phrase": "cat", "score": 0.6, "box": list(map(float, OTHER_CAT))},
         ],
+        "notes": [],
     }
     options = {"box_threshold": 0.8, "text_threshold": 0.3, "nms_threshold": 1.0, "model": "embedded"}
     _, record = client.predict(image=handle_file(picture), prompt="cat", api_name="/detect", **options)
@@ -188,6 +183,25 @@ def test_the_command_line_reaches_the_page(monkeypatch):
 def test_an_unknown_model_is_refused_in_one_line(capsys):
     assert app.main(["--model", "huge"]) == 2
     assert capsys.readouterr().err.startswith("app.py: There is no model 'huge'; choose one of embedded")
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(Studio, "open", lambda *_: pytest.fail("A page that never works was started."))
+    assert app.main(["--device", "toaster"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("app.py: The device 'toaster' cannot be used here")
+    assert err.count("\n") == 1
+
+
+def test_a_page_that_is_opened_asks_for_the_result_and_the_lists_of_models(examples: Path):
+    demo = app.build(studio_of(Oracle({})), examples=examples)
+    assert sorted(fn.name for fn in demo.fns.values() if (demo._id, "load") in fn.targets) == ["refresh", "render"]
+
+
+def test_a_download_that_failed_saves_no_file_of_before(examples: Path):
+    demo = app.build(studio_of(Oracle({})), examples=examples)
+    saving = [fn for fn in demo.fns.values() if fn.js == SAVE]
+    assert [fn.trigger_only_on_success for fn in saving] == [True] * 9
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):

@@ -150,16 +150,17 @@ def test_where_nothing_is_found_the_picture_stays(dauber, picture, tmp_path, cap
 
 
 @pytest.mark.usefixtures("dauber")
-def test_transparency_stays(tmp_path):
+def test_transparency_stays_but_where_something_is_painted(tmp_path):
     sticker, output = tmp_path / "sticker.png", tmp_path / "out.webp"
     Image.new("RGBA", SIZE, (*TEAL, 100)).save(sticker)
     assert main(["inpaint", str(sticker), "cat", "--replace", "red", "--output", str(output)]) == 0
-    assert Image.open(output).getpixel((60, 70))[3] == 100
+    assert [Image.open(output).getpixel(place)[3] for place in ((60, 70), (150, 200))] == [255, 100]
 
 
 @pytest.mark.usefixtures("dauber")
-def test_a_table_tells_the_seeds(picture, capsys):
-    assert main(["inpaint", picture, "cat", "--replace", "red", "--candidates", "2", "--seed", "5"]) == 0
+def test_a_table_tells_the_seeds(picture, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "out.png")]
+    assert main(["inpaint", picture, "cat", "--replace", "red", "--candidates", "2", "--seed", "5", *output]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == ["painted with --seed 5", "painted with --seed 6"]
 
@@ -177,11 +178,41 @@ def test_a_table_tells_the_seeds(picture, capsys):
     ],
 )
 @pytest.mark.usefixtures("dauber")
-def test_bad_input_is_one_line_and_status_2(picture, capsys, prompt, options, sentence):
-    assert main(["inpaint", picture, prompt, *options]) == 2
+def test_bad_input_is_one_line_and_status_2(picture, tmp_path, capsys, prompt, options, sentence):
+    assert main(["inpaint", picture, prompt, *options, "--output", str(tmp_path / "out.png")]) == 2
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "unread"),
+    [
+        ("--transparent --candidates 4 --steps 50 --seed 1", "--steps, --seed, --candidates"),
+        ("--color red --inpainter sd15 --guidance 2 --strength 0.5", "--inpainter, --guidance, --strength"),
+        ("--remove opencv --scheduler ddim --negative-prompt dog", "--negative-prompt, --scheduler"),
+        ("--background beach --one-by-one", "--one-by-one"),
+        ("--region 0,0,9,9,cat --point 1,1,1 --grow 20 --no-boxes", "--point, --grow, --no-boxes"),
+        ("--region 0,0,9,9,cat --nms-threshold off --segmenter vit_b", "--nms-threshold, --segmenter"),
+    ],
+)
+def test_an_option_that_the_task_does_not_read_is_refused(picture, capsys, monkeypatch, options, unread):
+    for kind in (Detector, Segmenter, Inpainter):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
+    assert main(["inpaint", picture, "cat", *options.split(), "--output", "out.png"]) == 2
+    assert capsys.readouterr().err == f"groundingdino: This edit makes no use of {unread}: run it without.\n"
+
+
+def test_what_holds_anyway_may_be_said(inpaint):
+    inpaint("--transparent", "--candidates", "1", "--strength", "1", "--inpainter", "embedded")
+
+
+def test_without_a_file_to_write_nothing_is_loaded(picture, capsys, monkeypatch):
+    for kind in (Detector, Segmenter, Inpainter):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
+    assert main(["inpaint", picture, "cat", "--replace", "red", "--json", "-"]) == 2
+    sentence = "groundingdino: There is nowhere to put the picture: give --output, as in --output out.png.\n"
+    assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize(("alpha", "task"), [("", ["--transparent"]), ("A", ["--replace", "red"])])
@@ -208,7 +239,7 @@ def test_an_opaque_background_may_be_saved_without_transparency(tmp_path):
         ([], "one of the arguments --replace --remove --background"),
         (["--replace", "dog", "--remove"], "not allowed with argument"),
         (["--remove", "magic"], "invalid choice: 'magic'"),
-        (["--region", "1,2,3,cat"], "expected X0,Y0,X1,Y1"),
+        (["--region", "0,0,10,10"], "expected X0,Y0,X1,Y1,TEXT, not '0,0,10,10'"),
         (["--region", "5,5,1,1,cat"], "X0 < X1"),
         (["--replace", "dog", "--steps", "many"], "invalid int value: 'many'"),
         (["--replace", "dog", "--scheduler", "nonsense"], "invalid choice: 'nonsense' (choose from 'ddim'"),

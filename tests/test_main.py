@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
+from scissors import Scissors
 
 from groundingdino import __main__ as command_line
 from groundingdino.__main__ import main
@@ -15,7 +16,6 @@ from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.hub import cached
-from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS, has_segmenter
 from groundingdino.segmenter import Segmenter
@@ -189,12 +189,21 @@ def test_fill_removes_holes_and_specks(segmenter, noise, capsys):
     assert plain != filled == share
 
 
-def test_everything_adds_to_what_is_asked_for(segmenter, picture, capsys, monkeypatch):
-    # A model that was never trained is sure of nothing, so another request stands for it.
-    others = [MaskPrompt(box=(5, 5, 50, 50)), MaskPrompt(points=[(60, 60, 1)])]
-    monkeypatch.setattr(Segmenter, "everything", lambda self, encoded: self.segment(encoded, others))
-    objects = cut(capsys, picture, "", "--segmenter", segmenter, "--box", "1,1,90,60", "--everything")
-    assert [one["phrase"] for one in objects] == ["object 1", "object 2", "object 3"]
+def test_everything_adds_to_what_is_asked_for_and_repeats_nothing(picture, capsys, monkeypatch):
+    # A model that was never trained is sure of nothing, so another one stands for it.
+    scissors = Scissors({(120, 80): [(2, 2, 90, 60), (95, 5, 118, 30), (10, 62, 60, 79)]})
+    monkeypatch.setattr(Segmenter, "from_pretrained", lambda *_, **__: scissors)
+    (one,) = cut(capsys, picture, "", "--box", "1,1,90,60")
+    objects = cut(capsys, picture, "", "--box", "1,1,90,60", "--everything")
+    assert [found["phrase"] for found in objects] == ["object 1", "object 2", "object 3"]
+    assert objects[0] == one
+    assert [round(found["box"][0], -1) for found in objects] == [0, 100, 10]
+
+
+def test_where_no_threshold_was_used_none_is_to_be_lowered(picture, capsys, monkeypatch):
+    monkeypatch.setattr(Segmenter, "from_pretrained", lambda *_, **__: Scissors())
+    assert main(["segment", picture, "", "--everything"]) == 0
+    assert capsys.readouterr().out == "Nothing found.\n"
 
 
 def test_nothing_found_is_a_result_of_segment_too(model, segmenter, picture, capsys, tmp_path):
@@ -202,7 +211,7 @@ def test_nothing_found_is_a_result_of_segment_too(model, segmenter, picture, cap
     assert cut(capsys, picture, "cat", *options, "--output", str(tmp_path / "out.png")) == []
     assert Image.open(tmp_path / "out.png").tobytes() == Image.open(picture).tobytes()
     assert main(["segment", picture, "cat", *options]) == 0
-    assert "Nothing found" in capsys.readouterr().out
+    assert "a lower --box-threshold shows weaker boxes" in capsys.readouterr().out
 
 
 def test_output_is_the_picture_with_masks(segmenter, picture, tmp_path, capsys):
@@ -294,6 +303,7 @@ def test_bad_input_is_one_line_and_status_2(changes, sentence, model, picture, c
         (["segment", "p", "", "--point", "nan,2,1"], "not 'nan,2,1'"),
         (["segment", "p", "", "--box", "1,2,3"], "--box: expected X0,Y0,X1,Y1, not '1,2,3'"),
         (["segment", "p", "", "--box", "5,5,5,9"], "--box: expected a box with X0 < X1 and Y0 < Y1"),
+        (["segment", "p", "", "--box", "-5,0,40,40"], "--box: expected one argument"),
         (["segment", "p", "", "--fill", "-3"], "--fill: expected an area of 0 or more, not '-3'"),
     ],
 )

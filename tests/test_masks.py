@@ -5,7 +5,17 @@ import pytest
 import supervision as sv
 from segment_anything.utils.amg import remove_small_regions
 
-from groundingdino.masks import boxes_of, compact, empty_masks, join, merge_objects, size_bytes, smooth_masks, union
+from groundingdino.masks import (
+    boxes_of,
+    compact,
+    empty_masks,
+    is_new,
+    join,
+    merge_objects,
+    size_bytes,
+    smooth_masks,
+    union,
+)
 
 SIZE = (60, 40)
 
@@ -49,6 +59,17 @@ def test_the_bound_of_the_bytes_holds_and_is_near():
     masks = join(map(compact, [holed(), np.indices(SIZE[::-1]).sum(0) % 2 == 0]), SIZE)
     actual = sum(runs.nbytes for runs in masks._rles)
     assert actual <= size_bytes(masks) < 1.5 * actual
+
+
+def test_an_object_is_new_where_no_box_of_a_mask_is_nearly_its_own():
+    moved = np.roll(holed(), 2, axis=1)
+    left = blank()
+    left[:, :10] = True
+    others = record(moved, left)
+    assert is_new(others, [record(left[::-1].copy()), record(holed())]).tolist() == [False, False]
+    assert is_new(others, [record(), record(holed())]).tolist() == [False, True]
+    assert is_new(others, [record()]).tolist() == [True, True]
+    assert is_new(record(), [record(left)]).tolist() == []
 
 
 def test_the_union_is_of_all_objects():

@@ -176,6 +176,17 @@ class Visitor:
         }"""
         return self.page.evaluate(read, [x, y])
 
+    def expect_apart(self, selector: str, other: str) -> None:
+        """No element of the one kind lies over one of the other, as they are now."""
+        boxes, others = ([element.bounding_box() for element in self.find(kind).all()] for kind in (selector, other))
+        assert boxes
+        assert others
+        for first in boxes:
+            for second in others:
+                beside = first["x"] >= second["x"] + second["width"] or second["x"] >= first["x"] + first["width"]
+                below = first["y"] >= second["y"] + second["height"] or second["y"] >= first["y"] + first["height"]
+                assert beside or below, f"{first} of {selector} lies over {second} of {other}"
+
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
         return self.find("#result .canvas > img").get_attribute("src") or ""

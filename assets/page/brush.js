@@ -68,12 +68,6 @@ shapes.addEventListener("click", (event) => isDrawing() && event.stopPropagation
 let cursor = null;
 const round1 = (value) => Math.round(value * 10) / 10;
 const insidePicture = ([x, y]) => [round1(limit(x, props.view.width)), round1(limit(y, props.view.height))];
-const ordered = ([x0, y0, x1, y1]) => [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
-
-function isLargeEnough([x0, y0, x1, y1]) {
-  const tiny = 4 / shapes.getScreenCTM().a; // a slip of the hand
-  return Math.abs(x1 - x0) > tiny && Math.abs(y1 - y0) > tiny;
-}
 
 function extendStroke(place) {
   if (stroke.box) stroke.box = [stroke.box[0], stroke.box[1], ...place];

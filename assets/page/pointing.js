@@ -11,6 +11,13 @@ function placeOf(event) {
   return [x, y];
 }
 
+const ordered = ([x0, y0, x1, y1]) => [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
+
+function isLargeEnough([x0, y0, x1, y1]) {
+  const tiny = 4 / shapes.getScreenCTM().a; // a slip of the hand
+  return Math.abs(x1 - x0) > tiny && Math.abs(y1 - y0) > tiny;
+}
+
 function objectAt([x, y]) {
   const isHit = (object, shape) => shape.isPointInFill(new DOMPoint(x, y));
   const shown = shownObjects(props.view);
@@ -59,11 +66,9 @@ function clickAt(place) {
 
 // A box is an object of its own; a line belongs to the marked object, or to the one under its middle.
 function finish(places) {
-  const [[x0, y0], [x1, y1]] = [places[0], places.at(-1)];
-  const tiny = 4 / shapes.getScreenCTM().a; // a slip of the hand
   if (tool === "box") {
-    const box = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
-    if (box[2] - box[0] > tiny && box[3] - box[1] > tiny) add(newTarget(), { box });
+    const box = ordered([...places[0], ...places.at(-1)]);
+    if (isLargeEnough(box)) add(newTarget(), { box });
   } else {
     const middle = places[Math.floor(places.length / 2)];
     add(markedTarget() ?? objectAt(middle)?.id ?? newTarget(), { stroke: places });

@@ -200,8 +200,9 @@ function drawStatus() {
   find(".detail").textContent = detail;
 }
 
-// Where letters are typed, and mean no tool. Radios and checkboxes keep the focus after a click, but take no letters.
-const TYPED_INTO = "input:not(.brush-size, .split, [type=radio], [type=checkbox]), textarea, select, [contenteditable]";
+// Where letters are typed, and mean no tool. Sliders, radios and checkboxes keep the focus after a click, but take no
+// letters.
+const TYPED_INTO = "input:not([type=range], [type=radio], [type=checkbox]), textarea, select, [contenteditable]";
 
 // A picture may be dropped on the canvas or pasted anywhere.
 async function take(files) {

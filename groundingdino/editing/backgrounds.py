@@ -14,12 +14,12 @@ FILL_RADIUS = 5  # pixels of the reduced picture that it looks at
 def make_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """RGBA of a picture (H, W, 3 or 4) that is transparent where alpha (H, W) uint8 is 255.
 
-    Pixels of which nothing is seen become transparent black: they are gone, not only hidden.
+    Pixels of which alpha leaves nothing become transparent black: they are gone, not only hidden.
     """
     opacity = pixels[..., 3] if pixels.shape[2] == 4 else np.full(alpha.shape, 255, np.uint8)
     left = (opacity * (255 - alpha.astype(np.uint32)) + 127) // 255
     result = np.dstack([pixels[..., :3], left.astype(np.uint8)])
-    result[left == 0] = 0
+    result[(left == 0) & (alpha > 0)] = 0
     return result
 
 

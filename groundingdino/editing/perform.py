@@ -1,6 +1,7 @@
 """One edit of a picture, from the objects found in it to the candidates: at the picture's own resolution.
 
-Whatever the task, pixels outside the soft mask are those of the picture, to the bit, and its transparency stays.
+Whatever the task, pixels outside the soft mask are those of the picture, to the bit, but for one case: behind what is
+translucent a new colour or picture shows. Transparency stays, except where something is put there that was not.
 """
 
 import secrets
@@ -23,6 +24,7 @@ from groundingdino.editing.edits import (
     Edit,
     PictureBackground,
     Regions,
+    Remove,
     Sampling,
     TransparentBackground,
 )
@@ -105,7 +107,8 @@ class Edited:
     Attributes:
         images: One for each candidate, of the picture's size; RGB, or RGBA where the picture or its new background has
             transparency.
-        mask: (H, W) uint8, how much of each pixel is new: where it is 0 the images are the picture to the bit.
+        mask: (H, W) uint8, how much of each pixel is new: where it is 0 the images are the picture to the bit; of what
+            is translucent there a new colour or picture shows through.
         seeds: Of the candidates; empty where no model painted. Asked for with one of them and the same settings, an
             edit gives that picture again.
         recipe: How they were made, see `recipe`.
@@ -197,7 +200,7 @@ class _Run:
             return Image.fromarray(lay_behind(self.original, self.alpha, task))
         result, seen = self.original.copy(), self.opaque.copy()
         for part, alpha in self._parts():
-            _paste(result, seen, *fill(seen, part, alpha), alpha)
+            _paste(result, seen, *fill(seen, part, alpha), alpha, covers=False)
         return Image.fromarray(result)
 
     def candidates(self, painter: Painter) -> tuple[list[Image.Image], list[int]]:
@@ -217,11 +220,12 @@ class _Run:
     def _by_model(self, painter: Painter, seed: int) -> Image.Image:
         result, seen = self.original.copy(), self.opaque.copy()
         sampling = replace(self.edit.sampling, seed=seed)
+        covers = not isinstance(self.edit.task, Remove)
         passes = list(self._passes(painter))
         for index, (part, alpha, texts) in enumerate(passes):
             report = self._reporter(seen, alpha, index, len(passes))
             painted = painter.paint(seen, part, alpha, texts, sampling, report, self.stop)
-            _paste(result, seen, painted.crop, painted.pixels, alpha)
+            _paste(result, seen, painted.crop, painted.pixels, alpha, covers)
             self.notes += painted.notes
             self.settings |= painted.settings
         return Image.fromarray(result)
@@ -255,10 +259,20 @@ class _Run:
         return report
 
 
-def _paste(result: np.ndarray, seen: np.ndarray, crop: Crop, pixels: np.ndarray, alpha: np.ndarray) -> None:
-    """Blends what was painted into the result (H, W, 3 or 4), whose transparency stays, and into what is seen of it."""
+def _paste(
+    result: np.ndarray, seen: np.ndarray, crop: Crop, pixels: np.ndarray, alpha: np.ndarray, covers: bool
+) -> None:
+    """Blends what was painted into the result (H, W, 3 or 4), and into what is seen of it.
+
+    What `covers` is seen where the picture was transparent, too; otherwise its transparency stays.
+    """
     window, weight = crop.window, alpha[crop.window]
-    result[window][..., :3] = blend(result[window][..., :3], pixels, weight)
+    share = weight
+    if covers and result.shape[2] == 4:
+        opacity = result[window][..., 3]
+        share = np.where((opacity == 0) & (weight > 0), 255, weight)  # a colour that nobody sees would shine through
+        result[window][..., 3] = np.maximum(opacity, weight)
+    result[window][..., :3] = blend(result[window][..., :3], pixels, share)
     seen[window] = blend(seen[window], pixels, weight)
 
 

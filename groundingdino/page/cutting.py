@@ -6,13 +6,12 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.drawing import labels_of, select
-from groundingdino.masks import boxes_of, join, merge_objects, smooth_masks
+from groundingdino.masks import SAME_OBJECT, is_new, join, merge_objects, smooth_masks
 from groundingdino.page.selection import Pointing, box_ids, object_ids, read_id
 from groundingdino.segmenter import ImageEmbedding, Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
 BY_HAND, EVERYTHING = ".by hand", ".everything"
-SAME = 0.7  # IoU of two boxes above which they are taken to be around the same object
 
 
 def cut(
@@ -47,7 +46,7 @@ def cut(
         others = segmenter.everything(encoded)
         ids = box_ids(["everything"] * len(others), others.xyxy)
         others = _correct(segmenter, encoded, _with_ids(others, ids), pointing)
-        others = select(others, _is_new(others, parts))
+        others = select(others, is_new(others, parts))
         parts.append(_in_groups(others, [EVERYTHING] * len(others)))
     found = [part for part in parts if len(part)]
     return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
@@ -63,7 +62,7 @@ def _lasting_ids(detections: sv.Detections, pointing: Pointing) -> list[str]:
         if target in ids or not rivals:
             continue
         overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]
-        if overlaps.max() > SAME:
+        if overlaps.max() > SAME_OBJECT:
             ids[rivals[int(overlaps.argmax())]] = target
     return ids
 
@@ -91,20 +90,6 @@ def _correct(
     return sv.Detections(
         objects.xyxy, masks, objects.confidence, objects.class_id, data={**objects.data, "mask_quality": quality}
     )
-
-
-def _is_new(others: sv.Detections, parts: Sequence[sv.Detections]) -> np.ndarray:
-    """Which of `others` no object of `parts` shows already, (N,) bool."""
-    seen = np.concatenate([_mask_boxes(part) for part in parts])
-    if not len(seen) or not len(others):
-        return np.ones(len(others), bool)
-    return sv.box_iou_batch(_mask_boxes(others), seen).max(axis=1) <= SAME
-
-
-def _mask_boxes(objects: sv.Detections) -> np.ndarray:
-    masks = objects.to_compact_masks().mask
-    assert isinstance(masks, sv.CompactMask)
-    return boxes_of(masks)
 
 
 def _with_ids(objects: sv.Detections, ids: Sequence[str]) -> sv.Detections:

@@ -29,12 +29,14 @@ from groundingdino.model_cards import InpainterCard
 from groundingdino.page.selection import Pointing, object_ids
 
 REPLACE, REMOVE, BACKGROUND, REGIONS = "Replace", "Remove", "Background", "Regions"  # the modes
-MASKS, BOXES = "Masks", "Boxes"  # what of the objects is edited
+MASKS, WHOLE_BOXES = "Masks", "Boxes"  # what of the objects is edited
 PAINTED, TRANSPARENT, COLOR, PICTURE = "Painted", "Transparent", "Colour", "Picture"  # the new background
 MODEL, QUICK = "Model", "Quick fill"  # what removes
-# To start with, as `MaskSettings` has them: in percent of an object's longer side, and of the picture's.
+# To start with, in percent of an object's longer side and of the picture's: `MaskSettings`' own twelfth and
+# two-hundredth, but growing without its limit of 64 pixels, for a slider that says percent has to mean it.
 GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, REGIONS: 0.0}
 FEATHER = 0.5
+NO_REGION = "There is no region: name something that is found and tick it, or draw a box."
 
 
 class MaskForm(NamedTuple):
@@ -48,7 +50,7 @@ class MaskForm(NamedTuple):
     @property
     def boxes(self) -> bool:
         """Whether boxes are edited, for which no masks need to be made."""
-        return self.shape == BOXES or self.mode == REGIONS
+        return self.shape == WHOLE_BOXES or self.mode == REGIONS
 
     def settings(self, size: tuple[int, int], one_by_one: bool = False) -> MaskSettings:
         """For a picture of that (width, height) in pixels."""
@@ -142,7 +144,7 @@ class Form(NamedTuple):
 
     def _regions(self, objects: sv.Detections, texts: Mapping[str, str]) -> Regions:
         if not len(objects):
-            raise ValueError("There is no region: name something that is found and tick it, or draw a box.")
+            raise ValueError(NO_REGION)
         regions = []
         rows = zip(object_ids(objects), labels_of(objects), objects.xyxy.tolist(), strict=True)
         for name, label, (x0, y0, x1, y1) in rows:
@@ -162,12 +164,12 @@ def _seed(text: str) -> int | None:
 
 def suited_shape(card: InpainterCard, mode: str) -> str:
     """What of the objects is best edited by a model."""
-    return BOXES if card.boxes and mode == REPLACE else MASKS
+    return WHOLE_BOXES if card.boxes and mode == REPLACE else MASKS
 
 
-def suited_grow(mode: str, grow: float) -> float:
-    """How far masks best grow in a mode; stays as it is if the visitor has chosen another value."""
-    return GROW[mode] if grow in GROW.values() else grow
+def suited_grow(mode: str, before: str, grow: float) -> float:
+    """How far masks best grow in a mode; stays as it is if in the mode `before` it was chosen by hand."""
+    return GROW[mode] if grow == GROW[before] else grow
 
 
 def read_texts(value: Any) -> dict[str, str]:

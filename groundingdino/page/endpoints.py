@@ -68,14 +68,16 @@ class Endpoints:
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
 
         Returns:
-            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}]}.
+            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"},
+            these being sentences about how it went.
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
-            findings = self.studio.find(picture, prompt or "", model, thresholds)
-        drawn = annotate(picture, findings.detections, findings.phrases)
-        return drawn, export.record(findings.detections, picture.size, model)
+            if not Prompt.parse(prompt or "").phrases:
+                raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
+            findings = self.studio.find(picture, prompt, model, thresholds)
+        return _answer(picture, findings, model)
 
     @_null_is_default
     def segment(
@@ -111,20 +113,22 @@ class Endpoints:
             fill: Holes and specks of masks with fewer pixels are removed; below 1 it is a share of the picture.
 
         Returns:
-            The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}]}
-            with each mask as COCO run lengths.
+            The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
+            "notes"} with each mask as COCO run lengths, and sentences about how it went.
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
             pointing = _pointing(points, boxes, strokes, everything)
             self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
-            if not (Prompt.parse(prompt).phrases or pointing.gestures or everything):
+            is_named = bool(Prompt.parse(prompt).phrases)
+            if not (is_named or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
-            findings = self.studio.find(picture, prompt, model, thresholds)
+            findings = self.studio.unnamed(model)
+            if is_named:
+                findings = self.studio.find(picture, prompt, model, thresholds)
             findings = self.studio.cut_out(picture, findings, segmenter, pointing, fill)
-        drawn = annotate(picture, findings.detections, findings.phrases)
-        return drawn, export.record(findings.detections, picture.size, f"{model} + {segmenter}")
+        return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
 
     @_null_is_default
     def inpaint(
@@ -195,6 +199,7 @@ class Endpoints:
                 self.studio.inpainters.require(inpainter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
+            notes: tuple[str, ...] = ()
             if not isinstance(task, Regions):
                 models = [model] if mask.boxes else [model, segmenter]
                 if not mask.boxes:
@@ -204,16 +209,17 @@ class Endpoints:
                 findings = self.studio.find(picture, prompt, model, thresholds)
                 if not mask.boxes:
                     findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
-                objects, search = findings.detections, search_of(prompt, models, _as_used(thresholds, findings))
+                objects, notes = findings.detections, findings.notes
+                search = search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
-                    unchanged = self.studio.editable(image)
-                    return unchanged, {**export.record(objects, picture.size, " + ".join(models)), "notes": []}
+                    record = export.record(objects, picture.size, " + ".join(models))
+                    return self.studio.editable(image), {**record, "notes": [*notes]}
             edit = Edit(task, mask, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []
         record = export.record(objects, picture.size, " + ".join(models))
-        return with_recipe(edited.images[0], recipe), {**record, "edit": recipe, "notes": list(edited.notes)}
+        return with_recipe(edited.images[0], recipe), {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
     def models(self) -> list[dict[str, Any]]:
         """Lists the models: name, task, title, description, size in bytes, and whether they are downloaded.
@@ -259,6 +265,13 @@ def _told_in_a_sentence() -> Iterator[None]:
         yield
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
+
+
+def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture with what was found in it, and the record."""
+    drawn = annotate(picture, findings.detections, findings.phrases)
+    record = export.record(findings.detections, picture.size, model)
+    return drawn, {**record, "notes": [*findings.notes]}
 
 
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:

@@ -27,7 +27,7 @@ from groundingdino import export
 from groundingdino.drawing import MaskStyle, select
 from groundingdino.editing.mask import edit_mask
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import REGIONS, MaskForm, as_drawn
+from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.picker import Picker
@@ -35,6 +35,7 @@ from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
+from groundingdino.prompt import Prompt
 
 WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
@@ -76,6 +77,11 @@ class Query(NamedTuple):
         return self.path or "", f"{self.model}: {self.prompt}"
 
     @property
+    def names_something(self) -> bool:
+        """Whether the prompt has phrases to look for."""
+        return bool(Prompt.parse(self.prompt).phrases)
+
+    @property
     def thresholds(self) -> Thresholds:
         """The sliders."""
         return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
@@ -103,6 +109,8 @@ class Visit:
         self.path: str | None = None  # the picture whose edits are wanted
         self.outcome: Outcome | None = None
         self.history = History()
+        self.mode = REPLACE  # of edits, as it was chosen last
+        self.chose_shape = False  # whether masks or boxes were chosen by hand
 
 
 class Page:
@@ -202,9 +210,11 @@ class Page:
         try:
             alpha = edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
         except ValueError as error:  # there is nothing to edit yet, in a sentence
-            otherwise = "draw a box" if query.mode == REGIONS else "draw over it with the brush"
+            message, otherwise = str(error), "draw over it with the brush"
+            if query.mode == REGIONS:  # which has no brush
+                message, otherwise = message if len(objects) else NO_REGION, "draw a box"
             told = status(findings, len(objects), otherwise)
-            told = sentence(str(error), "hint", told["detail"]) if len(findings.detections) else told
+            told = sentence(message, "hint", told["detail"]) if len(findings.detections) else told
             return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
@@ -252,18 +262,22 @@ class Page:
             image, findings = self.studio.image(query.path), None
             for _, work in self.steps(query, selection, image):
                 findings = work(findings)
+            assert findings
+            return self._write(kind, query, image, findings, selection)
         except ValueError as error:
             gr.Warning(str(error))
             return None
-        assert findings
-        return self._write(kind, query, image, findings, selection)
 
     def _write(self, kind: str, query: Query, image: Image.Image, findings: Findings, selection: Selection) -> str:
         objects, marked = chosen(findings.detections, selection)
+        if kind in ("cut-out", "masks") and not len(objects):
+            raise ValueError("There is nothing to cut out: no object is shown.")
         name, phrases = Path(query.path or "").stem, findings.phrases
         # A marked object is cut out alone.
         cut = select(objects, np.array(marked)) if marked else objects
-        model = query.model if query.tab == DETECT else f"{query.model} + {query.segmenter}"
+        models = [] if query.tab == DETECT else [query.segmenter]
+        if query.names_something or not models:  # what was only pointed at, no detector has found
+            models.insert(0, query.model)
         what = "boxes" if query.tab == DETECT else "overlay"
         data, ending = {
             "picture": lambda: (
@@ -272,7 +286,7 @@ class Page:
             ),
             "cut-out": lambda: (export.cut_out_png(image, cut), "-cut-out.png"),
             "masks": lambda: (export.masks_zip(objects), "-masks.zip"),
-            "json": lambda: (export.json_file(objects, image.size, model), ".json"),
+            "json": lambda: (export.json_file(objects, image.size, " + ".join(models)), ".json"),
             "coco": lambda: (export.coco_zip(image, name, objects, phrases), "-coco.zip"),
             "yolo": lambda: (export.yolo_zip(image, name, objects, phrases), "-yolo.zip"),
         }[kind]()

@@ -31,6 +31,7 @@ from groundingdino.page.view import Canvas, jpeg_url
 FOLLOWED = 20  # edits of all visitors at a time: each takes one of Gradio's 40 threads to be followed in
 LOOK = 0.1  # seconds until it is looked again whether an edit was cancelled
 QUIET = 2.0  # seconds without news until the status line says what is waited for
+STARTING = "Starting …"
 WAITING = "Waiting: the model is loading, or painting for someone else …"
 
 logger = logging.getLogger(__name__)
@@ -80,11 +81,11 @@ class InpaintPage:
 
     def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
         """Makes the chosen candidate the picture of all tabs."""
-        outcome = visit.outcome
-        if outcome is None or path != outcome.path:
+        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+        if outcome is None or path != outcome.path or index is None:
             gr.Warning("Run an edit first: there is no result to go on with.")
             return gr.skip(), gr.skip()
-        after = outcome.results[_candidate(sent, outcome)]
+        after = outcome.results[index]
         visit.history.add(path, after)
         return after, gr.update(history=visit.history.view())
 
@@ -99,31 +100,34 @@ class InpaintPage:
 
     def export(self, kind: str, visit: Visit, sent: Any, path: str | None) -> str | None:
         """Writes the chosen result, its recipe or its mask; None, after a notice, if there is no result."""
-        outcome = visit.outcome
-        if outcome is None or path != outcome.path:
+        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+        if outcome is None or path is None or index is None:
             gr.Warning("Run an edit first: there is nothing to download yet.")
             return None
         if kind == "mask":
             return outcome.mask
-        index = _candidate(sent, outcome)
         if kind == "result":
             return outcome.results[index]
         return self._write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
 
-    def choose_inpainter(self, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
+    def choose_inpainter(self, visit: Visit, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
         card = self.studio.inpainters.card(model)
+        visit.chose_shape = False
         suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
         return *suited, *self.inpainters.choose(model)
 
-    def choose_mode(self, mode: str, model: str, grow: float) -> tuple[str, float]:
-        """Masks or boxes, and how far they grow."""
-        return suited_shape(self.studio.inpainters.card(model), mode), suited_grow(mode, grow)
+    def choose_mode(self, visit: Visit, mode: str, model: str, shape: str, grow: float) -> tuple[str, float]:
+        """Masks or boxes, and how far they grow: what suits the mode, unless it was chosen by hand."""
+        card = self.studio.inpainters.card(model)
+        before, visit.mode = visit.mode, mode
+        visit.chose_shape |= shape != suited_shape(card, before)
+        return shape if visit.chose_shape else suited_shape(card, mode), suited_grow(mode, before, grow)
 
-    def repeat_seed(self, visit: Visit, sent: Any) -> str:
+    def repeat_seed(self, visit: Visit, sent: Any, path: str | None) -> str:
         """The seed of the candidate that is shown."""
-        outcome = visit.outcome
-        seed = outcome.recipes[_candidate(sent, outcome)].get("seed") if outcome else None
+        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+        seed = None if outcome is None or index is None else outcome.recipes[index].get("seed")
         if seed is None:
             gr.Warning("Let a model paint first: there is no seed yet.")
             return gr.skip()
@@ -159,25 +163,16 @@ class InpaintPage:
             objects = as_drawn(objects, selection.pointing)
         texts = read_texts(sent.get("texts"))
         edit = form.edit(query.mask, image.size, objects, selection.strokes, texts, self.studio.image)
-        run.news.put("Starting …")
+        run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
-        found_by = [query.model, query.segmenter] if findings.segmenter else [query.model]
         title = self.studio.inpainters.card(form.model).title if edit.task.needs_model else "no model"
         size = self.studio.picture(path, canvas.pixels).shown.size
-        search = search_of(
-            query.prompt,
-            found_by,
-            {
-                "box_threshold": query.box_threshold,
-                "text_threshold": query.text_threshold,
-                "nms_threshold": query.nms_threshold,
-            },
-        )
+        search = _search(query, selection, with_masks=findings.segmenter is not None)
         return self._keep(edited, path, float(sent["stamp"]), search, title, size)
 
     def _follow(self, run: _Run, visit: Visit, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
-        shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence("Starting …", "working")}
+        shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
         yield gr.update(edit=shown)
         last = monotonic()
         while True:
@@ -186,7 +181,7 @@ class InpaintPage:
                 while isinstance(news, EditProgress) and not run.news.empty():  # what is newer is on its way already
                     news = run.news.get()
             except Empty:
-                is_quiet = monotonic() - last > QUIET and not shown["share"] and shown["status"]["message"] != WAITING
+                is_quiet = monotonic() - last > QUIET and shown["status"]["message"] == STARTING
                 if not is_quiet and not stop():
                     continue
                 news = Stopped() if stop() else WAITING
@@ -252,7 +247,31 @@ def _progress(news: EditProgress | str) -> dict[str, Any]:
     return changed | {"preview": jpeg_url(news.preview)} if news.preview else changed
 
 
-def _candidate(sent: Any, outcome: Outcome) -> int:
-    """The chosen one; the first if the browser names none that there is. Before anything is chosen it sends ""."""
+def _search(query: Query, selection: Selection, with_masks: bool) -> dict[str, Any]:
+    """How the objects were found, for the recipe: only what had a part in it; what the brush drew, nobody found."""
+    pointing = selection.pointing
+    if not query.names_something:
+        is_cut = with_masks and (pointing.gestures or pointing.everything)
+        return search_of("", [query.segmenter], {}) if is_cut else {}
+    thresholds = {
+        "box_threshold": query.box_threshold,
+        "text_threshold": query.text_threshold,
+        "nms_threshold": query.nms_threshold,
+    }
+    return search_of(query.prompt, [query.model, *([query.segmenter] if with_masks else [])], thresholds)
+
+
+def _candidate(sent: Any, outcome: Outcome | None, path: str | None) -> int | None:
+    """Which of the results belongs to the picture that is shown: it became that picture, or is chosen beside it.
+
+    The first if the browser names none that there is: before anything is chosen it sends "". None if none belongs to
+    the picture.
+    """
+    if outcome is None:
+        return None
+    if path in outcome.results:
+        return outcome.results.index(path)
+    if path != outcome.path:
+        return None
     index = sent.get("candidate") if isinstance(sent, Mapping) else 0
     return index if isinstance(index, int) and 0 <= index < len(outcome.results) else 0

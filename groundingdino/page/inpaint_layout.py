@@ -8,7 +8,6 @@ from groundingdino.editing.edits import MAX_CANDIDATES
 from groundingdino.editing.schedulers import FOR_DISTILLED, SCHEDULERS
 from groundingdino.page.edit_form import (
     BACKGROUND,
-    BOXES,
     COLOR,
     FEATHER,
     GROW,
@@ -21,6 +20,7 @@ from groundingdino.page.edit_form import (
     REMOVE,
     REPLACE,
     TRANSPARENT,
+    WHOLE_BOXES,
     suited_shape,
 )
 from groundingdino.page.layout import Choice, choice, hand_over_files, slider
@@ -28,7 +28,7 @@ from groundingdino.page.picker import Picker
 
 
 class Wish(NamedTuple):
-    """What is to be done: seen at once, on a phone above the canvas."""
+    """What is to be done: seen at once, on a phone below the canvas."""
 
     mode: gr.Radio
     backdrop: gr.Radio
@@ -88,7 +88,7 @@ def wish_column() -> Wish:
 def painting_column(picker: Picker, model: str) -> Painting:
     """The mask's controls, the inpainter, and folded away how it paints."""
     card = picker.shelf.card(model)
-    shape = gr.Radio([MASKS, BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
+    shape = gr.Radio([MASKS, WHOLE_BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
     info = "Percent of each object's longer side."
     grow = slider(-25, 50, GROW[REPLACE], step=0.1, label="Grow or shrink", info=info, elem_id="grow")
     info = "How far the edge fades. Percent of the picture's longer side."
@@ -96,7 +96,8 @@ def painting_column(picker: Picker, model: str) -> Painting:
     one_by_one = gr.Checkbox(card.one_by_one, label="One object after the other", elem_id="one-by-one")
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
-        steps = slider(1, 100, card.steps, step=1, label="Steps", info="As suits the model; more take longer.")
+        info = "As suits the model. More take longer, and bring noise with the embedded one."
+        steps = slider(1, 100, card.steps, step=1, label="Steps", info=info)
         info = "How closely the text is followed; 1 ignores the negative prompt."
         guidance = slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
         info = "How much of what is there is forgotten; 1 forgets all."

@@ -22,6 +22,10 @@ class Picker(Generic[M, C]):
             for name, card in self.shelf.cards.items()
         ]
 
+    def refresh(self, model: str) -> tuple[Any, Any]:
+        """The list and the download button as they are now: a model may have come since the page was built."""
+        return gr.update(choices=self.choices()), gr.update(**self.fetch_button(model))
+
     def choose(self, model: str) -> tuple[str, Any]:
         """What a model is, and the button that downloads it if it is not there yet."""
         return self.shelf.card(model).description, gr.update(**self.fetch_button(model))

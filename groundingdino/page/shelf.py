@@ -1,4 +1,4 @@
-"""The models of one kind that a running page offers: each loaded once, and fetched only on request."""
+"""The models of one kind that a running page offers: loaded when needed, and fetched only on request."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -7,6 +7,8 @@ from threading import Event, Lock, Thread
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 _TICK = 0.2  # seconds between two looks at a download
+_ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
+_KEPT = 2  # others that stay in memory: as many as one goes back and forth between
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +44,12 @@ class _Download:
 
 
 class Shelf(Generic[M, C]):
-    """Loads each model once, when it is first needed.
+    """Loads a model when it is needed, and keeps it in memory for the next request.
 
     Models come from the local cache. Only `download` fetches one, because the user asked for it.
+
+    Besides "embedded" the two that were used last are kept. One that makes room for another goes when the requests that
+    run with it are over, for they hold it themselves; who asks for it again waits until it is loaded again.
 
     Args:
         cards: The models on offer by name.
@@ -67,7 +72,8 @@ class Shelf(Generic[M, C]):
         self._load = load
         self._has_files = has_files
         self._device = device
-        self._models: dict[str, M] = {}
+        self._models: dict[str, M] = {}  # the one used last comes last
+        self._models_lock = Lock()
         self._loading = {name: Lock() for name in cards}
         self._downloads: dict[str, _Download] = {}
         self._downloads_lock = Lock()
@@ -92,19 +98,23 @@ class Shelf(Generic[M, C]):
         """What is known of a model that can be used; a ValueError says that it has to be downloaded first."""
         card = self.card(name)
         if not self.is_ready(name):
+            if self.local_files_only:
+                raise _never_fetched(card)
             raise ValueError(f"{card.title} is not on this machine yet: download it first.")
         return card
 
     def get(self, name: str) -> M:
-        """A model, loaded on first use; errors are those of `require`."""
+        """A model, loaded if it is not in memory; errors are those of `require`."""
         self.require(name)
         with self._loading[name]:
             # A download that has brought all files still loads the model; a second copy might not fit into memory.
             if download := self._downloads.get(name):
                 download.finished.wait()
-            if name not in self._models:
-                self._models[name] = self._load(name, device=self._device, local_files_only=True)
-        return self._models[name]
+            model = self._models.get(name)
+            if model is None:
+                model = self._load(name, device=self._device, local_files_only=True)
+            self._keep(name, model)
+        return model
 
     def download(self, name: str) -> Iterator[Progress]:
         """Fetches a model and loads it, and tells how far it is until it is ready.
@@ -119,7 +129,7 @@ class Shelf(Generic[M, C]):
         if self.is_ready(name):
             return
         if self.local_files_only:
-            raise ValueError(f"{card.title} is not on this machine, and downloads are switched off.")
+            raise _never_fetched(card)
         download = self._start(name, card)
         while download and not download.finished.wait(_TICK):
             yield download.progress
@@ -142,7 +152,7 @@ class Shelf(Generic[M, C]):
             download.progress = Progress(done, total, what)
 
         try:
-            self._models[name] = self._load(name, device=self._device, local_files_only=False, progress=report)
+            self._keep(name, self._load(name, device=self._device, local_files_only=False, progress=report))
         except ValueError as error:
             download.error = str(error)
         except Exception as error:  # a thread's error would vanish, and whoever waits would wait for ever
@@ -150,3 +160,15 @@ class Shelf(Generic[M, C]):
             download.error = f"{self.cards[name].title} could not be downloaded: {error}"
         finally:
             download.finished.set()
+
+    def _keep(self, name: str, model: M) -> None:
+        """Puts a model behind all that were used before it, and drops those for which there is no room."""
+        with self._models_lock:
+            models = {kept: other for kept, other in self._models.items() if kept != name} | {name: model}
+            others = [kept for kept in models if kept != _ALWAYS_KEPT]
+            # Replaced as a whole, as it is read without the lock.
+            self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
+
+
+def _never_fetched(card: Card) -> ValueError:
+    return ValueError(f"{card.title} is not on this machine, and downloads are switched off.")

@@ -10,17 +10,18 @@ def sentence(message: str, tone: str = "idle", detail: str = "") -> dict[str, st
     return {"message": message, "tone": tone, "detail": detail}
 
 
-def status(findings: Findings, shown: int, otherwise: str = "click on it") -> dict[str, str]:
+def status(findings: Findings, shown: int, otherwise: str = "") -> dict[str, str]:
     """What was found, of which `shown` objects are not hidden, and how long each part took.
 
-    Where masks are made, something can be asked for without a word, too: `otherwise` says how.
+    `otherwise` says how something can be asked for without a word; by default by a click, where masks are made.
     """
+    otherwise = otherwise or ("click on it" if findings.segmenter else "")
     found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
     tone = "done" if found else "hint"
     if found:
         message = count(found) + (f", {found - shown} hidden" if found > shown else "")
     elif not findings.phrases and not best:
-        pointing = f", or {otherwise}" if findings.segmenter else ""
+        pointing = f", or {otherwise}" if otherwise else ""
         message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
         return sentence(message, detail=_models(findings))
     elif best <= threshold / 2:  # a threshold low enough for it would let anything pass

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
 import supervision as sv
 from PIL import Image
 
@@ -173,6 +174,17 @@ class Studio:
             ),
             draft_side=side,
         )
+
+    def unnamed(self, model: str) -> Findings:
+        """What there is without a prompt, to be pointed at: nothing yet, for which no model runs."""
+        card = self.detectors.card(model)
+        nothing = sv.Detections(
+            np.empty((0, 4), np.float32),
+            confidence=np.empty(0, np.float32),
+            class_id=np.empty(0, int),
+            data={"class_name": np.empty(0, str)},
+        )
+        return Findings(nothing, (), 0.0, card, card.box_threshold, (), Timing(None, None, None))
 
     def cut_out(
         self, image: Image.Image, findings: Findings, model: str, pointing: Pointing, min_area: float

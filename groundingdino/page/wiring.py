@@ -1,6 +1,6 @@
 """The page's events: what the browser does on its own, and which handler answers which control."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
@@ -69,6 +69,8 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     # after what is done at once.
     question.picture.change(edits.leave, [visit, question.picture], None, queue=False, **PRIVATE)
     _wire_examples(question, settings, prompts)
+    choices = ((page.detectors, settings.detector), (page.segmenters, masks.segmenter))
+    _wire_opening(demo, [*choices, (page.inpainters, painting.inpainter)])
     _wire_result(page, demo, visit, ready, query, controls)
     _wire_edits(edits, visit, ready, query, controls)
 
@@ -122,7 +124,7 @@ def _wire_result(
     answer.result.picture(page.take_picture, None, question.picture, **PRIVATE)
     for kind, button in answer.downloads.items():
         written = button.click(partial(page.export, kind), [answer.result, *query], answer.file, **PRIVATE)
-        written.then(None, answer.file, js=SAVE, **PRIVATE)
+        written.success(None, answer.file, js=SAVE, **PRIVATE)  # else the file is still the one before
     for picker, choice in ((page.detectors, detector), (page.segmenters, segmenter)):
         _wire_download(picker, choice, ready)
     described = [settings.box, settings.text, detector.about, detector.fetch]
@@ -155,13 +157,24 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
     result.forth(partial(edits.step, steps=1), [visit, picture], [picture, result], **PRIVATE)
     for kind, button in answer.edit_downloads.items():
         written = button.click(partial(edits.export, kind), [visit, result, picture], answer.file, **PRIVATE)
-        written.then(None, answer.file, js=SAVE, **PRIVATE)
-    shape, mode = painting.shape, wish.mode
-    mode.input(edits.choose_mode, [mode, inpainter.model, painting.grow], [shape, painting.grow], **PRIVATE)
-    painting.repeat.click(edits.repeat_seed, [visit, result], painting.seed, **PRIVATE)
+        written.success(None, answer.file, js=SAVE, **PRIVATE)
+    shape, grow, mode = painting.shape, painting.grow, wish.mode
+    mode.input(edits.choose_mode, [visit, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)
+    painting.repeat.click(edits.repeat_seed, [visit, result, picture], painting.seed, **PRIVATE)
     _wire_download(edits.inpainters, inpainter, ready)
     described = [painting.steps, painting.guidance, painting.one_by_one, shape, inpainter.about, inpainter.fetch]
-    inpainter.model.input(edits.choose_inpainter, [inpainter.model, mode], described, **PRIVATE)
+    inpainter.model.input(edits.choose_inpainter, [visit, inpainter.model, mode], described, **PRIVATE)
+
+
+def _wire_opening(demo: gr.Blocks, choices: Sequence[tuple[Picker[Any, Any], Choice]]) -> None:
+    """The lists of models are as they are when a page is opened, not when the program was started."""
+
+    def refresh(*models: str) -> list[Any]:
+        return [part for (picker, _), model in zip(choices, models, strict=True) for part in picker.refresh(model)]
+
+    models = [choice.model for _, choice in choices]
+    outputs = [part for _, choice in choices for part in (choice.model, choice.fetch)]
+    demo.load(refresh, models, outputs, queue=False, **PRIVATE)
 
 
 def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State) -> None:

@@ -29,6 +29,12 @@ def test_transparency_that_was_there_stays():
     assert result[0, 29].tolist() == [0, 0, 0, 0]
 
 
+def test_what_was_transparent_before_keeps_its_colour_outside_the_mask():
+    result = make_transparent(plain((*TEAL, 0)), ALPHA)
+    assert result[0, 0].tolist() == [*TEAL, 0]
+    assert result[0, 19].tolist() == result[0, 29].tolist() == [0, 0, 0, 0]
+
+
 def test_a_colour_lies_behind():
     result = lay_behind(plain(TEAL), ALPHA, ColorBackground("red"))
     assert result.shape == (20, 30, 3)

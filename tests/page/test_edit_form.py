@@ -24,7 +24,6 @@ from groundingdino.editing.edits import (
 )
 from groundingdino.page.edit_form import (
     BACKGROUND,
-    BOXES,
     COLOR,
     GROW,
     MASKS,
@@ -36,6 +35,7 @@ from groundingdino.page.edit_form import (
     REMOVE,
     REPLACE,
     TRANSPARENT,
+    WHOLE_BOXES,
     Form,
     MaskForm,
     as_drawn,
@@ -138,7 +138,7 @@ def test_the_preview_needs_no_text(mode: str, task: type):
 
 
 def test_percent_become_shares_of_objects_and_pixels_within_limits():
-    settings = MaskForm(REPLACE, BOXES, grow=-5, feather=10).settings((200, 100), one_by_one=True)
+    settings = MaskForm(REPLACE, WHOLE_BOXES, grow=-5, feather=10).settings((200, 100), one_by_one=True)
     assert (settings.grow_share, settings.feather, settings.boxes, settings.one_by_one) == (-0.05, 20, True, True)
     assert MaskForm(feather=10).settings((9000, 100)).feather == 512
     regions = MaskForm(REGIONS, MASKS, grow=10).settings(SIZE)
@@ -152,15 +152,29 @@ def test_a_mask_grows_in_the_page_as_it_does_for_programs(mode: str):
         assert form.settings(SIZE).grow_of(longer, task) == MaskSettings().grow_of(longer, task)
 
 
+def test_percent_have_no_limit_in_the_page_but_that_of_all_masks():
+    form, task = MaskForm(REPLACE), Remove()
+    assert [form.settings(SIZE).grow_of(longer, task) for longer in (3000, 9000)] == [249, 512]
+    assert MaskSettings().grow_of(3000, task) == 64
+
+
 def test_what_suits_a_model_and_a_mode():
     boxes = INPAINTER.__class__("b", "B", 1, "", boxes=True)
-    assert [suited_shape(boxes, mode) for mode in (REPLACE, REMOVE, BACKGROUND)] == [BOXES, MASKS, MASKS]
+    assert [suited_shape(boxes, mode) for mode in (REPLACE, REMOVE, BACKGROUND)] == [WHOLE_BOXES, MASKS, MASKS]
     assert suited_shape(INPAINTER, REPLACE) == MASKS
-    assert (suited_grow(BACKGROUND, GROW[REPLACE]), suited_grow(REPLACE, 0), suited_grow(BACKGROUND, 3)) == (
-        0,
-        GROW[REPLACE],
-        3,
-    )
+
+
+@pytest.mark.parametrize(
+    ("before", "grow", "mode", "suited"),
+    [
+        (REPLACE, GROW[REPLACE], BACKGROUND, 0),
+        (BACKGROUND, 0, REPLACE, GROW[REPLACE]),
+        (REPLACE, 3, BACKGROUND, 3),
+        (REPLACE, 0, REMOVE, 0),
+    ],
+)
+def test_what_was_chosen_by_hand_grows_as_it_did(before: str, grow: float, mode: str, suited: float):
+    assert suited_grow(mode, before, grow) == suited
 
 
 def test_a_box_drawn_by_hand_stays_as_it_was_drawn(objects: sv.Detections):

@@ -152,9 +152,33 @@ def test_null_means_the_default(endpoints, picture, name, asked):
     assert same_image.tobytes() == image.tobytes()
 
 
-def test_null_for_a_prompt_finds_nothing(endpoints, picture):
-    _, record = endpoints.detect(picture, None)
-    assert record["objects"] == []
+@pytest.mark.parametrize("prompt", [None, "", " . "])
+def test_a_prompt_that_names_nothing_is_refused(endpoints, picture, oracle, prompt):
+    with pytest.raises(gr.Error, match="The prompt names nothing: pass phrases such as"):
+        endpoints.detect(picture, prompt)
+    assert oracle.encoded == 0
+
+
+@pytest.mark.parametrize("asked", [{"boxes": [[10, 130, 90, 230]]}, {"points": [[60, 70, 1]]}, {"everything": True}])
+def test_without_a_prompt_no_detector_is_needed(picture, asked):
+    detectors = Shelf({"embedded": CARD}, lambda *_, **__: pytest.fail("It was loaded."), lambda _: False)
+    segmenters = Shelf({"scissors": SEGMENTER}, lambda *_, **__: Scissors({SIZE: [CAT]}), lambda _: True)
+    _, record = Endpoints(Studio(detectors, segmenters)).segment(picture, segmenter="scissors", **asked)
+    assert [found["phrase"] for found in record["objects"]] == ["object 1"]
+    assert record["model"] == "scissors"
+
+
+def test_notes_are_told_in_each_record(endpoints, picture, oracle, monkeypatch):
+    ground, note = oracle.ground, "The model reads English only."
+    monkeypatch.setattr(oracle, "ground", lambda *given, **more: replace(ground(*given, **more), notes=(note,)))
+    for endpoint, options in (
+        (endpoints.detect, {}),
+        (endpoints.segment, {}),
+        (endpoints.inpaint, {"mode": "fill"}),
+        (endpoints.inpaint, {"mode": "fill", "prompt": "dog"}),
+    ):
+        _, record = endpoint(picture, **{"prompt": "cat", **options})
+        assert record["notes"] == [note]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
+from groundingdino import export
+from groundingdino.page import handlers
+from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
@@ -50,13 +53,6 @@ def page(detector: Oracle, scissors: Scissors) -> Page:
     )
 
 
-@pytest.fixture
-def picture(tmp_path: Path) -> str:
-    path = tmp_path / "two cats.png"
-    Image.new("RGB", SIZE, "teal").save(path)
-    return str(path)
-
-
 CONTROLS: dict[str, Any] = {
     "model": "embedded",
     "box": 0.35,
@@ -67,6 +63,8 @@ CONTROLS: dict[str, Any] = {
     "shapes": [FILL],
     "opacity": 0.5,
     "specks": 0.0,
+    "mode": REPLACE,
+    "shape": MASKS,
 }
 
 
@@ -269,6 +267,34 @@ def test_there_is_nothing_to_download_without_a_result(
     assert len(notices) == 1
 
 
+@pytest.fixture
+def notices(monkeypatch) -> list[str]:
+    """What the page tells beside the result."""
+    heard: list[str] = []
+    monkeypatch.setattr(gr, "Warning", heard.append)
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_written"), [("cut-out", False), ("masks", False), ("picture", True), ("json", True), ("coco", True)]
+)
+def test_of_no_object_there_is_nothing_to_cut_out(
+    page: Page, picture: str, notices: list[str], kind: str, is_written: bool
+):
+    values, _ = query_of(picture, "zebra", tab=SEGMENT)
+    assert (page.export(kind, {}, *values) is not None) == is_written
+    assert notices == ([] if is_written else ["There is nothing to cut out: no object is shown."])
+
+
+def test_what_cannot_be_written_is_told(page: Page, picture: str, notices: list[str], monkeypatch):
+    def refuse(*_: Any) -> bytes:
+        raise ValueError("It is too large.")
+
+    monkeypatch.setattr(export, "json_file", refuse)
+    assert page.export("json", {}, *query_of(picture, "cat")[0]) is None
+    assert notices == ["It is too large."]
+
+
 def test_choosing_a_model_sets_its_thresholds_and_offers_the_download(page: Page):
     box, text, description, button = page.choose_detector("large")
     assert (box, text, description) == (0.2, CARD.text_threshold, CARD.description)
@@ -354,7 +380,7 @@ def test_slow_masks_are_announced_and_a_new_picture_shows_boxes_meanwhile(
     browser: Browser, scissors: Scissors, picture: str
 ):
     scissors.seconds = PATIENCE + 0.3
-    working, done = list(browser.request(picture, "cat", tab=SEGMENT))
+    *_, working, done = browser.request(picture, "cat", tab=SEGMENT)
     assert working["status"]["message"] == "Cutting out with Scissors …"
     assert len(working["view"]["objects"]) == 2
     assert not working["view"]["masks"]
@@ -393,6 +419,23 @@ def test_downloads_of_masks(browser: Browser, picture: str, kind: str, name: str
             assert image.getpixel((5, 5)) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("tab", "prompt", "model"),
+    [(DETECT, "cat", "embedded"), (SEGMENT, "cat", "embedded + scissors"), (SEGMENT, "", "scissors")],
+)
+def test_the_record_names_the_models_that_found_something(
+    detector: Oracle, picture: str, tab: str, prompt: str, model: str
+):
+    shelves = (
+        Shelf(CARDS, lambda *_, **__: detector, lambda _: True),
+        Shelf({"scissors": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+    )
+    sent = {"picture": picture, "gestures": [{"target": "pointed 1", "point": [150, 200, 1]}]}
+    values, _ = query_of(picture, prompt, tab=tab, segmenter="scissors")
+    path = Path(Page(Studio(*shelves)).export("json", sent, *values) or "")
+    assert json.loads(path.read_text())["model"] == model
+
+
 def test_a_marked_object_is_cut_out_alone(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT)
     sent = {"picture": picture, "query": browser.view["query"], "marked": browser.view["objects"][1]["id"]}
@@ -408,8 +451,9 @@ def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: 
 
 
 @pytest.fixture
-def slow(detector: Oracle) -> Oracle:
-    """A detector that offers drafts; they know half of each score."""
+def slow(detector: Oracle, monkeypatch: pytest.MonkeyPatch) -> Oracle:
+    """A detector that offers drafts; they know half of each score. Nothing is announced, however busy the machine."""
+    monkeypatch.setattr(handlers, "PATIENCE", 60)
     detector.slow_side = 320
     return detector
 
@@ -449,14 +493,14 @@ def test_the_next_key_gives_up_a_pass_under_way_but_never_a_draft(
     slow.seconds = 2.0
     request = browser.request(picture, "cat", typing=True)
     page.interrupt(browser.visit, {"stamp": browser.clock + 100})
-    assert [update["view"]["draft"] for update in request if "view" in update] == [True]
+    assert [update["view"]["draft"] for update in request] == [True]
 
     slow.seconds = 60.0
     started = time.monotonic()
     request = browser.request(picture, "cat")
     assert next(request)["view"]["draft"]
     page.interrupt(browser.visit, {"stamp": browser.clock + 200})
-    assert [update for update in request if "view" in update] == []  # nothing more is shown
+    assert list(request) == []  # nothing more is shown
     assert time.monotonic() - started < 30
 
     slow.seconds = 0.0
@@ -475,10 +519,7 @@ def test_the_message_of_the_same_key_gives_up_nothing(page: Page, browser: Brows
 @pytest.mark.usefixtures("slow")
 def test_masks_are_cut_of_drafts_too(browser: Browser, picture: str):
     updates = list(browser.request(picture, "cat", tab=SEGMENT))
-    assert [(update["view"]["draft"], update["view"]["masks"]) for update in updates if "view" in update] == [
-        (True, True),
-        (False, True),
-    ]
+    assert [(update["view"]["draft"], update["view"]["masks"]) for update in updates] == [(True, True), (False, True)]
 
 
 def test_the_tab_inpaint_shows_the_mask_on_the_bare_picture(browser: Browser, picture: str):
@@ -512,6 +553,24 @@ def test_without_anything_to_edit_there_is_no_mask(
     browser.ask(picture, prompt, tab=INPAINT, unticked=[f"cat {list(box)}" for box in unticked])
     assert (browser.status["message"], browser.status["tone"]) == (message, "hint")
     assert (browser.view["mask"], browser.view["tick"]) == ("", "Edit")
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape", "prompt", "unticked", "message"),
+    [
+        (REPLACE, MASKS, "", [], "Type what you are looking for, or draw over it with the brush."),
+        (REPLACE, WHOLE_BOXES, "", [], "Type what you are looking for, or draw over it with the brush."),
+        (REGIONS, MASKS, "", [], "Type what you are looking for, or draw a box."),
+        (REGIONS, MASKS, "cat", [CAT, OTHER_CAT], NO_REGION),
+    ],
+)
+def test_the_hint_names_the_tool_that_the_mode_has(
+    browser: Browser, picture: str, mode: str, shape: str, prompt: str, unticked: list[Any], message: str
+):
+    browser.ask(picture, prompt, tab=INPAINT, mode=mode, shape=shape)
+    boxes = [f"cat {list(box)}" for box in unticked]
+    browser.ask(picture, prompt, tab=INPAINT, mode=mode, shape=shape, unticked=boxes)
+    assert browser.status["message"] == message
 
 
 def test_strokes_that_cannot_be_read_are_told(browser: Browser, picture: str):

@@ -19,7 +19,6 @@ from scissors import SEGMENTER, Scissors
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
     BACKGROUND,
-    BOXES,
     GROW,
     MASKS,
     MODEL,
@@ -30,6 +29,7 @@ from groundingdino.page.edit_form import (
     REMOVE,
     REPLACE,
     TRANSPARENT,
+    WHOLE_BOXES,
     Form,
 )
 from groundingdino.page.handlers import FILL, INPAINT, Page, Query, Visit
@@ -56,20 +56,13 @@ def edits(dauber: Dauber) -> InpaintPage:
         Page(
             Studio(
                 Shelf({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
-                Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+                Shelf({"embedded": SEGMENTER, "scissors": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
                 Shelf(
                     {"embedded": INPAINTER, "large": LARGE}, lambda *_, **__: dauber, lambda name: name == "embedded"
                 ),
             )
         )
     )
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> str:
-    path = tmp_path / "two cats.png"
-    Image.new("RGB", SIZE, "teal").save(path)
-    return str(path)
 
 
 class Browser:
@@ -150,7 +143,7 @@ def test_ticks_and_strokes_say_what_is_edited(browser: Browser):
     assert [image.getpixel(place) == teal for place in (MIDDLE, OTHER_MIDDLE, BESIDE)] == [True, True, False]
 
 
-@pytest.mark.parametrize(("shape", "changed"), [(MASKS, False), (BOXES, True)])
+@pytest.mark.parametrize(("shape", "changed"), [(MASKS, False), (WHOLE_BOXES, True)])
 def test_masks_or_boxes_are_edited(browser: Browser, shape: str, changed: bool):
     browser.run(shape=shape, grow=0.0, feather=0.0)
     assert (browser.result().getpixel((14, 24)) == (255, 0, 7)) == changed  # a corner of the box
@@ -288,6 +281,17 @@ def test_long_silence_is_explained(browser: Browser, monkeypatch):
     assert browser.status == ("Done.", "done")
 
 
+def test_work_that_takes_long_is_no_waiting(browser: Browser, dauber: Dauber, monkeypatch):
+    find = browser.edits.studio.find
+    monkeypatch.setattr(
+        browser.edits.studio, "find", lambda *given, **more: (time.sleep(QUIET + 0.5), find(*given, **more))[1]
+    )
+    dauber.seconds = QUIET + 0.5
+    messages = [update["status"]["message"] for update in browser.run(steps=1)]
+    assert "Painting: step 0 of 1 …" in messages
+    assert WAITING not in messages
+
+
 def test_a_result_becomes_the_picture_and_goes_back_and_forth(browser: Browser, edits: InpaintPage, picture: str):
     browser.run(candidates=2)
     after, update = edits.accept(browser.visit, {"candidate": 1}, picture)
@@ -328,10 +332,43 @@ def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Brow
     monkeypatch.setattr(gr, "Warning", notices.append)
     assert edits.export("result", browser.visit, "", browser.path) is None
     assert edits.accept(browser.visit, "", browser.path) == (gr.skip(), gr.skip())
-    assert edits.repeat_seed(browser.visit, "") == gr.skip()
+    assert edits.repeat_seed(browser.visit, "", browser.path) == gr.skip()
     browser.run()
     assert edits.export("mask", browser.visit, "", "another picture") is None
-    assert len(notices) == 4
+    assert edits.repeat_seed(browser.visit, "", "another picture") == gr.skip()
+    assert len(notices) == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "search"),
+    [
+        ({"prompt": "cat"}, {"find": "cat", "found_by": ["embedded", "scissors"], "box_threshold": 0.35}),
+        ({"prompt": "cat", "shape": WHOLE_BOXES}, {"find": "cat", "found_by": ["embedded"], "box_threshold": 0.35}),
+        ({"gestures": [{"target": "pointed 1", "point": [150, 200, 1]}]}, {"find": "", "found_by": ["scissors"]}),
+        ({"strokes": [{"line": [BESIDE], "width": 20, "adds": True}]}, {}),
+    ],
+)
+def test_the_recipe_names_what_had_a_part_in_finding(
+    browser: Browser, edits: InpaintPage, picture: str, changed: dict[str, Any], search: dict[str, Any]
+):
+    browser.run(**{"prompt": "", "segmenter": "scissors", **changed})
+    recipe = json.loads(Path(edits.export("recipe", browser.visit, "", picture) or "").read_text())
+    names = ("find", "found_by", "box_threshold", "text_threshold", "nms_threshold")
+    found = {name: recipe[name] for name in names if name in recipe}
+    more = {"text_threshold": 0.25, "nms_threshold": 0.7} if "box_threshold" in search else {}
+    assert found == search | more
+
+
+def test_a_result_that_became_the_picture_is_still_there(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run(candidates=2)
+    expected = edits.export("recipe", browser.visit, {"candidate": 1}, picture)
+    after, _ = edits.accept(browser.visit, {"candidate": 1}, picture)
+    # Another picture begins with the first candidate.
+    assert edits.export("result", browser.visit, {"candidate": 0}, after) == after
+    recipe = edits.export("recipe", browser.visit, {"candidate": 0}, after)
+    assert Path(recipe or "").read_text() == Path(expected or "").read_text()
+    assert edits.repeat_seed(browser.visit, {"candidate": 0}, after) == "8"
+    assert edits.accept(browser.visit, "", after) == (gr.skip(), gr.skip()), "it is the picture already"
 
 
 @pytest.mark.parametrize(
@@ -339,11 +376,21 @@ def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Brow
 )
 def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: InpaintPage, sent: Any, seed: int):
     browser.run(candidates=2)
-    assert edits.repeat_seed(browser.visit, sent) == str(seed)
+    assert edits.repeat_seed(browser.visit, sent, browser.path) == str(seed)
 
 
 def test_a_model_brings_what_suits_it(edits: InpaintPage):
-    *suited, _, button = edits.choose_inpainter("large", REPLACE)
-    assert suited == [40, 8, True, BOXES]
+    *suited, _, button = edits.choose_inpainter(Visit(), "large", REPLACE)
+    assert suited == [40, 8, True, WHOLE_BOXES]
     assert button["visible"]
-    assert edits.choose_mode(REMOVE, "large", 0) == (MASKS, GROW[REMOVE])
+
+
+def test_a_mode_brings_what_suits_it_but_for_what_was_chosen_by_hand(edits: InpaintPage):
+    visit, default = Visit(), GROW[REPLACE]
+    assert edits.choose_mode(visit, BACKGROUND, "large", WHOLE_BOXES, default) == (MASKS, GROW[BACKGROUND])
+    assert edits.choose_mode(visit, REPLACE, "large", MASKS, GROW[BACKGROUND]) == (WHOLE_BOXES, default)
+    # Masks are chosen by hand, and not to grow.
+    assert edits.choose_mode(visit, REMOVE, "large", MASKS, 0) == (MASKS, 0)
+    assert edits.choose_mode(visit, REPLACE, "large", MASKS, 0) == (MASKS, 0)
+    edits.choose_inpainter(visit, "large", REPLACE)
+    assert edits.choose_mode(visit, REMOVE, "large", WHOLE_BOXES, 0) == (MASKS, 0)

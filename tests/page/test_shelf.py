@@ -9,19 +9,22 @@ from oracle import CARD, Oracle
 from groundingdino.page.shelf import Progress, Shelf
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}
+CARDS |= {name: replace(CARD, name=name) for name in ("b", "c", "d")}
 
 
 class Loader:
     """Stands in for `Detector.from_pretrained`; counts how often it was asked."""
 
-    def __init__(self, error: Exception | None = None, seconds: float = 0.0):
+    def __init__(self, error: Exception | None = None, seconds: float = 0.0, arrives: threading.Event | None = None):
         self.loaded: list[tuple[str, dict[str, Any]]] = []
         self.error = error
         self.seconds = seconds
+        self.arrives = arrives  # a download waits for it in the middle
 
     def __call__(self, name: str, progress=None, **options: Any) -> Any:
         if progress:
             progress(400, 1000, "the weights")
+            assert self.arrives is None or self.arrives.wait(30)
         time.sleep(self.seconds)
         if self.error:
             raise self.error
@@ -46,9 +49,38 @@ def test_a_model_is_loaded_once_by_all_who_need_it():
     assert len({id(detector) for detector in found}) == 1
 
 
-def test_using_a_model_never_downloads_it():
-    with pytest.raises(ValueError, match="Large is not on this machine yet: download it first"):
-        shelf(Loader()).get("large")
+def test_the_embedded_model_and_the_two_that_were_used_last_stay_in_memory():
+    loader = Loader()
+    shared = Shelf(CARDS, loader, lambda _: True)
+    for name in ("embedded", "b", "c", "b", "d", "b", "embedded", "d"):
+        shared.get(name)
+    assert [name for name, _ in loader.loaded] == ["embedded", "b", "c", "d"]
+    shared.get("c")  # which made room for "d", and "b" now for it
+    assert [name for name, _ in loader.loaded[4:]] == ["c"]
+    shared.get("d")
+    shared.get("embedded")
+    assert len(loader.loaded) == 5
+    shared.get("b")
+    assert len(loader.loaded) == 6
+
+
+def test_a_downloaded_model_takes_the_place_of_the_one_used_longest_ago():
+    loader, here = Loader(), ["b", "c"]
+    shared = Shelf(CARDS, loader, here.__contains__)
+    held = shared.get("b")
+    shared.get("c")
+    list(shared.download("large"))
+    assert shared.get("b") is not held, "a request that runs with it keeps it"
+    assert [name for name, _ in loader.loaded] == ["b", "c", "large", "b"]
+
+
+@pytest.mark.parametrize(
+    ("never_download", "message"),
+    [(False, "Large is not on this machine yet: download it first"), (True, "and downloads are switched off")],
+)
+def test_using_a_model_never_downloads_it(never_download: bool, message: str):
+    with pytest.raises(ValueError, match=message):
+        shelf(Loader(), local_files_only=never_download).get("large")
 
 
 def test_what_cannot_be_used_is_known_without_loading():
@@ -60,17 +92,19 @@ def test_what_cannot_be_used_is_known_without_loading():
 
 
 def test_an_unknown_model_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="no model 'huge'; choose one of embedded, large"):
+    with pytest.raises(ValueError, match="no model 'huge'; choose one of embedded, large, b"):
         shelf(Loader()).get("huge")
 
 
 def test_a_download_reports_its_progress_and_leaves_the_model_ready():
-    loader = Loader(seconds=0.5)
+    loader = Loader(arrives=threading.Event())
     shared = shelf(loader)
     assert not shared.is_ready("large")
-    reports = list(shared.download("large"))
-    assert reports
-    assert set(reports) == {Progress(400, 1000, "the weights")}
+    for report in shared.download("large"):
+        if report != Progress(0, 1000, "Large"):  # before it has begun
+            assert report == Progress(400, 1000, "the weights")
+            loader.arrives.set()
+    assert loader.arrives.is_set()
     assert shared.is_ready("large")
     assert shared.get("large").card.title == "Large"
     assert loader.loaded == [("large", {"device": None, "local_files_only": False})]
@@ -137,11 +171,13 @@ def test_a_download_that_has_ended_meanwhile_is_not_made_again():
 
 
 def test_a_download_goes_on_when_its_page_is_closed():
-    shared = shelf(Loader(seconds=0.4))
+    arrives = threading.Event()
+    shared = shelf(Loader(arrives=arrives))
     follower = shared.download("large")
     next(follower)
     follower.close()
-    deadline = time.monotonic() + 5
+    arrives.set()
+    deadline = time.monotonic() + 30
     while not shared.is_ready("large") and time.monotonic() < deadline:
         time.sleep(0.02)
     assert shared.is_ready("large")
