@@ -13,6 +13,7 @@ FAULTS = """
 import ctypes, resource
 {first}
 libc = ctypes.CDLL(None)
+libc.prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: huge pages would hide that there are faults
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -36,7 +37,7 @@ def test_freed_blocks_are_reused_without_page_faults():
 
 @needs_glibc
 def test_importing_changes_nothing():
-    assert page_faults("import groundingdino.allocation") > 10_000  # a page is 4 kB, or a few of them
+    assert page_faults("import groundingdino.allocation") > 1000  # 16,384 where a page has 4 kB
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])

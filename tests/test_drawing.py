@@ -6,7 +6,15 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.drawing import PALETTE, MaskStyle, annotate, phrase_colors, text_color, vocabulary
+from groundingdino.drawing import (
+    PALETTE,
+    MaskStyle,
+    annotate,
+    phrase_colors,
+    scores_of,
+    text_color,
+    vocabulary,
+)
 
 
 def detections(*objects: tuple[str, float, tuple[float, float, float, float]]) -> sv.Detections:
@@ -173,3 +181,11 @@ def test_a_marked_mask_stands_out_by_its_contour(style):
 def test_an_opacity_that_is_none_is_refused(opacity):
     with pytest.raises(ValueError, match="between 0 and 1"):
         MaskStyle(opacity)
+
+
+def test_objects_without_scores_are_refused():
+    found = detections(("cat", 0.5, (0, 0, 9, 9)))
+    np.testing.assert_array_equal(scores_of(found), np.array([0.5], np.float32))
+    found.confidence = None
+    with pytest.raises(ValueError, match="expected detections with a confidence each, got detections without"):
+        scores_of(found)

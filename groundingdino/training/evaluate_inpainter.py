@@ -32,7 +32,7 @@ class Target:
     """What is edited in a scene.
 
     Args:
-        objects: the object as the detector found it; where it found none of them, as it truly is.
+        objects: the object as the detector found it.
         phrase: what the scene's prompt calls it.
         other: the name of something else, which is nowhere in the scene.
     """
@@ -46,6 +46,15 @@ class Target:
         """(4,) xyxy pixels."""
         return self.objects.xyxy[0]
 
+    @property
+    def tasks(self) -> tuple[Replace, Remove]:
+        """What becomes of it, one after the other."""
+        return Replace(self.other), Remove()
+
+    def prompt_after(self, task: Task) -> list[str]:
+        """What the detector is asked after a task: the object itself comes first."""
+        return [self.phrase, self.other] if isinstance(task, Replace) else [self.phrase]
+
 
 def evaluate(
     inpainter: Inpainter, detector: Detector, segmenter: Segmenter, scenes: Iterable[Scene], seed: int = 0
@@ -53,10 +62,11 @@ def evaluate(
     """Edit one object of each scene in two ways, with the settings that suit the inpainter, and look for it again.
 
     Returns:
-        Shares of scenes: `replaced`, what was asked for is found in the object's place (IoU of at least `FOUND_IOU`, at
-        the default threshold); `replaced_gone`, the object itself is not found there any more; `removed`, the same
-        after it was removed; `nothing_new`, nor is anything else found there that the scene's prompt names and that was
-        not found before; `untouched`, no pixel outside the mask changed in either edit. `seconds`: mean of an edit.
+        Shares of the scenes with a target, see `choose_target`: `replaced`, what was asked for is found in the object's
+        place (IoU of at least `FOUND_IOU`, at the default threshold); `replaced_gone`, the object itself is not found
+        there any more; `removed`, the same after it was removed; `nothing_new`, nor is anything else found there that
+        the scene's prompt names and that was not found before; `untouched`, no pixel outside the mask changed in either
+        edit. `seconds`: mean of an edit.
     """
     passed: dict[str, list[bool]] = {}
     seconds = []
@@ -65,9 +75,11 @@ def evaluate(
             continue
         rng = np.random.default_rng([seed, index])
         target = choose_target(scene, detector, rng)
+        if target is None:
+            continue
         untouched = True
         before = find(detector, scene.image, scene.prompt)
-        for task in (Replace(target.other), Remove()):
+        for task in target.tasks:
             objects = target.objects
             settings = inpainter.card.mask_for(task)
             if not settings.boxes:
@@ -83,32 +95,34 @@ def evaluate(
     return {**{name: float(np.mean(results)) for name, results in passed.items()}, "seconds": float(np.mean(seconds))}
 
 
-def choose_target(scene: Scene, detector: Detector, rng: np.random.Generator) -> Target:
-    """One of the objects that the scene's prompt names and the detector finds, or one that is there."""
+def choose_target(scene: Scene, detector: Detector, rng: np.random.Generator) -> Target | None:
+    """One of the objects that the detector finds by the scene's prompt, and by each prompt that is asked later.
+
+    That another one is not found after an edit would say nothing of the edit. None if there is no such object.
+    """
     other = _absent_name(scene, rng)
     found = find(detector, scene.image, scene.prompt)
     assert found.class_id is not None
-    objects = rng.permutation(len(scene.boxes)).tolist()
-    for index in objects:
+    for index in rng.permutation(len(scene.boxes)).tolist():
         phrase = scene.positives[index]
         overlap = sv.box_iou_batch(scene.boxes[index][None], found.xyxy)[0] * (found.class_id == phrase)
         if phrase is not None and overlap.max(initial=0) >= FOUND_IOU:
             chosen = found[[int(overlap.argmax())]]
             assert isinstance(chosen, sv.Detections)
-            return Target(chosen, scene.prompt[phrase], other)
-    phrase = scene.positives[objects[0]]
-    name = load_names()[scene.labels[objects[0]]].name if phrase is None else scene.prompt[phrase]
-    return Target(sv.Detections(scene.boxes[objects[0]][None]), name, other)
+            target = Target(chosen, scene.prompt[phrase], other)
+            prompts = [target.prompt_after(task) for task in target.tasks]
+            if all(_is_there(find(detector, scene.image, prompt), 0, target.box) for prompt in prompts):
+                return target
+    return None
 
 
 def judge(
     task: Task, pixels: np.ndarray, scene: Scene, target: Target, before: sv.Detections, detector: Detector
 ) -> dict[str, bool]:
     """Whether an edit, (H, W, 3) uint8, did what its task says."""
+    found = find(detector, pixels, target.prompt_after(task))
     if isinstance(task, Replace):
-        found = find(detector, pixels, [target.phrase, target.other])
         return {"replaced": _is_there(found, 1, target.box), "replaced_gone": not _is_there(found, 0, target.box)}
-    found = find(detector, pixels, [target.phrase])
     after = find(detector, pixels, scene.prompt)
     return {"removed": not _is_there(found, 0, target.box), "nothing_new": not any(_new(after, before, target))}
 

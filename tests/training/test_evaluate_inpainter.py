@@ -9,7 +9,7 @@ import supervision as sv
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import MaskSettings, Remove, Replace
 from groundingdino.editing.perform import Painted
-from groundingdino.training.evaluate_inpainter import choose_target, evaluate, judge
+from groundingdino.training.evaluate_inpainter import Target, choose_target, evaluate, judge
 from groundingdino.training.names import load_names
 
 BOX = np.array([10, 10, 50, 50], np.float32)
@@ -27,35 +27,48 @@ def detections(*found: tuple[np.ndarray, int]) -> sv.Detections:
     return sv.Detections(boxes, class_id=np.array([phrase for _, phrase in found], int))
 
 
-class Detector:
-    """Finds what it is told: by the brightest pixel of a picture, and by what the prompt names first."""
+TARGET = Target(detections((BOX, 0)), "puppy", "pizza")
+PUPPY = dict.fromkeys(("scene", "pair", "alone"), TARGET.objects)
+UNCLEAR = SimpleNamespace(**{**vars(SCENE), "image": np.ones_like(SCENE.image)})
 
-    def __init__(self, **found: sv.Detections):
+
+class Detector:
+    """Finds what it is told in a picture: by the scene's prompt, by the object and something else, by the object alone.
+
+    Pictures are told apart by their brightest pixel: 0 in the scene, 1 in the unclear one, more in what was edited.
+    """
+
+    def __init__(self, **found: dict[str, sv.Detections]):
         self.found = found
 
     def encode_image(self, image):
-        return "edited" if np.asarray(image).any() else "original"
+        return ("original", "unclear", "edited")[min(np.asarray(image).max(), 2)]
 
     def ground(self, picture, prompt):
-        key = f"{picture}_{prompt[1]}" if f"{picture}_{prompt[-1]}" in self.found else picture
-        return SimpleNamespace(detections=lambda: self.found.get(key, detections()))
+        key = "scene" if prompt == SCENE.prompt else "pair" if len(prompt) == 2 else "alone"
+        assert prompt[0] == "puppy"
+        return SimpleNamespace(detections=lambda: self.found[picture][key])
 
 
 def test_the_target_is_what_the_detector_found():
     shifted = BOX + 2
-    detector = Detector(original=detections((BOX, 1), (shifted, 0)))
+    detector = Detector(original={**PUPPY, "scene": detections((BOX, 1), (shifted, 0))})
     target = choose_target(SCENE, detector, np.random.default_rng(0))
     assert target.phrase == "puppy"
     np.testing.assert_array_equal(target.box, shifted)
     assert target.other != load_names()[0].name
 
 
-def test_the_target_is_the_object_itself_where_nothing_is_found():
-    target = choose_target(SCENE, Detector(), np.random.default_rng(0))
-    assert target.phrase == "puppy"
-    np.testing.assert_array_equal(target.box, BOX)
+@pytest.mark.parametrize("prompt", ["scene", "pair", "alone"])
+@pytest.mark.parametrize("found", [detections(), detections((BOX, 1)), detections((BOX + 30, 0))])
+def test_what_is_not_found_by_each_prompt_before_is_no_target(prompt, found):
+    detector = Detector(original={**PUPPY, prompt: found})
+    assert choose_target(SCENE, detector, np.random.default_rng(0)) is None
+
+
+def test_what_the_prompt_does_not_name_is_no_target():
     unnamed = SimpleNamespace(**{**vars(SCENE), "positives": (None,)})
-    assert choose_target(unnamed, Detector(), np.random.default_rng(0)).phrase == "dog"
+    assert choose_target(unnamed, Detector(original=PUPPY), np.random.default_rng(0)) is None
 
 
 @pytest.mark.parametrize(
@@ -69,27 +82,28 @@ def test_the_target_is_the_object_itself_where_nothing_is_found():
     ],
 )
 def test_replacing_is_judged_in_the_place_of_the_object(found, replaced, gone):
-    target = choose_target(SCENE, Detector(), np.random.default_rng(0))
     edited = np.full_like(SCENE.image, 9)
-    passed = judge(Replace("pizza"), edited, SCENE, target, detections(), Detector(edited=found))
+    passed = judge(Replace("pizza"), edited, SCENE, TARGET, detections(), Detector(edited={"pair": found}))
     assert passed == {"replaced": replaced, "replaced_gone": gone}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "removed", "nothing_new"),
+    ("before", "after", "nothing_new"),
     [
-        (detections(), detections(), True, True),
-        (detections(), detections((BOX, 0)), False, False),
-        (detections((BOX, 0)), detections((BOX, 0)), False, True),
-        (detections(), detections((BOX, 1)), True, False),
-        (detections((BOX, 1)), detections((BOX, 1)), True, True),  # it was there before
-        (detections(), detections((BOX + 45, 1)), True, True),  # elsewhere
+        (detections(), detections(), True),
+        (detections(), detections((BOX, 0)), False),
+        (detections((BOX, 0)), detections((BOX, 0)), True),
+        (detections(), detections((BOX, 1)), False),
+        (detections((BOX, 1)), detections((BOX, 1)), True),  # it was there before
+        (detections(), detections((BOX + 45, 1)), True),  # elsewhere
     ],
 )
-def test_removing_is_judged_by_what_is_left_and_what_is_new(before, after, removed, nothing_new):
-    target = choose_target(SCENE, Detector(), np.random.default_rng(0))
+@pytest.mark.parametrize(
+    ("alone", "removed"), [(detections(), True), (detections((BOX, 0)), False), (detections((BOX + 30, 0)), True)]
+)
+def test_removing_is_judged_by_what_is_left_and_what_is_new(before, after, nothing_new, alone, removed):
     edited = np.full_like(SCENE.image, 9)
-    passed = judge(Remove(), edited, SCENE, target, before, Detector(edited=after))
+    passed = judge(Remove(), edited, SCENE, TARGET, before, Detector(edited={"alone": alone, "scene": after}))
     assert passed == {"removed": removed, "nothing_new": nothing_new}
 
 
@@ -97,6 +111,7 @@ class Painter:
     """Paints what it is given."""
 
     name, paints_regions = "plain", False
+    painted = 0
 
     def __init__(self, boxes: bool):
         self.boxes = boxes
@@ -106,6 +121,7 @@ class Painter:
         return MaskSettings(grow=0, feather=0, boxes=self.boxes)
 
     def paint(self, _pixels, mask, alpha, _texts, _sampling, _report, _stop):
+        self.painted += 1
         crop = Crop.centred(mask, alpha, 32, 0.1)
         return Painted(crop, np.full((*alpha[crop.window].shape, 3), 200, np.uint8))
 
@@ -127,10 +143,12 @@ class Segmenter:
 
 
 @pytest.mark.parametrize("boxes", [True, False])
-def test_figures_are_shares_of_scenes(boxes):
+def test_figures_are_shares_of_scenes_with_a_target(boxes):
     empty = SimpleNamespace(boxes=np.zeros((0, 4)))
-    detector, segmenter = Detector(original=detections((BOX, 0)), edited=detections((BOX, 0))), Segmenter()
-    figures = evaluate(Painter(boxes), detector, segmenter, [SCENE, empty])
+    detector = Detector(original=PUPPY, unclear={**PUPPY, "alone": detections()}, edited=PUPPY)
+    painter, segmenter = Painter(boxes), Segmenter()
+    figures = evaluate(painter, detector, segmenter, [SCENE, empty, UNCLEAR])
     assert figures.pop("seconds") > 0
     assert figures == {"replaced": 0, "replaced_gone": 0, "removed": 0, "nothing_new": 1, "untouched": 1}
     assert segmenter.used == (0 if boxes else 2)
+    assert painter.painted == 2

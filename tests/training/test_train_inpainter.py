@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from groundingdino.training import train_inpainter
 from groundingdino.training.inpainter_model import (
     build_autoencoder,
     build_scheduler,
@@ -89,12 +90,13 @@ def test_a_few_steps_learn_what_a_word_looks_like(editor, pool):
     assert np.mean(losses[-3:]) < 0.3 * losses[0]
 
 
-def test_training_goes_on_where_it_was(pool, tmp_path):
+def test_training_goes_on_where_it_was(pool, tmp_path, monkeypatch):
     def fresh():
         torch.manual_seed(0)
         return Editor(build_text_encoder(build_tokenizer()), build_unet())
 
     whole = train(fresh(), pool, PLAN, tmp_path / "run")
-    again = train(fresh(), pool, PLAN, tmp_path / "run")  # nothing is left to do
+    monkeypatch.setattr(train_inpainter, "training_step", lambda *_: pytest.fail("trained again"))
+    again = train(fresh(), pool, PLAN, tmp_path / "run")
     assert torch.equal(whole.unet.conv_out.weight, again.unet.conv_out.weight)
     assert not torch.equal(whole.unet.conv_out.weight, fresh().unet.conv_out.weight)

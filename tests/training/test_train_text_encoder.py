@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from groundingdino.training import train_text_encoder
 from groundingdino.training.inpainter_model import SKETCH, build_text_encoder, build_tokenizer
 from groundingdino.training.train_text_encoder import (
     CELL,
@@ -62,12 +63,13 @@ def test_names_are_learned_by_heart():
     )
 
 
-def test_training_goes_on_where_it_was(tmp_path):
+def test_training_goes_on_where_it_was(tmp_path, monkeypatch):
     def fresh():
         torch.manual_seed(0)
         return Sketcher(build_text_encoder(build_tokenizer()))
 
     whole = train(fresh(), Colours(), PLAN, tmp_path / "run", workers=0)
-    again = train(fresh(), Colours(), PLAN, tmp_path / "run", workers=0)  # nothing is left to do
+    monkeypatch.setattr(train_text_encoder, "training_step", lambda *_: pytest.fail("trained again"))
+    again = train(fresh(), Colours(), PLAN, tmp_path / "run", workers=0)
     assert torch.equal(whole.pixels.weight, again.pixels.weight)
     assert not torch.equal(whole.pixels.weight, fresh().pixels.weight)

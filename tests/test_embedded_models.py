@@ -1,0 +1,67 @@
+"""The models that come along, on a picture of which each pixel's owner is known."""
+
+from functools import cache
+
+import numpy as np
+import supervision as sv
+from PIL import Image
+
+from groundingdino.detector import Detector
+from groundingdino.editing.edits import Edit, Replace, Sampling
+from groundingdino.editing.perform import edit_picture
+from groundingdino.inpainter import Inpainter
+from groundingdino.segmenter import Segmenter
+from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.training.canvas import Canvas
+from groundingdino.training.examples import EXAMPLES, RESOLUTION, draw
+
+PICNIC = next(example for example in EXAMPLES if example.file == "picnic.webp")
+NAMES = [item.name for item in PICNIC.items]
+
+
+@cache
+def picnic() -> Canvas:
+    return draw(PICNIC, Artwork((MAIN_STYLE,), RESOLUTION))
+
+
+def test_the_detector_finds_what_is_named():
+    found = Detector.from_pretrained("embedded", device="cpu")(
+        Image.fromarray(picnic().pixels), list(dict.fromkeys(NAMES))
+    )
+    overlaps = sv.box_iou_batch(picnic().boxes(), found.xyxy)
+    overlaps *= np.array(NAMES)[:, None] == np.array(found["class_name"])
+    assert (overlaps.max(1, initial=0) > 0.5).mean() >= 0.7
+    assert (overlaps.max(0, initial=0) > 0.5).mean() >= 0.7, "what it finds is there"
+
+
+def test_the_segmenter_cuts_out_what_is_in_a_box():
+    segmenter = Segmenter.from_pretrained("embedded", device="cpu")
+    cut = segmenter.segment_boxes(segmenter.encode_image(picnic().pixels), sv.Detections(picnic().boxes()))
+    truth = picnic().owners == np.arange(1, len(NAMES) + 1)[:, None, None]
+    masks = np.asarray(cut.mask)
+    overlaps = (masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2))
+    assert overlaps.mean() > 0.7
+
+
+def test_the_inpainter_paints_what_it_is_told_inside_its_mask():
+    inpainter = Inpainter.from_pretrained("embedded", device="cpu")
+    cat = sv.Detections(picnic().boxes()[[NAMES.index("cat")]])
+    settings = inpainter.card.mask_for(Replace("dog"))
+    edits = [
+        edit_picture(
+            Image.fromarray(picnic().pixels),
+            cat,
+            Edit(Replace(text), settings, sampling=Sampling(steps=2, seed=0)),
+            inpainter,
+        )
+        for text in ("dog", "pizza")
+    ]
+    dog, pizza = (np.asarray(edit.images[0]).astype(int) for edit in edits)
+    x0, y0, x1, y1 = cat.xyxy[0].astype(int)
+    soft = edits[0].mask
+    assert (soft[y0:y1, x0:x1] == 255).all()
+    assert (soft > 0).sum() < 1.5 * cat.box_area[0]
+    for pixels in (dog, pizza):
+        np.testing.assert_array_equal(pixels[soft == 0], picnic().pixels[soft == 0])
+        assert np.abs(pixels - picnic().pixels)[soft == 255].mean() > 20
+    assert np.abs(dog - pizza)[soft == 255].mean() > 20

@@ -1,0 +1,64 @@
+"""What the package says of itself: its public names, what it imports when, how large it is."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import groundingdino
+
+ROOT = Path(__file__).resolve().parent.parent
+HELP = """
+import contextlib, runpy, sys
+sys.argv = ["groundingdino", "--help"]
+with contextlib.suppress(SystemExit):
+    runpy.run_module("groundingdino", run_name="__main__")
+"""
+INFERENCE = """
+import sys
+import app, groundingdino
+for name in groundingdino.__all__:
+    getattr(groundingdino, name)
+"""
+
+
+def modules_after(code: str) -> set[str]:
+    """All that a new process has imported."""
+    code += "\nprint('modules:', *sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(run.stdout.partition("modules:")[2].split())
+
+
+def test_help_needs_no_library_that_takes_seconds():
+    modules = modules_after(HELP)
+    assert "groundingdino" in modules
+    assert modules.isdisjoint({"torch", "torchvision", "transformers", "diffusers", "supervision", "gradio"})
+
+
+def test_inference_never_imports_training():
+    modules = modules_after(INFERENCE)
+    assert {"torch", "groundingdino.inpainter", "groundingdino.page.handlers"} <= modules
+    assert [name for name in modules if name.startswith("groundingdino.training")] == []
+
+
+def test_every_public_name_has_a_home():
+    assert list(groundingdino._HOMES) == groundingdino.__all__
+    assert dir(groundingdino) == sorted(groundingdino.__all__)
+    for name in groundingdino.__all__:
+        assert getattr(groundingdino, name) is not None
+
+
+def test_another_name_is_none_of_the_packages():
+    with pytest.raises(AttributeError, match="module 'groundingdino' has no attribute 'Detektor'"):
+        groundingdino.Detektor  # noqa: B018
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed, so it is not known what is tracked")
+def test_the_tree_stays_small():
+    listing = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT)
+    if listing.returncode:
+        pytest.skip("this is no git checkout, so it is not known what is tracked")
+    files = [ROOT / name for name in listing.stdout.split("\0") if name]
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 50_000_000
