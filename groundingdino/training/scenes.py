@@ -27,7 +27,7 @@ from groundingdino.training.sprites import Pose, fit, tint, vary, warp
 EVALUATIONS = ("noto", "colours", "style")
 EVALUATION_SCENES = 300
 EVALUATION_SEED = 20261123
-SHORT_RATE = 0.35  # of the prompts that a detector is trained with
+SHORT_RATE = 0.5  # of the prompts that a detector is trained with
 
 
 @dataclass(frozen=True)

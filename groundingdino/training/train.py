@@ -97,11 +97,13 @@ EMBEDDED_PLAN = Plan(
         Stage(pictures=3_440, batch_size=16, short_sides=(256, 288), whole=True),
         Stage(pictures=8_800, batch_size=16, short_sides=(256, 288, 320), whole=True),
         Stage(pictures=4_080, batch_size=12, short_sides=(320, 352, 384), whole=True),
+        Stage(pictures=15_000, batch_size=20, short_sides=(256, 288, 320), whole=True),
+        Stage(pictures=4_960, batch_size=16, short_sides=(320, 352, 384), whole=True),
     ),
-    restarts=(2, 5, 8),
+    restarts=(2, 5, 8, 10),
 )
 # Of how many batches of a stage one shows crowds; 0: none.
-CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4)
+CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4, 5, 5)
 
 UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
 LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more

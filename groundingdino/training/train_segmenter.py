@@ -40,6 +40,7 @@ EMBEDDED_PLAN = Plan(
         Stage(steps=640, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
         Stage(steps=2000, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
         Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
+        Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
     )
 )
 
