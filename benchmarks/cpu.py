@@ -5,6 +5,7 @@ in one row was measured in turns in the same run, on PyTorch's number of threads
 """
 
 import argparse
+import copy
 import ctypes
 import gc
 import os
@@ -32,7 +33,7 @@ from groundingdino.detector import CacheBytes, Detector
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
-from groundingdino.precision import multiplies_bfloat16
+from groundingdino.precision import multiplies_bfloat16, store_bfloat16
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
@@ -82,6 +83,14 @@ def spread(model: nn.Module) -> None:
             nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
         else:
             nn.init.uniform_(parameter, 0.2, 0.8)
+
+
+def narrowed(model: GroundingDINO) -> dict[torch.dtype, GroundingDINO]:
+    """The model for each of `DTYPES`, as `Detector` keeps it."""
+    models = {dtype: model if dtype == torch.float32 else copy.deepcopy(model) for dtype in DTYPES}
+    if torch.bfloat16 in models:
+        store_bfloat16(*models[torch.bfloat16].prompt_side())
+    return models
 
 
 def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
@@ -134,6 +143,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
     model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
     tokens, (pixels, padding_mask) = bench.tokens(), picture(height, width)
+    models = narrowed(model)
     image = model.encode_image(pixels, padding_mask)
     boxes: dict[str, Tensor] = {}
 
@@ -147,7 +157,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
         ).pred_boxes
 
     def ours(dtype: torch.dtype) -> None:
-        boxes[name_of(dtype)] = ground(model, image, tokens, dtype).boxes
+        boxes[name_of(dtype)] = ground(models[dtype], image, tokens, dtype).boxes
 
     took = bench.medians(
         {
@@ -204,24 +214,25 @@ def sampling(bench: Bench) -> None:
 
 def parts(bench: Bench) -> None:
     """Seconds of each part of our forward."""
-    model, tokens, rows = bench.swin_t(), bench.tokens(), []
+    models, tokens, rows = narrowed(bench.swin_t()), bench.tokens(), []
+    exact = models[torch.float32]
     for height, width in SIZES:
         inputs = picture(height, width)
-        maps = model.backbone(inputs[0])
-        image, text = model.encode_image(*inputs), model.encode_text(tokens)
-        for dtype in DTYPES:
+        maps = exact.backbone(inputs[0])
+        image, text = exact.encode_image(*inputs), exact.encode_text(tokens)
+        for dtype, model in models.items():
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
                 enhanced = model.enhancer(image, text)
                 queries = model.query_selection(*enhanced)
             functions: dict[str, Callable[[], Any]] = {
-                "text": lambda: model.encode_text(tokens),
-                "enhancer": lambda image=image, text=text: model.enhancer(image, text),
-                "query selection": lambda enhanced=enhanced: model.query_selection(*enhanced),
-                "decoder": lambda queries=queries, enhanced=enhanced: model.decoder(queries, *enhanced),
+                "text": lambda model=model: model.encode_text(tokens),
+                "enhancer": lambda model=model, image=image, text=text: model.enhancer(image, text),
+                "query selection": lambda model=model, enhanced=enhanced: model.query_selection(*enhanced),
+                "decoder": lambda model=model, queries=queries, enhanced=enhanced: model.decoder(queries, *enhanced),
             }
             if dtype == torch.float32:
-                functions["backbone"] = lambda inputs=inputs: model.backbone(inputs[0])
-                functions["neck"] = lambda maps=maps, inputs=inputs: model.neck(maps, inputs[1])
+                functions["backbone"] = lambda inputs=inputs: exact.backbone(inputs[0])
+                functions["neck"] = lambda maps=maps, inputs=inputs: exact.neck(maps, inputs[1])
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
                 took = bench.medians({name: partial(workers.run, part) for name, part in functions.items()})
             cells = [f"{took[name]:.3f}" if name in took else "as above" for name in PARTS]

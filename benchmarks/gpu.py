@@ -20,6 +20,7 @@ from benchmarks.table import machine, print_table
 from groundingdino.checkpoints import load_checkpoint
 from groundingdino.config_json import from_transformers
 from groundingdino.model import GroundingDINO
+from groundingdino.precision import store_bfloat16
 from groundingdino.prompt import tokenize_captions
 
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
@@ -185,7 +186,7 @@ def model_rows() -> list[list[str]]:
     theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
     model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
-    model.cuda()
+    store_bfloat16(model.cuda())  # as `Detector` keeps it
     theirs.cuda()
     pixels = torch.randn(1, 3, 800, 1333, device="cuda")
     padding = torch.zeros(1, 800, 1333, dtype=torch.bool, device="cuda")
