@@ -249,10 +249,7 @@ class Segmenter:
         # The decoder takes prompts together that have the same parts.
         groups: defaultdict[tuple[int, bool, bool], list[MaskPrompt]] = defaultdict(list)
         for prompt in prompts:
-            about = prompt.box_in(encoded.size)
-            if about is None and prompt in before:
-                about = before[prompt].box(encoded.size)
-            if closer := self._look_closer(encoded, prompt, about, before.get(prompt)):
+            if closer := self._look_closer(encoded, prompt, before.get(prompt)):
                 found[prompt] = closer
                 continue
             clicks, _ = prompt.clicks(encoded.size)
@@ -261,15 +258,27 @@ class Segmenter:
             previous = [self._moved(before[prompt], self._whole(encoded)) for prompt in group if prompt in before]
             for prompt, candidates in zip(group, self._decode(encoded, group, previous), strict=True):
                 # Only now is it known of a click how large the object is.
-                about = candidates.box(encoded.size)
-                found[prompt] = self._look_closer(encoded, prompt, about, before.get(prompt)) or candidates
+                found[prompt] = self._look_closer(encoded, prompt, before.get(prompt), candidates) or candidates
         return [found[prompt] for prompt in prompts]
 
     def _look_closer(
-        self, encoded: ImageEmbedding, prompt: MaskPrompt, about: np.ndarray | None, before: _Candidates | None
+        self,
+        encoded: ImageEmbedding,
+        prompt: MaskPrompt,
+        before: _Candidates | None,
+        seen: _Candidates | None = None,
     ) -> _Candidates | None:
-        """What a prompt can mean by a second look at the object in the box `about`; None where none is worth it."""
-        if not self.card.close_ups or about is None:
+        """What a prompt can mean by a second look at its object; None where none is worth it.
+
+        The object is where the whole picture's answer `seen` has it; without one in the prompt's box, or where the mask
+        `before` is that the prompt corrects.
+        """
+        if not self.card.close_ups:
+            return None
+        inside = prompt.box_in(encoded.size)
+        known = seen or (before if inside is None else None)
+        about = known.box(encoded.size) if known else inside
+        if about is None:
             return None
         clicks = prompt.clicks(encoded.size)
         low, high = (limit(np.array([about[:2], about[2:], *clicks[0]]), axis=0) for limit in (np.min, np.max))
@@ -280,7 +289,6 @@ class Segmenter:
             (encoded.key, part), lambda: (encode_part(self.model, encoded.image, part), encoded.input_size)
         )
         previous = None if before is None else self._moved(before, part)[0]
-        inside = prompt.box_in(encoded.size)
         box = None if inside is None else inside.tolist()
         logits, quality = decode_part(self.model, features, part, box, clicks, previous)
         chosen = _best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
