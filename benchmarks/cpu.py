@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
-from benchmarks.table import machine, print_table
+from benchmarks.table import boxes_apart, machine, print_table
 from groundingdino import kernels, workers
 from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from groundingdino.checkpoints import LoadedModel, load_checkpoint
@@ -35,6 +35,8 @@ from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
 from groundingdino.precision import multiplies_bfloat16, store_bfloat16
 from groundingdino.prompt import TextTokens, tokenize_captions
+
+T = TypeVar("T")
 
 VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 PROMPT = "cat . remote control . sofa ."
@@ -89,7 +91,7 @@ def narrowed(model: GroundingDINO) -> dict[torch.dtype, GroundingDINO]:
     """The model for each of `DTYPES`, as `Detector` keeps it."""
     models = {dtype: model if dtype == torch.float32 else copy.deepcopy(model) for dtype in DTYPES}
     if torch.bfloat16 in models:
-        store_bfloat16(*models[torch.bfloat16].prompt_side())
+        store_bfloat16(models[torch.bfloat16])
     return models
 
 
@@ -98,15 +100,20 @@ def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 3, height, width), torch.zeros(batch, height, width, dtype=torch.bool)
 
 
-def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens, dtype: torch.dtype) -> Output:
-    """What a new prompt costs, as `Detector` runs it."""
+def infer(function: Callable[[], T], dtype: torch.dtype) -> T:
+    """As `Detector` runs a part of the model."""
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        return workers.run(lambda: model.ground(image, model.encode_text(tokens)))
+        return workers.run(function)
 
 
-def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor]) -> ImageFeatures:
-    """What a new picture costs, as `Detector` runs it."""
-    return workers.run(lambda: model.encode_image(*inputs))
+def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens, dtype: torch.dtype) -> Output:
+    """What a new prompt costs."""
+    return infer(lambda: model.ground(image, model.encode_text(tokens)), dtype)
+
+
+def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor], dtype: torch.dtype) -> ImageFeatures:
+    """What a new picture costs."""
+    return infer(lambda: model.encode_image(*inputs), dtype)
 
 
 def as_glibc_is(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -129,12 +136,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def difference(ours: Tensor, theirs: Tensor) -> str:
-    """How far boxes are from the nearest of theirs: the middle one, the worst of 99%, and the share within 2e-2."""
-    nearest = torch.cdist(ours[0].float(), theirs[0].float(), p=torch.inf).amin(1)
-    return f"{nearest.median():.0e}, {nearest.quantile(0.99):.0e}, {(nearest < 2e-2).float().mean():.1%}"
-
-
 def whole(bench: Bench, height: int, width: int) -> None:
     """First picture and new prompt, float32 and bfloat16, against transformers."""
     torch.manual_seed(0)
@@ -144,7 +145,6 @@ def whole(bench: Bench, height: int, width: int) -> None:
     load_checkpoint(model, theirs.state_dict())
     tokens, (pixels, padding_mask) = bench.tokens(), picture(height, width)
     models = narrowed(model)
-    image = model.encode_image(pixels, padding_mask)
     boxes: dict[str, Tensor] = {}
 
     def peer() -> None:
@@ -156,23 +156,26 @@ def whole(bench: Bench, height: int, width: int) -> None:
             pixel_mask=(~padding_mask).long(),
         ).pred_boxes
 
-    def ours(dtype: torch.dtype) -> None:
-        boxes[name_of(dtype)] = ground(models[dtype], image, tokens, dtype).boxes
+    images: dict[torch.dtype, ImageFeatures] = {}
 
-    took = bench.medians(
-        {
-            "peer": as_glibc_is(peer),
-            "image": lambda: encode(model, (pixels, padding_mask)),
-            **{name_of(dtype): partial(ours, dtype) for dtype in DTYPES},
-        }
-    )
+    def look(dtype: torch.dtype) -> None:
+        images[dtype] = encode(models[dtype], (pixels, padding_mask), dtype)
+
+    def answer(dtype: torch.dtype) -> None:
+        boxes[name_of(dtype)] = ground(models[dtype], images[dtype], tokens, dtype).boxes
+
+    functions: dict[str, Callable[[], Any]] = {"peer": as_glibc_is(peer)}
+    for dtype in DTYPES:
+        functions |= {f"{dtype} image": partial(look, dtype), f"{dtype} prompt": partial(answer, dtype)}
+    took = bench.medians(functions)
     rows = []
-    for name in map(name_of, DTYPES):
-        first, new = took["image"] + took[name], took[name]
+    for dtype in DTYPES:
+        name, new = name_of(dtype), took[f"{dtype} prompt"]
+        first = took[f"{dtype} image"] + new
         seconds = [f"{first:.2f} s", f"{took['peer'] / first:.1f}x", f"{new:.2f} s", f"{took['peer'] / new:.1f}x"]
-        rows.append([name, f"{took['peer']:.2f} s", *seconds, difference(boxes[name], boxes["peer"])])
+        rows.append([name, f"{took['peer']:.2f} s", *seconds, boxes_apart(boxes[name], boxes["peer"])])
     header = [
-        "prompt's side",
+        "precision",
         "transformers",
         "first picture",
         "",
@@ -215,32 +218,25 @@ def sampling(bench: Bench) -> None:
 def parts(bench: Bench) -> None:
     """Seconds of each part of our forward."""
     models, tokens, rows = narrowed(bench.swin_t()), bench.tokens(), []
-    exact = models[torch.float32]
     for height, width in SIZES:
         inputs = picture(height, width)
-        maps = exact.backbone(inputs[0])
-        image, text = exact.encode_image(*inputs), exact.encode_text(tokens)
         for dtype, model in models.items():
             with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                maps = model.backbone(inputs[0])
+                image, text = model.encode_image(*inputs), model.encode_text(tokens)
                 enhanced = model.enhancer(image, text)
                 queries = model.query_selection(*enhanced)
             functions: dict[str, Callable[[], Any]] = {
-                "text": lambda model=model: model.encode_text(tokens),
-                "enhancer": lambda model=model, image=image, text=text: model.enhancer(image, text),
-                "query selection": lambda model=model, enhanced=enhanced: model.query_selection(*enhanced),
-                "decoder": lambda model=model, queries=queries, enhanced=enhanced: model.decoder(queries, *enhanced),
+                "backbone": partial(model.backbone, inputs[0]),
+                "neck": partial(model.neck, maps, inputs[1]),
+                "text": partial(model.encode_text, tokens),
+                "enhancer": partial(model.enhancer, image, text),
+                "query selection": partial(model.query_selection, *enhanced),
+                "decoder": partial(model.decoder, queries, *enhanced),
             }
-            if dtype == torch.float32:
-                functions["backbone"] = lambda inputs=inputs: exact.backbone(inputs[0])
-                functions["neck"] = lambda maps=maps, inputs=inputs: exact.neck(maps, inputs[1])
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                took = bench.medians({name: partial(workers.run, part) for name, part in functions.items()})
-            cells = [f"{took[name]:.3f}" if name in took else "as above" for name in PARTS]
-            rows.append((f"{height} x {width}", name_of(dtype), *cells))
-    print_table("Parts of Swin-T, seconds", ["picture", "precision", *PARTS], rows)
-
-
-PARTS = ("backbone", "neck", "text", "enhancer", "query selection", "decoder")
+            took = bench.medians({name: partial(infer, part, dtype) for name, part in functions.items()})
+            rows.append((f"{height} x {width}", name_of(dtype), *(f"{seconds:.3f}" for seconds in took.values())))
+    print_table("Parts of Swin-T, seconds", ["picture", "precision", *functions], rows)
 
 
 def growth(bench: Bench) -> None:
@@ -257,7 +253,7 @@ def growth(bench: Bench) -> None:
         image = model.encode_image(*inputs)
         took = bench.medians(
             {
-                "image": lambda inputs=inputs: encode(model, inputs),
+                "image": lambda inputs=inputs: encode(model, inputs, dtype),
                 "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens, dtype),
             }
         )

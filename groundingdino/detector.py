@@ -76,8 +76,7 @@ class Detector:
 
         Args:
             dtype: of matrix products, torch.float32 or torch.bfloat16; by default what is fastest here, see
-                `precision.fastest_dtype`. On a CPU the picture's side is float32 in any case: there bfloat16 would move
-                boxes most, and a picture is encoded once. With bfloat16 the model keeps its weights in it, too.
+                `precision.fastest_dtype`. With bfloat16 the model keeps its weights in it, too.
 
         Raises:
             ValueError: another dtype.
@@ -88,7 +87,7 @@ class Detector:
             raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
         self.dtype = dtype or fastest_dtype(self.device, self.model.config)
         if self.dtype == torch.bfloat16:
-            store_bfloat16(*(self.model.children() if self.device.type == "cuda" else self.model.prompt_side()))
+            store_bfloat16(self.model)
         if self.device.type == "cpu":
             keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
@@ -208,10 +207,7 @@ class Detector:
     def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
         start = time.perf_counter()
         pixels, padding_mask = collate([preprocess(image, short_side, self._long_side(short_side))])
-        features = self._infer(
-            self.dtype if self.device.type == "cuda" else torch.float32,
-            lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)),
-        )
+        features = self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
         self._encoding_paces.append(_milliseconds_since(start) / features.tokens.shape[1])
         return features
 
@@ -221,7 +217,7 @@ class Detector:
 
     def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
         def compute() -> TextFeatures:
-            return self._infer(self.dtype, lambda: self.model.encode_text(tokens.to(self.device)))
+            return self._infer(lambda: self.model.encode_text(tokens.to(self.device)))
 
         return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
 
@@ -235,7 +231,7 @@ class Detector:
         start = time.perf_counter()
         boxes, scores = [np.empty((0, 4), np.float32)], [np.empty((0, len(prompt.phrases)), np.float32)]
         for passage, (text, _) in zip(passages, texts, strict=True):
-            output = self._infer(self.dtype, partial(self.model.ground, encoded.features, text))
+            output = self._infer(partial(self.model.ground, encoded.features, text))
             boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
             scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
         if passages:
@@ -253,11 +249,11 @@ class Detector:
             cached=False,
         )
 
-    def _infer(self, dtype: torch.dtype, function: Callable[[], T]) -> T:
-        """What a part of the model computes, with products in `dtype`; on a CPU by `workers`."""
+    def _infer(self, function: Callable[[], T]) -> T:
+        """What a part of the model computes; on a CPU by `workers`."""
 
         def compute() -> T:
-            bfloat16 = dtype == torch.bfloat16
+            bfloat16 = self.dtype == torch.bfloat16
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
                 return function()
 

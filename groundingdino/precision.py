@@ -29,13 +29,14 @@ def fastest_dtype(device: torch.device, config: GroundingDINOConfig) -> torch.dt
     return torch.bfloat16 if wide_enough and multiplies_bfloat16(device) else torch.float32
 
 
-def store_bfloat16(*parts: nn.Module) -> None:
+def store_bfloat16(model: nn.Module) -> None:
     """Keep what is multiplied in the precision that autocast multiplies it in; the products stay the same.
 
     In inference mode autocast keeps no converted weight: it would convert each at each use, which in `workers` is once
-    for each piece of rows.
+    for each piece of rows. Convolutions are float32 on a CPU, see `model.layers.convolving`.
     """
-    for part in parts:
-        for layer in part.modules():
-            if isinstance(layer, (nn.Linear, nn.Conv2d, nn.MultiheadAttention)):
-                layer.to(torch.bfloat16)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    kinds = (nn.Linear, nn.MultiheadAttention) if on_cpu else (nn.Linear, nn.MultiheadAttention, nn.Conv2d)
+    for layer in model.modules():
+        if isinstance(layer, kinds):
+            layer.to(torch.bfloat16)

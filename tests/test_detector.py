@@ -134,7 +134,7 @@ def test_the_whole_agrees_with_the_model_run_by_hand(detector, loaded, tokenizer
     scores = output.logits[0].sigmoid()
     words = torch.stack([scores[:, 1], scores[:, 3:5].amax(1)])  # [CLS] cat . remote control . [SEP]
     best = words.amax(0).sort(descending=True)
-    np.testing.assert_allclose(found.confidence, best.values, rtol=1e-5)
+    np.testing.assert_allclose(found.confidence, best.values, rtol=1e-4)
     assert found.class_id.tolist() == words.argmax(0)[best.indices].tolist()
     x, y, width, height = output.boxes[0, best.indices[0]].tolist()
     edges = [(x - width / 2) * 90, (y - height / 2) * 70, (x + width / 2) * 90, (y + height / 2) * 70]
@@ -275,14 +275,14 @@ def test_another_precision_than_the_two_is_refused(loaded):
         Detector(loaded, dtype=torch.float16)
 
 
-def test_bf16_is_the_prompts_side_only_and_finds_the_same():
+def test_bf16_finds_the_same():
     picture = EXAMPLES / "picnic.webp"
     exact, narrow = (
         Detector.from_pretrained("embedded", device="cpu", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
     )
+    # The embedded model's picture side is convolutions, which are float32.
     assert torch.equal(exact.encode_image(picture).features.tokens, narrow.encode_image(picture).features.tokens)
-    dtypes = {name: layer.weight.dtype for name, layer in narrow.model.named_modules() if isinstance(layer, nn.Linear)}
-    assert {dtype for name, dtype in dtypes.items() if name.startswith("decoder.")} == {torch.bfloat16}
+    assert {layer.weight.dtype for layer in narrow.model.modules() if isinstance(layer, nn.Linear)} == {torch.bfloat16}
     expected, found = exact(picture, "cat . pizza", 0.4), narrow(picture, "cat . pizza", 0.4)
     assert len(expected) > 0
     assert not np.array_equal(found.xyxy, expected.xyxy)

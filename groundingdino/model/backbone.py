@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from groundingdino.config import ResNetConfig, SwinConfig
-from groundingdino.model.layers import by_rows, fill
+from groundingdino.model.layers import by_rows, convolving, fill
 
 
 class Windows(NamedTuple):
@@ -123,7 +123,8 @@ class Swin(nn.Module):
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to three maps (B, H / 8, W / 8, C1), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
         pixels = F.pad(pixels, (0, -pixels.shape[3] % 4, 0, -pixels.shape[2] % 4))
-        x = self.patch_norm(self.patch_embed(pixels).permute(0, 2, 3, 1))
+        with convolving(pixels.device):
+            x = self.patch_norm(self.patch_embed(pixels).permute(0, 2, 3, 1))
         maps = []
         for index, stage in enumerate(self.stages):
             if index > 0:
@@ -163,13 +164,14 @@ class ResNet(nn.Module):
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to three maps (B, H / 8, W / 8, C), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
-        x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
-        maps = {}
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
-            if index > 0:
-                maps[str(index)] = x
-        return [level.permute(0, 2, 3, 1) for level in self.pyramid(maps).values()]
+        with convolving(pixels.device):
+            x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+            maps = {}
+            for index, stage in enumerate(self.stages):
+                x = stage(x)
+                if index > 0:
+                    maps[str(index)] = x
+            return [level.permute(0, 2, 3, 1) for level in self.pyramid(maps).values()]
 
 
 def build_backbone(config: SwinConfig | ResNetConfig) -> Swin | ResNet:

@@ -8,7 +8,7 @@ from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.backbone import build_backbone
 from groundingdino.model.decoder import Decoder, Output
 from groundingdino.model.enhancer import Enhancer, ImageFeatures
-from groundingdino.model.layers import image_positions
+from groundingdino.model.layers import convolving, image_positions
 from groundingdino.model.query_selection import QuerySelection
 from groundingdino.model.text_encoder import TextEncoder, TextFeatures
 from groundingdino.prompt import TextTokens
@@ -30,10 +30,6 @@ class GroundingDINO(nn.Module):
     def forward(self, pixels: Tensor, padding_mask: Tensor, tokens: TextTokens) -> Output:
         """Pictures and captions to scores and boxes; see `encode_image`, `encode_text` and `ground`."""
         return self.ground(self.encode_image(pixels, padding_mask), self.encode_text(tokens))
-
-    def prompt_side(self) -> tuple[nn.Module, ...]:
-        """The parts that run for each prompt, not for each picture."""
-        return self.text_encoder, self.enhancer, self.query_selection, self.decoder
 
     def encode_image(self, pixels: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """The part that does not depend on the prompt.
@@ -72,12 +68,9 @@ class Neck(nn.Module):
     def forward(self, maps: list[Tensor], padding_mask: Tensor) -> ImageFeatures:
         """Maps (B, H, W, C) of rising stride and the picture's padding mask (B, H, W) to one record of tokens."""
         tokens, positions, masks, shapes = [], [], [], []
-        source = maps[-1].permute(0, 3, 1, 2)
-        for level, projection in enumerate(self.projections):
-            if level < len(maps):
-                level_map = projection(maps[level].permute(0, 3, 1, 2))
-            else:
-                level_map = source = projection(source)
+        with convolving(padding_mask.device):
+            projected = self.project(maps)
+        for level, level_map in enumerate(projected):
             mask = F.interpolate(padding_mask[:, None].float(), size=level_map.shape[-2:])[:, 0] > 0.5
             encoding = image_positions(mask, level_map.shape[1]) + self.level_embed[level]
             tokens.append(level_map.flatten(2).transpose(1, 2))
@@ -91,6 +84,15 @@ class Neck(nn.Module):
             spatial_shapes=tuple(shapes),
             valid_ratios=torch.stack([valid_ratio(mask) for mask in masks], dim=1),
         )
+
+    def project(self, maps: list[Tensor]) -> list[Tensor]:
+        """Maps (B, H, W, C) to one of each level, (B, C', H', W')."""
+        levels: list[Tensor] = []
+        for level, projection in enumerate(self.projections):
+            # The first level beyond the backbone's starts from its last map, each other one from the level before.
+            x = levels[-1] if level > len(maps) else maps[min(level, len(maps) - 1)].permute(0, 3, 1, 2)
+            levels.append(projection(x.to(next(projection.parameters()).dtype)))
+        return levels
 
 
 def valid_ratio(mask: Tensor) -> Tensor:

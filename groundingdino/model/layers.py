@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from threading import Lock
 
@@ -49,6 +50,15 @@ def number_of_pieces(numbers: int) -> int:
     """As few as `PIECE` allows, but enough for all workers, and as many for each."""
     threads = min(workers.count(), max(1, numbers // LEAST_PIECE))
     return -(-numbers // (PIECE * threads)) * threads
+
+
+def convolving(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast off on a CPU, around convolutions.
+
+    Where a processor has AMX, strided bfloat16 convolutions with a result one pixel wide read what was never written
+    (torch 2.14): NaN for narrow pictures. Their share of the work is small.
+    """
+    return torch.autocast("cpu", enabled=False) if device.type == "cpu" else nullcontext()
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
