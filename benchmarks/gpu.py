@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import authors_op
-from benchmarks.table import machine, print_table
+from benchmarks.table import boxes_apart, machine, print_table
 from groundingdino.checkpoints import load_checkpoint
 from groundingdino.config_json import from_transformers
+from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO
 from groundingdino.precision import store_bfloat16
 from groundingdino.prompt import tokenize_captions
@@ -90,7 +92,7 @@ def row(what: str, peer: str, ours: float, theirs: float, gap: str, memory: str 
 
 
 def operator_rows(authors: Any) -> list[list[str]]:
-    """Forward and backward, fp32 and bf16, batch 1 and 4."""
+    """Forward and backward, fp32 and bf16, batch 1 and 4; all of a batch in turns."""
     from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
 
     from groundingdino.kernels import triton as ours
@@ -102,48 +104,97 @@ def operator_rows(authors: Any) -> list[list[str]]:
     backward = torch.ops.groundingdino.deformable_attention_backward
     rows = []
     for batch in (1, 4):
-        fp32_times: dict[str, float] = {}
-        for dtype in (torch.float32, torch.bfloat16):
-            name = f"{str(dtype).removeprefix('torch.')}, batch {batch}"
+        forwards: dict[str, Callable[[], Any]] = {}
+        backwards: dict[str, Callable[[], Any]] = {}
+
+        def add(dtype: torch.dtype, batch: int = batch, forwards: Any = forwards, backwards: Any = backwards) -> None:
+            name = str(dtype).removeprefix("torch.")
             value, locations, weights = operator_inputs(batch, dtype)
-            theirs = [value, locations.to(dtype), weights.to(dtype)]  # transformers wants one type
-            tracked = [x.detach().requires_grad_() for x in theirs]
+            theirs = [x.to(dtype).requires_grad_() for x in (value, locations, weights)]  # transformers wants one type
 
-            def transformers(value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-                return their_module(value, shapes, SHAPES, starts, locations, weights, 64)
+            def transformers() -> Tensor:
+                return their_module(theirs[0], shapes, SHAPES, starts, *theirs[1:], 64)
 
-            ours_forward = lambda: ours.multi_scale_deformable_attention(value, SHAPES, locations, weights)  # noqa: B023, E731
-            output, their_output = ours_forward(), transformers(*tracked)
+            output, their_output = (
+                ours.multi_scale_deformable_attention(value, SHAPES, locations, weights),
+                transformers(),
+            )
             grad = torch.randn_like(output)
-            ours_backward = lambda: backward(grad, value, sizes, None, locations, weights, output)  # noqa: B023, E731
-            forwards = {"ours": ours_forward, "transformers": lambda: transformers(*theirs)}  # noqa: B023
-            backwards = {
-                "ours": ours_backward,
-                "transformers": lambda: torch.autograd.grad(their_output, tracked, grad, retain_graph=True),  # noqa: B023
-            }
-            results = {"transformers": (their_output, backwards["transformers"]()[0])}
-            if authors is not None and dtype == torch.float32:
-                inputs = (value, shapes, starts, locations, weights)
+            forwards[f"{name} ours"] = lambda: ours.multi_scale_deformable_attention(value, SHAPES, locations, weights)
+            backwards[f"{name} ours"] = lambda: backward(grad, value, sizes, None, locations, weights, output)
+            forwards[f"{name} transformers"] = torch.no_grad()(transformers)
+            backwards[f"{name} transformers"] = lambda: torch.autograd.grad(
+                their_output, theirs, grad, retain_graph=True
+            )
+            if authors is None or dtype != torch.float32:
+                return
 
-                def authors_backward() -> list[Tensor]:
-                    grads = [torch.zeros_like(x) for x in (value, locations, weights)]  # noqa: B023
-                    authors.backward(*inputs, grad, *grads, 64)  # noqa: B023
-                    return grads
+            def authors_backward() -> list[Tensor]:
+                grads = [torch.zeros_like(x) for x in (value, locations, weights)]
+                authors.backward(value, shapes, starts, locations, weights, grad, *grads, 64)
+                return grads
 
-                forwards["authors' op"] = lambda: authors.forward(*inputs, 64)  # noqa: B023
-                backwards["authors' op"] = authors_backward
-                results["authors' op"] = (forwards["authors' op"](), authors_backward()[0])
-            for part, functions in (("forward", forwards), ("backward", backwards)):
-                times = medians(functions)
-                ours_result = output if part == "forward" else ours_backward()[0]
-                memory = peak_mb(functions["ours"])
-                for peer, result in results.items():
-                    gap = difference(ours_result, result[part == "backward"])
-                    rows.append(row(f"{part}, {name}", peer, times["ours"], times[peer], gap, memory))
-                if dtype == torch.float32:
-                    fp32_times[part] = times["ours"]
-                else:
-                    rows.append(row(f"{part}, {name}", "ours, fp32", times["ours"], fp32_times[part], "", memory))
+            forwards[f"{name} authors' op"] = lambda: authors.forward(value, shapes, starts, locations, weights, 64)
+            backwards[f"{name} authors' op"] = authors_backward
+
+        add(torch.float32)
+        add(torch.bfloat16)
+        for part, functions in (("forward", forwards), ("backward", backwards)):
+            times = medians(functions)
+            for what, peer in (
+                ("float32", "float32 authors' op"),
+                ("float32", "float32 transformers"),
+                ("bfloat16", "bfloat16 transformers"),
+                ("bfloat16", "float32 ours"),
+            ):
+                if peer in functions:
+                    ours_result, theirs_result = (first(functions[name]()) for name in (f"{what} ours", peer))
+                    gap, memory = difference(ours_result, theirs_result), peak_mb(functions[f"{what} ours"])
+                    rows.append(
+                        row(f"{part}, {what}, batch {batch}", peer, times[f"{what} ours"], times[peer], gap, memory)
+                    )
+    return rows
+
+
+def first(result: Any) -> Tensor:
+    """The output of a forward pass, or the first gradient, value's, of a backward pass."""
+    return result if isinstance(result, Tensor) else result[0]
+
+
+def fused_rows(authors: Any) -> list[list[str]]:
+    """What a layer of the model asks for: softmax and sampling places in the same pass, against before it."""
+    from groundingdino.kernels import triton as ours
+
+    shapes = torch.tensor(SHAPES, device="cuda")
+    starts = torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]])
+    rows = []
+    for batch in (1, 4):
+        value, locations, weights = operator_inputs(batch, torch.float32)
+        points = locations.mean((2, 4)).contiguous()  # (B, Q, L, 2)
+        pixels = torch.tensor([(w, h) for h, w in SHAPES], device="cuda")[:, None]
+        offsets = ((locations - points[:, :, None, :, None]) * pixels).contiguous()
+        logits = weights.log()
+
+        def in_steps(sample: Callable[..., Tensor], inputs: tuple[Tensor, ...] = (points, offsets, logits)) -> Tensor:
+            return sample(*reference.sampling_places(SHAPES, *inputs))
+
+        def theirs(places: Tensor, shares: Tensor, value: Tensor = value) -> Tensor:
+            return authors.forward(value, shapes, starts, places.contiguous(), shares.contiguous(), 64)
+
+        def alone(places: Tensor, shares: Tensor, value: Tensor = value) -> Tensor:
+            return ours.multi_scale_deformable_attention(value, SHAPES, places, shares)
+
+        functions: dict[str, Callable[[], Any]] = {
+            "ours": partial(ours.deformable_attention_of_offsets, value, SHAPES, points, offsets, logits),
+            "ours, in steps": partial(in_steps, alone),
+        }
+        if authors is not None:
+            functions["authors' op, in steps"] = partial(in_steps, theirs)
+        times = medians(functions)
+        memory = peak_mb(functions["ours"])
+        for peer in list(functions)[1:]:
+            gap = difference(functions["ours"](), functions[peer]())
+            rows.append(row(f"forward, float32, batch {batch}", peer, times["ours"], times[peer], gap, memory))
     return rows
 
 
@@ -217,7 +268,7 @@ def model_rows() -> list[list[str]]:
             "  decoder": lambda: model.decoder(queries, enhanced, enhanced_text),
         }
         times = wall_medians(functions)
-        gap = difference(functions["first picture"]().boxes, run_theirs().pred_boxes)
+        gap = boxes_apart(functions["first picture"]().boxes, run_theirs().pred_boxes)
         memory = {name: peak_mb(function) for name, function in functions.items()}
         peer = times.pop("transformers")
         rows = []
@@ -274,6 +325,7 @@ def main() -> int:
         print(f"\nWithout the authors' op: {str(error).splitlines()[0]}.")
     header = ("what", "ours ms", "against", "its ms", "faster", "max difference", "our peak memory")
     print_table("Deformable attention, Swin-T at 800x1333", header, operator_rows(authors))
+    print_table("The same with softmax and places", header, fused_rows(authors))
     print_table("Tiles of the forward kernel, batch 1", ("type", "tile", "ms"), tile_rows())
     print_table("Swin-T at 800x1333, bf16", header, model_rows())
     return 0

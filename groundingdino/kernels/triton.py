@@ -41,6 +41,12 @@ def tile_for(heads: int, width: int, bytes_per_number: int) -> Tile:
 
 
 @triton.jit
+def _level(sizes, level: tl.constexpr):
+    """Rows and columns of a level. Sizes come as float32: of whole numbers Triton compiles each kind anew."""
+    return tl.cast(sizes[2 * level], tl.int32), tl.cast(sizes[2 * level + 1], tl.int32)
+
+
+@triton.jit
 def _tile(tokens, queries, HEADS: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, GROUP: tl.constexpr):
     """Offset of the tile's picture in value; its first row of B * Q * H; each row from there; whether it exists."""
     groups: tl.constexpr = HEADS // GROUP
@@ -125,7 +131,7 @@ def _place(
     return centre_x * columns + x - 0.5, centre_y * height + y - 0.5
 
 
-@triton.jit(do_not_specialize=["sizes", "tokens", "queries"])
+@triton.jit(do_not_specialize=["tokens", "queries"])
 def _forward(
     value,
     reference,
@@ -166,7 +172,7 @@ def _forward(
     odd_total = tl.zeros([ROWS, LANES // PACK], tl.float32)
     start = 0
     for level in tl.static_range(LEVELS):
-        height, columns = sizes[2 * level], sizes[2 * level + 1]
+        height, columns = _level(sizes, level)
         right, after = _second(columns)
         down, below = _second(height)
         for point in tl.static_range(POINTS):
@@ -197,7 +203,7 @@ def _forward(
     tl.store(output, total.to(output.dtype.element_ty), mask=exists[:, None] & channels)
 
 
-@triton.jit(do_not_specialize=["sizes", "tokens", "queries"])
+@triton.jit(do_not_specialize=["tokens", "queries"])
 def _backward(
     grad,
     value,
@@ -248,7 +254,7 @@ def _backward(
     grads_share = tl.zeros([ROWS, SLOTS], tl.float32)
     start = 0
     for level in tl.static_range(LEVELS):
-        height, columns = sizes[2 * level], sizes[2 * level + 1]
+        height, columns = _level(sizes, level)
         right, after = _second(columns)
         down, below = _second(height)
         for point in tl.static_range(POINTS):
@@ -299,15 +305,16 @@ def _backward(
     tl.store(grad_shares + sample, grads_share.to(grad_shares.dtype.element_ty), mask=stored)
 
 
-def _sizes(spatial_shapes: Sequence[int], value: Tensor) -> tuple[int, ...]:
+def _sizes(spatial_shapes: Sequence[int], value: Tensor) -> tuple[float, ...]:
+    """Heights and widths for a kernel's `_level`."""
     sizes = tuple(spatial_shapes)
     areas = [height * columns for height, columns in zip(sizes[::2], sizes[1::2], strict=True)]
     if min(sizes) < 1 or sum(areas) != value.shape[1]:
         raise ValueError(f"Levels of (height, width, ...) {sizes} do not make the {value.shape[1]} tokens of value.")
-    return sizes
+    return tuple(map(float, sizes))
 
 
-def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor, sizes: tuple[int, ...]) -> Any:
+def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor, sizes: tuple[float, ...]) -> Any:
     """(kernel's pointers, whatever it wants besides) -> None; one program for each tile of each picture."""
     batch, tokens, heads, width = value.shape
     _, queries, _, levels, points = shares.shape
