@@ -172,10 +172,12 @@ class ColourModel(nn.Module):
         Args:
             logits: (N, M, H, W) of N prompts' masks.
             image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
-            fine: (1, F, H, W) and colours: (1, 3, H, W) of the picture.
+            fine: (1 or N, F, H, W) and colours: (1 or N, 3, H, W) of the picture, or of each prompt's own.
         """
-        bins = self.palette(torch.cat([fine, colours], dim=1)).softmax(1)[0].flatten(1)  # (K, H W)
-        shown = (colours != 0).any(1)  # of padding, which is nothing else, since it is added to normalised pixels
+        bins = self.palette(torch.cat([fine, colours], dim=1)).softmax(1).flatten(2)  # (1 or N, K, H W)
+        bins = bins[0] if len(bins) == 1 else bins
+        # Padding is nothing else, since colours are those of normalised pixels, to which it is added.
+        shown = (colours != 0).any(1, keepdim=True)
         told = self.likelier(logits.detach().float(), bins.float(), shown).to(logits.dtype)
         read = self.read(torch.cat([logits.clamp(-8, 8) / 4, told], dim=1))
         return logits + self.correct(F.gelu(read + self.context(image)))
@@ -185,8 +187,8 @@ class ColourModel(nn.Module):
 
         Args:
             logits: (N, M, H, W) of masks.
-            bins: (K, H * W) in [0, 1], the cells' shares in bins.
-            shown: (1, H, W) bool, where the picture is; cells beside it count nothing.
+            bins: (K, H * W), or (N, K, H * W), in [0, 1], the cells' shares in bins.
+            shown: (1 or N, 1, H, W) bool, where the picture is; cells beside it count nothing.
         """
         # From -1 to 1, so that many cells which are hardly part of an object do not outweigh the few that are.
         belongs = (logits / 2).tanh() * shown
@@ -194,7 +196,7 @@ class ColourModel(nn.Module):
         near = F.interpolate(F.max_pool2d(blocks, 5, 1, 2), logits.shape[2:])
         shares = []
         for part in (belongs.clamp(min=0), near * (-belongs).clamp(min=0)):
-            counts = part.flatten(2) @ bins.T  # (N, M, K)
+            counts = part.flatten(2) @ bins.mT  # (N, M, K)
             shares.append(((counts / counts.sum(2, keepdim=True).clamp(min=1)) @ bins).view_as(logits) + self.RARE)
         return (shares[0] / shares[1]).log()
 
@@ -225,10 +227,10 @@ class FineMaskDecoder(MaskDecoder):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Masks of N prompts on one picture.
+        """Masks of N prompts on one picture, or of each on its own.
 
         Args:
-            image_embeddings: (1, C + 16 (F + 3), h, w) of `ImageEncoder`.
+            image_embeddings: (1 or N, C + 16 (F + 3), h, w) of `ImageEncoder`.
             image_pe: (1, C, h, w).
             sparse_prompt_embeddings: (N, P, C).
             dense_prompt_embeddings: (N, C, h, w).

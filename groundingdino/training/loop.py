@@ -72,12 +72,12 @@ def follow(
         The model with averaged weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint, device = folder / "checkpoint.pt", next(model.parameters()).device
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings those of its step
     step = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, device, weights_only=True)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -99,6 +99,7 @@ def follow(
         sampler=range(step, steps),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        pin_memory=device.type == "cuda",
     )
     log = Log(folder / "log.jsonl")
     model.train()
@@ -114,6 +115,11 @@ def follow(
             save()
     save()
     return cast(Model, average.module)
+
+
+def find_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def cosine(step: int, first: int, last: int, warm_up: int) -> float:

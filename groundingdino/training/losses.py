@@ -113,16 +113,18 @@ def naming_loss(image: Tensor, text: Tensor, batch: Batch, match: Match, quality
     for prompt in batch.prompts:
         for phrase in prompt:
             numbers.setdefault(phrase, len(numbers))
-    features = text.new_zeros(len(numbers), text.shape[-1])
+    shares = torch.zeros(len(numbers), *text.shape[:2])  # of each text token in each phrase
     for picture, (prompt, tokens) in enumerate(zip(batch.prompts, batch.phrase_tokens, strict=True)):
-        index = torch.tensor([numbers[phrase] for phrase in prompt], device=text.device)
-        share = tokens.to(text.dtype) / tokens.sum(1, keepdim=True)
-        features = features.index_copy(0, index, share @ text[picture])
+        index = [numbers[phrase] for phrase in prompt]
+        shares[index] = 0  # the last picture's stand for all
+        shares[index, picture] = tokens / tokens.sum(1, keepdim=True)
+    features = shares.flatten(1).to(text) @ text.flatten(0, 1)
     logits = (image[match.picture, match.prediction] @ features.T).float()
     phrases = _gather(batch.targets, match, "phrases").tolist()
     named = [numbers[batch.prompts[p][phrase]] for p, phrase in zip(match.picture.tolist(), phrases, strict=True)]
     wanted = torch.tensor(named, dtype=torch.long, device=text.device)
-    true_too = _gather_rows([_rows(target.others, numbers).to(text.device) for target in batch.targets], match)
+    others = torch.cat([_rows(target.others, numbers) for target in batch.targets]).to(text.device)
+    true_too = others[_places(batch.targets, match)]
     true_too[torch.arange(len(wanted)), wanted] = False
     errors = F.cross_entropy(logits.masked_fill(true_too, -torch.inf), wanted, reduction="none")
     return (quality * errors).sum() / quality.sum().clamp(min=1)
@@ -138,10 +140,10 @@ def _rows(others: list[frozenset[str]], numbers: dict[str, int]) -> Tensor:
 
 def _gather(targets: list[Target], match: Match, field: str) -> Tensor:
     """The matched objects' boxes, tokens or phrases."""
-    return _gather_rows([getattr(target, field) for target in targets], match)
+    return torch.cat([getattr(target, field) for target in targets])[_places(targets, match)]
 
 
-def _gather_rows(rows: list[Tensor], match: Match) -> Tensor:
-    """A row for each match: each object's is read from its own picture's."""
-    offsets = torch.tensor([0] + [len(own) for own in rows]).cumsum(0)[:-1].to(match.picture.device)
-    return torch.cat(rows)[offsets[match.picture] + match.target]
+def _places(targets: list[Target], match: Match) -> Tensor:
+    """The place of each match's object among those of all pictures."""
+    offsets = torch.tensor([0] + [len(target.boxes) for target in targets]).cumsum(0)[:-1]
+    return offsets.to(match.picture.device)[match.picture] + match.target

@@ -72,6 +72,11 @@ class MaskBatch(NamedTuple):
     owners: Tensor  # (B, H, W) uint8, the index of the object seen at each pixel plus one; 0 is background
     extents: Tensor  # (B, 4, H / 8, W / 8) float32, see `extents`
 
+    def to(self, device: torch.device) -> "MaskBatch":
+        """The same for a model on a device; masks stay where one points at them."""
+        pixels, owners, extents = (x.to(device, non_blocking=True) for x in (self.pixels, self.owners, self.extents))
+        return MaskBatch(pixels, self.masks, owners, extents)
+
 
 class MaskBatches(Dataset[MaskBatch]):
     """The batch of each step, made of nothing but the step's number."""

@@ -2,14 +2,23 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.ops import box_convert, generalized_box_iou
 
 from groundingdino.training.targets import Target
 
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
+
+
+class _Objects(NamedTuple):
+    """The objects of a batch; pictures with fewer are filled up with boxes without a size."""
+
+    boxes: Tensor  # (B, N, 4), cxcywh in [0, 1]
+    shares: Tensor  # (B, N, T), tokens of an object sum to one
 
 
 class Match(NamedTuple):
@@ -39,26 +48,35 @@ def hungarian_match(logits: Tensor, boxes: Tensor, targets: list[Target], weight
         logits: (B, Q, T), -inf on text padding.
         boxes: (B, Q, 4), cxcywh in [0, 1].
     """
+    objects = _objects(targets)
+    cost = weights.score * _score_cost(logits.float(), objects.shares)
+    cost = cost + weights.l1 * torch.cdist(boxes, objects.boxes, p=1)
+    cost = cost - weights.giou * _giou(boxes, objects.boxes)
     pairs = []
-    for picture, target in enumerate(targets):
-        cost = weights.score * _score_cost(logits[picture].float(), target.tokens)
-        cost = cost + weights.l1 * torch.cdist(boxes[picture], target.boxes, p=1)
-        cost = cost - weights.giou * generalized_box_iou(_xyxy(boxes[picture]), _xyxy(target.boxes))
-        predictions, objects = linear_sum_assignment(cost.cpu().numpy())
-        pairs.append(
-            torch.stack([torch.full((len(objects),), picture), torch.tensor(predictions), torch.tensor(objects)])
-        )
-    return Match(*torch.cat(pairs, dim=1).long().to(logits.device))
+    for picture, (own, target) in enumerate(zip(cost.cpu().numpy(), targets, strict=True)):
+        rows, columns = linear_sum_assignment(own[:, : len(target.boxes)])
+        pairs.append(np.stack([np.full_like(rows, picture), rows, columns]))
+    return Match(*torch.from_numpy(np.concatenate(pairs, axis=1)).to(logits.device))
 
 
-def _score_cost(logits: Tensor, tokens: Tensor) -> Tensor:
-    """(Q, N): what calling each query by each object's tokens changes in the focal loss, mean over the tokens."""
+def _objects(targets: list[Target]) -> _Objects:
+    tokens = pad_sequence([target.tokens.float() for target in targets], batch_first=True)
+    boxes = pad_sequence([target.boxes for target in targets], batch_first=True)
+    return _Objects(boxes, tokens / tokens.sum(2, keepdim=True).clamp(min=1))
+
+
+def _giou(boxes: Tensor, objects: Tensor) -> Tensor:
+    """(B, Q, N) of boxes (B, Q, 4) with objects (B, N, 4), all cxcywh."""
+    return torch.vmap(generalized_box_iou)(_xyxy(boxes), _xyxy(objects))
+
+
+def _score_cost(logits: Tensor, shares: Tensor) -> Tensor:
+    """(B, Q, N): what calling each query by each object's tokens changes in the focal loss, mean over the tokens."""
     logits = logits.clamp(min=-30)  # text padding is -inf, and 0 * inf is not a cost
     probability = logits.sigmoid()
     negative = (1 - FOCAL_ALPHA) * probability**FOCAL_GAMMA * torch.nn.functional.softplus(logits)
     positive = FOCAL_ALPHA * (1 - probability) ** FOCAL_GAMMA * torch.nn.functional.softplus(-logits)
-    share = tokens.float() / tokens.sum(1, keepdim=True)
-    return (positive - negative) @ share.T
+    return (positive - negative) @ shares.transpose(1, 2)
 
 
 @torch.no_grad()
@@ -76,31 +94,22 @@ def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates
         The pairs, and for each its quality in (0, 1]: the alignment, scaled so that an object's best token has the IoU
         it reaches.
     """
-    matches, qualities = [], []
-    for picture, target in enumerate(targets):
-        count = len(target.boxes)
-        if count == 0:
-            continue
-        share = target.tokens.float() / target.tokens.sum(1, keepdim=True)
-        score = logits[picture].float().clamp(min=-30).sigmoid() @ share.T  # (S, N)
-        iou = (
-            generalized_box_iou(_xyxy(boxes[picture]), _xyxy(target.boxes)) + 1
-        ) / 2  # in (0, 1], never without slope
-        offset = (boxes[picture][:, None, :2] - target.boxes[None, :, :2]).abs()
-        inside = (offset < target.boxes[None, :, 2:] / 2).all(-1)
-        alignment = score.sqrt() * iou**4 * inside
-        best = alignment.topk(min(candidates, len(alignment)), dim=0)
-        chosen = torch.zeros_like(alignment).scatter(0, best.indices, best.values)  # (S, N)
-        chosen = chosen * (chosen == chosen.amax(1, keepdim=True))
-        predictions, objects = chosen.nonzero(as_tuple=True)
-        alignment = chosen / chosen.amax(0, keepdim=True).clamp(min=1e-9)
-        quality = alignment * (iou * (chosen > 0)).amax(0, keepdim=True)
-        matches.append(torch.stack([torch.full_like(predictions, picture), predictions, objects]))
-        qualities.append(quality[predictions, objects])
-    if not matches:
+    objects = _objects(targets)
+    if objects.boxes.shape[1] == 0:
         empty = torch.zeros(0, dtype=torch.long, device=logits.device)
         return Match(empty, empty, empty), torch.zeros(0, device=logits.device)
-    return Match(*torch.cat(matches, dim=1)), torch.cat(qualities)
+    score = logits.float().clamp(min=-30).sigmoid() @ objects.shares.transpose(1, 2)  # (B, S, N)
+    iou = (_giou(boxes, objects.boxes) + 1) / 2  # in (0, 1], never without slope
+    offset = (boxes[:, :, None, :2] - objects.boxes[:, None, :, :2]).abs()
+    inside = (offset < objects.boxes[:, None, :, 2:] / 2).all(-1)  # never in what fills up
+    alignment = score.sqrt() * iou**4 * inside
+    best = alignment.topk(min(candidates, alignment.shape[1]), dim=1)
+    chosen = torch.zeros_like(alignment).scatter(1, best.indices, best.values)
+    chosen = chosen * (chosen == chosen.amax(2, keepdim=True))
+    match = Match(*chosen.nonzero(as_tuple=True))
+    alignment = chosen / chosen.amax(1, keepdim=True).clamp(min=1e-9)
+    quality = alignment * (iou * (chosen > 0)).amax(1, keepdim=True)
+    return match, quality[match]
 
 
 def _xyxy(boxes: Tensor) -> Tensor:

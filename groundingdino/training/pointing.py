@@ -64,53 +64,54 @@ def correction(predicted: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     return np.array([x, y], np.float32), int(mask[y, x])
 
 
+def draw_kind(rng: np.random.Generator) -> str:
+    """What one points with: "box", "click" or "scribble"."""
+    return str(rng.choice(("box", "click", "scribble"), p=(0.45, 0.4, 0.15)))
+
+
 class Pointing:
-    """The prompts of one picture's objects, growing from round to round.
+    """The prompts of some objects, growing from round to round.
 
     Args:
         masks: (N, H, W) bool, what is pointed at.
+        kind: of `draw_kind`; one for all objects, since the prompt encoder takes no mixture.
     """
 
-    def __init__(self, masks: np.ndarray, rng: np.random.Generator):
-        self.masks, self.rng = masks, rng
-        kind = rng.random()
-        self.boxes = np.stack([loose_box(mask, rng) for mask in masks]) if kind < 0.45 else None
-        draw = scribble if kind > 0.85 else lambda mask, rng: click(mask, rng)[None]
-        # One kind for all objects of a picture: the prompt encoder takes no mixture.
+    def __init__(self, masks: np.ndarray, kind: str, rng: np.random.Generator):
+        self.masks, self.kind, self.rng = masks, kind, rng
+        self.boxes = np.stack([loose_box(mask, rng) for mask in masks]) if kind == "box" else None
+        draw = scribble if kind == "scribble" else lambda mask, rng: click(mask, rng)[None]
         self.points = [draw(mask, rng) if self.boxes is None else np.zeros((0, 2), np.float32) for mask in masks]
         self.labels = [np.ones(len(points), np.int64) for points in self.points]
         self.logits: Tensor | None = None  # (N, 1, h, w) of the last round, which the next starts from
-
-    @property
-    def kind(self) -> str:
-        """What it began with."""
-        return "click" if self.boxes is None else "box"
 
     def answer(self, qualities: Tensor) -> Tensor:
         """(N,) index of the mask that each prompt gets, of qualities (N, 4): as `Segmenter` chooses."""
         if self.boxes is None and all(len(points) == 1 for points in self.points):
             return 1 + qualities[:, 1:].argmax(1)
-        return torch.zeros(len(qualities), dtype=torch.long)
+        return torch.zeros(len(qualities), dtype=torch.long, device=qualities.device)
 
     def correct(self, logits: Tensor) -> None:
         """Take in the masks that were answered, (N, h, w), and click on what is wrong with each."""
         height, width = self.masks.shape[1:]
         sides = (FINE_STRIDE * logits.shape[1], FINE_STRIDE * logits.shape[2])
         large = F.interpolate(logits[:, None], sides, mode="bilinear")[:, 0, :height, :width]
-        for index, (predicted, mask) in enumerate(zip((large > 0).numpy(), self.masks, strict=True)):
+        for index, (predicted, mask) in enumerate(zip((large > 0).cpu().numpy(), self.masks, strict=True)):
             point, label = correction(predicted, mask, self.rng)
             self.points[index] = np.concatenate([self.points[index], point[None]])
             self.labels[index] = np.append(self.labels[index], label)
         self.logits = logits[:, None]
 
-    def tensors(self, corner: tuple[int, int]) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
+    def tensors(
+        self, corner: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> tuple[tuple[Tensor, Tensor] | None, Tensor | None, Tensor | None]:
         """Points and labels, boxes and masks as `PromptEncoder` takes them; label -1 fills up.
 
         Args:
             corner: (x, y) pixels, where the picture lies in the square that the prompt encoder knows.
         """
         shift = torch.tensor(corner, dtype=torch.float32)
-        boxes = None if self.boxes is None else torch.from_numpy(self.boxes) + shift.repeat(2)
+        boxes = None if self.boxes is None else (torch.from_numpy(self.boxes) + shift.repeat(2)).to(device)
         most = max(map(len, self.points), default=0)
         if most == 0:
             return None, boxes, self.logits
@@ -119,4 +120,4 @@ class Pointing:
         for index, (own, own_labels) in enumerate(zip(self.points, self.labels, strict=True)):
             points[index, : len(own)] = torch.from_numpy(own) + shift
             labels[index, : len(own)] = torch.from_numpy(own_labels)
-        return (points, labels), boxes, self.logits
+        return (points.to(device), labels.to(device)), boxes, self.logits

@@ -27,7 +27,7 @@ from groundingdino.training.sprites import Pose, fit, tint, vary, warp
 EVALUATIONS = ("noto", "colours", "style")
 EVALUATION_SCENES = 300
 EVALUATION_SEED = 20261123
-SHORT_RATE = 0.5  # of the prompts that a detector is trained with
+SHORT_RATE = 0.25  # of the prompts that a detector is trained with
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class SceneMaker:
         self.varied = varied
         self.held_out_colours = held_out_colours
         self.names = load_names()
+        self._tints = [[colour for colour in COLOURS if self._may_tint(colour, name)] for name in self.names]
         colour_rate, short_rate = 1.0 if held_out_colours else 0.7, SHORT_RATE if varied else 0.0
         self.captioner = Captioner(self.names, self._may_colour, colour_rate, short_rate)
 
@@ -153,7 +154,7 @@ class SceneMaker:
 
     def _draw_labels(self, rng: np.random.Generator, crowded: bool) -> list[int]:
         """One to ten objects, some of a class twice or thrice; in a crowd more, each of a class of its own."""
-        choice = [label for label in range(len(self.names)) if self._tints(label) or not self.held_out_colours]
+        choice = [label for label in range(len(self.names)) if self._tints[label] or not self.held_out_colours]
         if crowded:
             return rng.choice(choice, int(rng.integers(16, 25)), replace=False).tolist()
         labels: list[int] = []
@@ -164,9 +165,6 @@ class SceneMaker:
             labels += [label] * min(copies, count - len(labels))
         rng.shuffle(labels)
         return labels
-
-    def _tints(self, label: int) -> list[str]:
-        return [colour for colour in COLOURS if self._may_tint(colour, self.names[label])]
 
     def _draw_object(
         self, label: int, rng: np.random.Generator, short: int, crowd: int
@@ -181,7 +179,7 @@ class SceneMaker:
         pose = _draw_pose(name.pose, rng, short, crowd, self.varied)
         sprite = fit(self.artwork.sprite(style, drawing.codepoints), pose.size)
         colour = drawing.colour
-        tints = self._tints(label)
+        tints = self._tints[label]
         if tints and (self.held_out_colours or rng.random() < 0.4):
             colour = tints[rng.integers(len(tints))]
             sprite = tint(sprite, colour, rng)

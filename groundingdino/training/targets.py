@@ -1,6 +1,7 @@
 """What a training picture must answer to, and batches of such pictures."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -54,7 +55,21 @@ class Batch(NamedTuple):
     tokens: TextTokens
     targets: list[Target]
     prompts: list[tuple[str, ...]]  # the phrases of each picture
-    phrase_tokens: list[Tensor]  # (P, T) bool of each picture, True on the word tokens of a phrase
+    phrase_tokens: list[Tensor]  # (P, T) bool of each picture, True on the word tokens of a phrase; on the CPU
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same for a model on a device."""
+        move = partial(Tensor.to, device=device, non_blocking=True)
+        targets = [
+            target._replace(boxes=move(target.boxes), tokens=move(target.tokens), phrases=move(target.phrases))
+            for target in self.targets
+        ]
+        return self._replace(
+            pixels=move(self.pixels),
+            padding_mask=move(self.padding_mask),
+            tokens=self.tokens.to(device),
+            targets=targets,
+        )
 
 
 def make_batch(

@@ -27,7 +27,7 @@ from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
-from groundingdino.training.loop import CHECKPOINT_EVERY, cosine, follow
+from groundingdino.training.loop import CHECKPOINT_EVERY, cosine, find_device, follow
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
@@ -172,6 +172,7 @@ def training_step(
 ) -> dict[str, float]:
     """One update of the weights; returns the losses."""
     device = next(model.parameters()).device
+    batch = batch.to(device)
     # On a CPU the backward pass of the fused attention is slower than plain matrices at these sizes.
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
     with attention, torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
@@ -184,7 +185,7 @@ def training_step(
     torch.stack(list(losses.values())).sum().backward()
     nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
     optimizer.step()
-    return {name: loss.item() for name, loss in losses.items()}
+    return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
 
 def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
@@ -229,6 +230,7 @@ def main() -> None:
     torch.manual_seed(EMBEDDED_PLAN.seed)
     model = GroundingDINO(EMBEDDED)
     initialise(model)
+    model.to(find_device())
     artwork = Artwork(resolution=320)  # as sharp as the pictures that people bring, and the evaluations
     artwork.render()
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)

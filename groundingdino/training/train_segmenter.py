@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from groundingdino.allocation import keep_freed_memory
 from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
-from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
-from groundingdino.training.loop import cosine, follow
+from groundingdino.training.loop import cosine, find_device, follow
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import DenseHead, mask_iou, mask_losses
-from groundingdino.training.pointing import Pointing
+from groundingdino.training.pointing import Pointing, draw_kind
 from groundingdino.training.scenes import SceneMaker
 from groundingdino.weight_files import load_strictly, read_weights
 
@@ -64,6 +63,7 @@ def training_step(
     rng = np.random.default_rng([plan.seed, step, 1])
     stage = plan.stage_at(step)
     sam, device = learner.sam, learner.sam.device
+    batch = batch.to(device)
     learner.train()
     for part in (sam.image_encoder.backbone.stem, sam.image_encoder.backbone.stages):
         part.train(stage.stages_learn).requires_grad_(stage.stages_learn)
@@ -79,50 +79,60 @@ def training_step(
         extents = F.pad(extents, [side // STRIDE for side in padding], value=torch.nan)
     corrections = int(rng.integers(1, plan.most_corrections + 1)) if rng.random() < plan.corrected else 0
     places = sam.prompt_encoder.get_dense_pe()
+    corner = _draw_corner(padded.shape[2:], sam.image_encoder.img_size, rng)
     terms: list[dict[str, Tensor]] = []
-    overlaps: dict[str, list[float]] = {}
-    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
-        features = sam.image_encoder(padded)
-        for picture, masks in zip(features, batch.masks, strict=True):
-            if not len(masks):
-                continue
-            pointing = Pointing(masks.numpy(), rng)
-            corner = _draw_corner(padded.shape[2:], sam.image_encoder.img_size, rng)
-            for _ in range(corrections):
-                with torch.no_grad():
-                    logits, qualities = decode(sam, picture[None], pointing, places, corner)
-                pointing.correct(_pick(logits, pointing.answer(qualities)))
-            logits, qualities = decode(sam, picture[None], pointing, places, corner)
-            targets, inside = coverage(masks, padded.shape[2:])
-            terms.append(mask_losses(logits, qualities, targets, inside))
-            answer = _pick(logits.detach(), pointing.answer(qualities))
-            reached = mask_iou(answer[:, None], targets[:, None]).mean().item()
-            overlaps.setdefault(f"overlap/{pointing.kind}{corrections}", []).append(reached)
-    losses = {name: torch.stack([term[name] for term in terms]).mean() for name in (terms[0] if terms else ())}
-    losses |= learner.dense.losses(features.float(), owners, extents)
+    overlaps: dict[str, Tensor] = {}
+    features = sam.image_encoder(padded)
+    for kind, pictures in _deal_kinds(batch.masks, rng).items():
+        masks = torch.cat([batch.masks[picture] for picture in pictures])
+        owner = [picture for picture in pictures for _ in batch.masks[picture]]
+        own = features[owner] if len(pictures) > 1 else features[pictures]  # one is read by all
+        pointing = Pointing(masks.numpy(), kind, rng)
+        for _ in range(corrections):
+            with torch.no_grad():
+                logits, qualities = decode(sam, own, pointing, places, corner)
+            pointing.correct(_pick(logits, pointing.answer(qualities)))
+        logits, qualities = decode(sam, own, pointing, places, corner)
+        targets, inside = coverage(masks.to(device), padded.shape[2:])
+        share = len(masks) / sum(map(len, batch.masks))
+        terms.append({name: share * term for name, term in mask_losses(logits, qualities, targets, inside).items()})
+        answer = _pick(logits.detach(), pointing.answer(qualities))
+        overlaps[f"overlap/{kind}{corrections}"] = mask_iou(answer[:, None], targets[:, None]).mean()
+    losses = {name: torch.stack([term[name] for term in terms]).sum() for name in (terms[0] if terms else ())}
+    losses |= learner.dense.losses(features, owners, extents)
     optimizer.zero_grad(set_to_none=True)
     torch.stack(list(losses.values())).sum().backward()
     norm = nn.utils.clip_grad_norm_(learner.parameters(), plan.clip)
     optimizer.step()
-    means = {name: value.item() for name, value in losses.items()} | {"gradient": norm.item()}
-    return means | {name: float(np.mean(values)) for name, values in overlaps.items()}
+    told = losses | {"gradient": norm} | overlaps
+    return dict(zip(told, torch.stack(list(told.values())).tolist(), strict=True))
+
+
+def _deal_kinds(masks: list[Tensor], rng: np.random.Generator) -> dict[str, list[int]]:
+    """Which of the pictures that show objects are pointed at with what: those of a kind are decoded at once."""
+    dealt: dict[str, list[int]] = {}
+    for picture, own in enumerate(masks):
+        if len(own):
+            dealt.setdefault(draw_kind(rng), []).append(picture)
+    return dealt
 
 
 def decode(
     model: Sam, features: Tensor, pointing: Pointing, places: Tensor, corner: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Logits (N, 4, h, w) and predicted IoU (N, 4) of a picture's objects, float32.
+    """Logits (N, 4, h, w) and predicted IoU (N, 4) of N objects.
 
     Args:
-        features: (1, C + 16 (F + 3), h / 4, w / 4) of a window of the square that the prompt encoder knows.
+        features: (1 or N, C + 16 (F + 3), h / 4, w / 4) of a window of the square that the prompt encoder knows, of one
+            picture or each object's.
         places: position encoding of the whole square.
         corner: (x, y) pixels of the window's upper left corner, multiples of 8.
     """
     left, top = (place // STRIDE for place in corner)
     window = slice(top, top + features.shape[2]), slice(left, left + features.shape[3])
-    sparse, dense = model.prompt_encoder.embed(*pointing.tensors(corner), window)
+    sparse, dense = model.prompt_encoder.embed(*pointing.tensors(corner, features.device), window)
     logits, qualities = model.mask_decoder.predict_masks(features, places[..., *window], sparse, dense)
-    return logits.float(), qualities.float()
+    return logits, qualities
 
 
 def coverage(masks: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -130,7 +140,7 @@ def coverage(masks: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     picture; (N, height / 2, width / 2) each."""
     padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
     shares = F.avg_pool2d(F.pad(masks.float(), padding), 2)
-    inside = F.avg_pool2d(F.pad(torch.ones(1, *masks.shape[1:]), padding), 2) > 0.5
+    inside = F.avg_pool2d(F.pad(torch.ones_like(masks[:1], dtype=torch.float), padding), 2) > 0.5
     return shares, inside.expand_as(shares)
 
 
@@ -141,13 +151,12 @@ def start_from_detector(model: Sam, path: Path = EMBEDDED_FILE) -> None:
     load_strictly(model.image_encoder.backbone, backbone, f"The backbone of '{path}'")
 
 
-def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1) -> Sam:
-    """Follow the plan, from the start or from `folder`'s checkpoint; see `loop.follow`."""
-    learner = Learner(model)
+def make_optimizer(learner: Learner, plan: Plan) -> torch.optim.AdamW:
+    """AdamW with a rate of its own for the backbone, and decay on matrices only."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in learner.named_parameters():
         groups.setdefault((".backbone." in name, parameter.ndim > 1), []).append(parameter)
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [
             {
                 "params": parameters,
@@ -159,6 +168,12 @@ def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1
         betas=(0.9, 0.98),
         fused=True,
     )
+
+
+def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1) -> Sam:
+    """Follow the plan, from the start or from `folder`'s checkpoint; see `loop.follow`."""
+    learner = Learner(model).to(model.device)
+    optimizer = make_optimizer(learner, plan)
 
     def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
         return training_step(learner, batch, optimizer, plan, step)
@@ -176,7 +191,7 @@ def _draw_corner(window: tuple[int, int], square: int, rng: np.random.Generator)
 
 
 def _pick(logits: Tensor, index: Tensor) -> Tensor:
-    return logits[torch.arange(len(logits)), index]
+    return logits[torch.arange(len(logits), device=logits.device), index]
 
 
 def main() -> None:
@@ -194,6 +209,7 @@ def main() -> None:
     torch.manual_seed(EMBEDDED_PLAN.seed)
     model = build_embedded_sam()
     start_from_detector(model)
+    model.to(find_device())
     artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
     average = train(model, SceneMaker(artwork, seed=EMBEDDED_PLAN.seed).scene, EMBEDDED_PLAN, arguments.output)
     save_embedded_sam(average, arguments.output / "model.safetensors")

@@ -9,7 +9,6 @@ import torch
 
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
-from groundingdino.training import train_segmenter
 from groundingdino.training.mask_batches import MaskBatches, Plan, Stage
 from groundingdino.training.pointing import Pointing
 from groundingdino.training.train_segmenter import (
@@ -68,7 +67,7 @@ def test_coverage_counts_pixels_and_padding():
 def test_a_window_is_decoded_where_it_lies(learner, batch):
     """As `Sam` does at the upper left corner, and elsewhere as it would there."""
     sam = learner.sam.eval()
-    pointing = Pointing(batch.masks[0].numpy(), np.random.default_rng(0))
+    pointing = Pointing(batch.masks[0].numpy(), "box", np.random.default_rng(0))
     places = sam.prompt_encoder.get_dense_pe()
     with torch.no_grad():
         features = sam.image_encoder(torch.rand(1, 3, 128, 128))
@@ -128,15 +127,6 @@ def test_pictures_without_objects_teach_what_is_background(learner):
     assert losses["seen"] > 0
     assert losses["reach"] == 0
     assert "focal" not in losses
-
-
-@pytest.mark.parametrize("native", [True, False])
-def test_bfloat16_is_for_processors_that_multiply_it(native, learner, batch, monkeypatch):
-    monkeypatch.setattr(train_segmenter, "multiplies_bfloat16", lambda _: native)
-    kinds = []
-    learner.sam.image_encoder.neck[0].register_forward_hook(lambda _, __, output: kinds.append(output.dtype))
-    training_step(learner, batch, torch.optim.SGD(learner.parameters(), 0.0), PLAN, 1)
-    assert kinds == [torch.bfloat16 if native else torch.float32]
 
 
 def test_a_few_steps_learn_a_block(learner, batch):
