@@ -120,11 +120,16 @@ class Swin(nn.Module):
         self.downsamples = nn.ModuleList(PatchMerging(dim) for dim in dims[:-1])
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in self.channels)
 
+    def embed(self, patches: Tensor) -> Tensor:
+        """(B, h, w, 3, 4, 4) to (B, h, w, C)."""
+        return self.patch_norm(F.linear(patches.flatten(3), self.patch_embed.weight.flatten(1), self.patch_embed.bias))
+
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to three maps (B, H / 8, W / 8, C1), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
         pixels = F.pad(pixels, (0, -pixels.shape[3] % 4, 0, -pixels.shape[2] % 4))
-        with convolving(pixels.device):
-            x = self.patch_norm(self.patch_embed(pixels).permute(0, 2, 3, 1))
+        # The convolution of patches beside each other is one product, rows of which can be shared.
+        patches = pixels.unflatten(3, (-1, 4)).unflatten(2, (-1, 4)).permute(0, 2, 4, 1, 3, 5)  # (B, h, w, 3, 4, 4)
+        x = by_rows(self.embed, patches, width=len(pixels) * patches.shape[2] * self.patch_embed.out_channels)
         maps = []
         for index, stage in enumerate(self.stages):
             if index > 0:

@@ -49,14 +49,12 @@ class BiAttention(nn.Module):
         least = least.expand(key.shape[:3]).flatten(1)[:, None]  # (B, 1, H * T)
 
         def take_from_image(scores: Tensor, least: Tensor) -> Tensor:
-            """(B, N, S) scores of N text tokens in a head to how much each takes from each image token."""
-            return fill(torch.maximum(scores, least), padding_mask[:, None], -torch.inf).softmax(-1)
+            """(B, N, S) scores of N text tokens in a head to what each takes from the image tokens, (B, N, C)."""
+            shares = fill(torch.maximum(scores, least), padding_mask[:, None], -torch.inf).softmax(-1)
+            return shares.to(image_key.dtype) @ image
 
-        width_of_column = len(image) * image.shape[1]
         columns = scores.transpose(1, 2), least.transpose(1, 2)
-        shares = by_rows(take_from_image, *columns, width=width_of_column).to(image_key.dtype).transpose(1, 2)
-        seen = by_rows(lambda x: x @ shares, image.transpose(1, 2), width=width_of_column)  # (B, C, H * T)
-        seen = seen.transpose(1, 2).unflatten(1, grid)  # (B, H, T, C)
+        seen = by_rows(take_from_image, *columns, width=len(image) * image.shape[1]).unflatten(1, grid)  # (B, H, T, C)
         value_weight, value_bias = self._by_head(self.image_value)
         text_update = seen @ value_weight.transpose(-2, -1) + value_bias  # (B, H, T, D); the shares sum to one
         text_update = self.text_output(text_update.transpose(1, 2).flatten(2))

@@ -68,8 +68,12 @@ class Neck(nn.Module):
     def forward(self, maps: list[Tensor], padding_mask: Tensor) -> ImageFeatures:
         """Maps (B, H, W, C) of rising stride and the picture's padding mask (B, H, W) to one record of tokens."""
         tokens, positions, masks, shapes = [], [], [], []
-        with convolving(padding_mask.device):
+        device = padding_mask.device
+        with convolving(device):
             projected = self.project(maps)
+        if device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # Each of the enhancer's products would narrow the tokens anew.
+            projected = [x.to(torch.get_autocast_dtype("cpu")) for x in projected]
         for level, level_map in enumerate(projected):
             mask = F.interpolate(padding_mask[:, None].float(), size=level_map.shape[-2:])[:, 0] > 0.5
             encoding = image_positions(mask, level_map.shape[1]) + self.level_embed[level]
