@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -34,7 +34,11 @@ class InStages(Generic[S]):
     @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
+        return self.first_step(len(self.stages))
+
+    def first_step(self, stage: int) -> int:
+        """The number of steps before a stage."""
+        return sum(earlier.steps for earlier in self.stages[:stage])
 
     def stage_at(self, step: int) -> S:
         """The stage of a step."""
@@ -56,8 +60,9 @@ def follow(
     folder: Path,
     workers: int = 2,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    first: int = 0,
 ) -> Model:
-    """Take `steps` steps, from the start or from `folder`'s checkpoint.
+    """Take the steps up to `steps`, from the first or from `folder`'s checkpoint.
 
     Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, steps_per_second, rate, losses) to the folder.
 
@@ -67,6 +72,7 @@ def follow(
         rate_factor: what the optimiser's rates are multiplied with at a step.
         decay: of the averaged weights.
         workers: processes that make batches.
+        first: the step to begin with where there is no checkpoint: the model has learned before.
 
     Returns:
         The model with averaged weights.
@@ -75,7 +81,7 @@ def follow(
     checkpoint, device = folder / "checkpoint.pt", next(model.parameters()).device
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings those of its step
-    step = 0
+    step = first
     if checkpoint.exists():
         state = torch.load(checkpoint, device, weights_only=True)
         model.load_state_dict(state["model"])
@@ -120,6 +126,13 @@ def follow(
 def find_device() -> torch.device:
     """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def rate(step: int, restarts: Iterable[int], last: int, warm_up: int) -> float:
+    """`cosine` in each stretch between steps at which the rate begins anew (SGDR, arXiv 1608.03983)."""
+    edges = [0, *restarts, last]
+    first = max(edge for edge in edges[:-1] if edge <= step)
+    return cosine(step, first, min((edge for edge in edges if edge > first), default=last), warm_up)
 
 
 def cosine(step: int, first: int, last: int, warm_up: int) -> float:

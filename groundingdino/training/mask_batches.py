@@ -52,6 +52,7 @@ class Plan(InStages[Stage]):
     most_corrections: int = 3
     enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
     reduced: float = 0.3  # of the pictures: made larger and reduced, as most pictures are for the model
+    restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew
     least_area: int = 30  # pixels: fewer are no object one would point at
     seed: int = 0
 

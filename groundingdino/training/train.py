@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
-from groundingdino.checkpoints import save_checkpoint
+from groundingdino.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.config import EMBEDDED
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS
@@ -27,7 +27,7 @@ from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
-from groundingdino.training.loop import CHECKPOINT_EVERY, cosine, find_device, follow
+from groundingdino.training.loop import CHECKPOINT_EVERY, find_device, follow, rate
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
@@ -62,7 +62,7 @@ class Plan:
     enlarged: float = 0.15  # of the pictures: made smaller and enlarged, as small pictures are for the model
     reduced: float = 0.25  # of the pictures: made larger and reduced, as most pictures are for the model
     seed: int = 0
-    restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew (SGDR, arXiv 1608.03983)
+    restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew
 
     @property
     def steps(self) -> int:
@@ -153,17 +153,27 @@ def train(
     folder: Path,
     workers: int = 2,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    first_stage: int = 0,
 ) -> GroundingDINO:
-    """Follow the plan, with a source of pictures for each stage; see `loop.follow`."""
+    """Follow the plan from a stage on, with a source of pictures for each stage; see `loop.follow`."""
     batches = Batches(sources, tokenizer, plan, LONG_SIDE, model.config.max_tokens)
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: Batch) -> dict[str, float]:
         return training_step(model, batch, optimizer, plan, plan.stages[plan.stage_at(step)[0]].whole)
 
-    factor = partial(rate_factor, plan=plan)
     return follow(
-        model, optimizer, batches, plan.steps, take_step, factor, plan.average, folder, workers, checkpoint_every
+        model,
+        optimizer,
+        batches,
+        plan.steps,
+        take_step,
+        partial(rate_factor, plan=plan),
+        plan.average,
+        folder,
+        workers,
+        checkpoint_every,
+        plan.first_step(first_stage),
     )
 
 
@@ -209,39 +219,51 @@ def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
 
 def rate_factor(step: int, plan: Plan) -> float:
     """Warm-up, then a cosine to 1% of the learning rate, in each stretch between restarts."""
-    first, last = 0, plan.steps
-    for stage in plan.restarts:
-        restart = plan.first_step(stage)
-        first, last = (restart, last) if step >= restart else (first, min(last, restart))
-    return cosine(step, first, last, plan.warm_up)
+    return rate(step, map(plan.first_step, plan.restarts), plan.steps, plan.warm_up)
 
 
 def main() -> None:
     """Train the embedded detector on synthetic scenes and write its model file."""
-    parser = argparse.ArgumentParser(description="Train the embedded detector from nothing.")
+    parser = argparse.ArgumentParser(description="Train the embedded detector.")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/detector"), help="folder of checkpoint, log and model"
     )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="of PyTorch; pictures are made in a process of their own"
-    )
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--workers", type=int, default=2, help="processes that make pictures; a GPU empties many")
+    parser.add_argument("--start", help="name or path of a detector to go on from, instead of from nothing")
+    parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
     arguments = parser.parse_args()
+    if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
+        parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(EMBEDDED_PLAN.seed)
-    model = GroundingDINO(EMBEDDED)
-    initialise(model)
-    model.to(find_device())
+    if arguments.start is None:
+        model, tokenizer = GroundingDINO(EMBEDDED), BertTokenizerFast(vocab=str(VOCABULARY))
+        initialise(model)
+    else:
+        try:
+            model, tokenizer, _ = load_pretrained(arguments.start)
+        except ValueError as error:
+            parser.error(str(error))
     artwork = Artwork(resolution=320)  # as sharp as the pictures that people bring, and the evaluations
     artwork.render()
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
-    tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
 
     def source(stage: Stage, every: int) -> Source:
         """Whole batches of crowds, so that little is padded."""
         return lambda index, size: scenes.scene(index, size, bool(every) and index // stage.batch_size % every == 0)
 
     sources = [source(*pair) for pair in zip(EMBEDDED_PLAN.stages, CROWDED, strict=True)]
-    average = train(model, tokenizer, sources, EMBEDDED_PLAN, arguments.output)
+    model.to(find_device())
+    average = train(
+        model,
+        tokenizer,
+        sources,
+        EMBEDDED_PLAN,
+        arguments.output,
+        workers=arguments.workers,
+        first_stage=arguments.stage,
+    )
     save_embedded(average, arguments.output / "model.safetensors")
 
 

@@ -16,10 +16,11 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from groundingdino.allocation import keep_freed_memory
-from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, build_embedded_sam, save_embedded_sam
+from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, ImageEncoder, build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
-from groundingdino.training.loop import cosine, find_device, follow
+from groundingdino.training.loop import find_device, follow, rate
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import DenseHead, mask_iou, mask_losses
 from groundingdino.training.pointing import Pointing, draw_kind
@@ -170,17 +171,26 @@ def make_optimizer(learner: Learner, plan: Plan) -> torch.optim.AdamW:
     )
 
 
-def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1) -> Sam:
-    """Follow the plan, from the start or from `folder`'s checkpoint; see `loop.follow`."""
+def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1, first_stage: int = 0) -> Sam:
+    """Follow the plan from a stage on, or from `folder`'s checkpoint; see `loop.follow`."""
     learner = Learner(model).to(model.device)
     optimizer = make_optimizer(learner, plan)
 
     def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
         return training_step(learner, batch, optimizer, plan, step)
 
-    factor = partial(cosine, first=0, last=plan.steps, warm_up=plan.warm_up)
+    restarts = list(map(plan.first_step, plan.restarts))
     return follow(
-        learner, optimizer, MaskBatches(source, plan), plan.steps, take_step, factor, plan.average, folder, workers
+        learner,
+        optimizer,
+        MaskBatches(source, plan),
+        plan.steps,
+        take_step,
+        partial(rate, restarts=restarts, last=plan.steps, warm_up=plan.warm_up),
+        plan.average,
+        folder,
+        workers,
+        first=plan.first_step(first_stage),
     ).sam
 
 
@@ -196,22 +206,36 @@ def _pick(logits: Tensor, index: Tensor) -> Tensor:
 
 def main() -> None:
     """Train the embedded segmenter on synthetic scenes and write its model file."""
-    parser = argparse.ArgumentParser(description="Train the embedded segmenter from the embedded detector's backbone.")
+    parser = argparse.ArgumentParser(description="Train the embedded segmenter, from the embedded detector's backbone.")
     parser.add_argument(
         "--output", type=Path, default=Path("runs/segmenter"), help="folder of checkpoint, log and model"
     )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="of PyTorch; pictures are made in a process of their own"
-    )
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make pictures; a GPU empties many")
+    parser.add_argument("--start", help="name or path of an embedded segmenter to go on from")
+    parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
     arguments = parser.parse_args()
+    if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
+        parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)
     model = build_embedded_sam()
-    start_from_detector(model)
+    if arguments.start is None:
+        start_from_detector(model)
+    else:
+        try:
+            model, _ = load_segmenter(arguments.start)
+        except ValueError as error:
+            parser.error(str(error))
+        if not isinstance(model.image_encoder, ImageEncoder):
+            parser.error(f"--start should be a segmenter of the embedded kind, but {arguments.start} is Meta's.")
     model.to(find_device())
     artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
-    average = train(model, SceneMaker(artwork, seed=EMBEDDED_PLAN.seed).scene, EMBEDDED_PLAN, arguments.output)
+    scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
+    average = train(
+        model, scenes.scene, EMBEDDED_PLAN, arguments.output, arguments.workers, first_stage=arguments.stage
+    )
     save_embedded_sam(average, arguments.output / "model.safetensors")
 
 

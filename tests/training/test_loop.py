@@ -4,13 +4,18 @@ import json
 
 import pytest
 
-from groundingdino.training.loop import Log, cosine
+from groundingdino.training.loop import Log, cosine, rate
 
 
 def test_the_rate_warms_up_and_falls():
     assert cosine(10, first=10, last=20, warm_up=4) == pytest.approx(0.25)
     assert cosine(15, first=10, last=20, warm_up=4) == pytest.approx(0.505)
     assert cosine(20, first=10, last=20, warm_up=4) == pytest.approx(0.01)
+
+
+def test_the_rate_begins_anew_at_restarts():
+    factors = [rate(step, restarts=[4], last=8, warm_up=1) for step in range(9)]
+    assert factors == pytest.approx([1, 0.855, 0.505, 0.155, 1, 0.855, 0.505, 0.155, 0.01], abs=1e-2)
 
 
 def test_the_log_can_be_plotted(tmp_path):

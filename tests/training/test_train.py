@@ -11,6 +11,7 @@ from labelled import TINY, Picture
 from groundingdino.checkpoints import load_pretrained
 from groundingdino.model import GroundingDINO
 from groundingdino.training import train as training
+from groundingdino.training import train_segmenter
 from groundingdino.training.train import Batches, Plan, Stage, rate_factor, save_embedded, train
 
 PLAN = Plan(
@@ -90,6 +91,33 @@ def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
         results.append(run().state_dict())
     for name, tensor in results[0].items():
         torch.testing.assert_close(results[1][name], tensor, msg=name)
+
+
+def test_a_run_can_begin_with_a_later_stage(model, tokenizer, tmp_path, monkeypatch):
+    stages = []
+
+    def step(*arguments):
+        stages.append(arguments[-1])
+        return {}
+
+    monkeypatch.setattr(training, "training_step", step)
+    train(model, tokenizer, (blocks, blocks), PLAN, tmp_path, 0, first_stage=1)
+    assert stages == [True] * 3  # those of the second stage, which trains the whole model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "99"], "--stage should be from 0 to"),
+        (["--start", "nowhere"], "nowhere"),
+    ],
+)
+@pytest.mark.parametrize("program", [training, train_segmenter])
+def test_the_command_line_says_what_is_wrong(monkeypatch, capsys, program, arguments, message):
+    monkeypatch.setattr("sys.argv", ["train", *arguments])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])

@@ -9,6 +9,7 @@ import torch
 
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.training import train_segmenter
 from groundingdino.training.mask_batches import MaskBatches, Plan, Stage
 from groundingdino.training.pointing import Pointing
 from groundingdino.training.train_segmenter import (
@@ -145,6 +146,13 @@ def test_training_starts_from_the_detectors_backbone(tmp_path):
     write_weights(state, {}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"stem\.0\.conv\.weight"):
         start_from_detector(model, tmp_path / "other.safetensors")
+
+
+def test_a_run_can_begin_with_a_later_stage(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(train_segmenter, "training_step", lambda *arguments: steps.append(arguments[-1]) or {})
+    train(build_embedded_sam(128), blocks, PLAN, tmp_path, workers=0, first_stage=2)
+    assert steps == [31]
 
 
 def test_training_saves_what_segmenters_load(tmp_path):
