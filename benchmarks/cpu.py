@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
-from benchmarks.table import boxes_apart, machine, print_table
+from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino import kernels, workers
 from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 from groundingdino.checkpoints import LoadedModel, load_checkpoint
@@ -39,13 +39,11 @@ from groundingdino.prompt import TextTokens, tokenize_captions
 T = TypeVar("T")
 
 VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
-PROMPT = "cat . remote control . sofa ."
 # Where bfloat16 is emulated it is several times slower, and nobody runs it.
 DTYPES = (torch.float32, torch.bfloat16) if multiplies_bfloat16(torch.device("cpu")) else (torch.float32,)
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 SIZES = ((800, 1066), (480, 640))  # height and width
 SHAPES = ((100, 134), (50, 67), (25, 34), (13, 17))  # Swin-T's levels at 800 x 1066
-EVERY_LENGTH = (4, 16, 64, 128, 256)
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -76,15 +74,6 @@ class Bench:
         model = GroundingDINO(config).eval()
         spread(model)
         return model
-
-
-def spread(model: nn.Module) -> None:
-    """Random weights under which every part of the model matters: fresh gains and offsets would hide most of it."""
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
-        else:
-            nn.init.uniform_(parameter, 0.2, 0.8)
 
 
 def narrowed(model: GroundingDINO) -> dict[torch.dtype, GroundingDINO]:
@@ -242,13 +231,8 @@ def parts(bench: Bench) -> None:
 def growth(bench: Bench) -> None:
     """Seconds as pictures, prompts and batches grow."""
     model, dtype = bench.swin_t(), torch.float32
-    cases = [
-        *((f"{side} x {side}, short prompt", (side, side), 1, PROMPT) for side in (256, 512, 1024, 2048)),
-        *((f"480 x 640, {length} tokens", (480, 640), 1, "cat . " * (length // 2 - 1)) for length in EVERY_LENGTH),
-        *((f"480 x 640, batch of {batch}", (480, 640), batch, PROMPT) for batch in (1, 2, 4, 8)),
-    ]
     rows = []
-    for name, size, batch, prompt in cases:
+    for name, size, batch, prompt in growing_cases():
         inputs, tokens = picture(*size, batch), bench.tokens(prompt, batch)
         image = model.encode_image(*inputs)
         took = bench.medians(

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import authors_op
-from benchmarks.table import boxes_apart, machine, print_table
+from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino.checkpoints import load_checkpoint
+from groundingdino.config import SWIN_T
 from groundingdino.config_json import from_transformers
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO
@@ -28,7 +29,7 @@ from groundingdino.prompt import tokenize_captions
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
 HEADS, WIDTH, POINTS = 8, 32, 4
 ROUNDS = 5
-PROMPT = "cat . remote control . sofa ."
+VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 
 
 def operator_inputs(batch: int, dtype: torch.dtype) -> list[Tensor]:
@@ -110,7 +111,9 @@ def operator_rows(authors: Any) -> list[list[str]]:
         def add(dtype: torch.dtype, batch: int = batch, forwards: Any = forwards, backwards: Any = backwards) -> None:
             name = str(dtype).removeprefix("torch.")
             value, locations, weights = operator_inputs(batch, dtype)
-            theirs = [x.to(dtype).requires_grad_() for x in (value, locations, weights)]  # transformers wants one type
+            theirs = [
+                x.to(dtype, copy=True).requires_grad_() for x in (value, locations, weights)
+            ]  # transformers wants one type
 
             def transformers() -> Tensor:
                 return their_module(theirs[0], shapes, SHAPES, starts, *theirs[1:], 64)
@@ -232,16 +235,16 @@ def model_rows() -> list[list[str]]:
     """The published size with random weights, the same in both implementations, in bf16."""
     from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
-    vocabulary = Path(__file__).resolve().parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
     torch.manual_seed(0)
     theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
+    spread(theirs)
     model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
     store_bfloat16(model.cuda())  # as `Detector` keeps it
     theirs.cuda()
     pixels = torch.randn(1, 3, 800, 1333, device="cuda")
     padding = torch.zeros(1, 800, 1333, dtype=torch.bool, device="cuda")
-    tokens = tokenize_captions([PROMPT], BertTokenizerFast(vocab=str(vocabulary))).to("cuda")
+    tokens = tokenize_captions([PROMPT], BertTokenizerFast(vocab=str(VOCABULARY))).to("cuda")
     mask = tokens.token_mask.long()
 
     def run_theirs() -> Any:
@@ -278,7 +281,6 @@ def model_rows() -> list[list[str]]:
             else:
                 found = gap if name == "first picture" else ""
                 rows.append(row(name, "transformers", value, peer, found, memory[name]))
-        # Last, since a capture that fails may leave the stream unfit for more.
         for name in ("new prompt", "first picture"):
             try:
                 replay = captured(functions[name])
@@ -287,6 +289,31 @@ def model_rows() -> list[list[str]]:
                 break
             pair = wall_medians({"eager": functions[name], "graph": replay})
             rows.append(row(f"{name}, CUDA graph", "eager", pair["graph"], pair["eager"], ""))
+    return rows
+
+
+def growth_rows() -> list[list[str]]:
+    """Milliseconds and memory as pictures, prompts and batches grow, in bf16."""
+    from transformers import BertTokenizerFast
+
+    torch.manual_seed(0)
+    model = GroundingDINO(SWIN_T).eval()
+    spread(model)
+    store_bfloat16(model.cuda())
+    tokenizer, rows = BertTokenizerFast(vocab=str(VOCABULARY)), []
+    for name, (height, width), batch, prompt in growing_cases():
+        pixels = torch.randn(batch, 3, height, width, device="cuda")
+        padding = torch.zeros(batch, height, width, dtype=torch.bool, device="cuda")
+        tokens = tokenize_captions([prompt] * batch, tokenizer).to("cuda")
+        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+            look = partial(model.encode_image, pixels, padding)
+            image = look()
+
+            def answer(image: Any = image, tokens: Any = tokens) -> Any:
+                return model.ground(image, model.encode_text(tokens))
+
+            times = wall_medians({"picture": look, "prompt": answer})
+            rows.append([name, f"{times['picture']:.2f}", f"{times['prompt']:.2f}", peak_mb(look), peak_mb(answer)])
     return rows
 
 
@@ -327,6 +354,9 @@ def main() -> int:
     print_table("Deformable attention, Swin-T at 800x1333", header, operator_rows(authors))
     print_table("The same with softmax and places", header, fused_rows(authors))
     print_table("Tiles of the forward kernel, batch 1", ("type", "tile", "ms"), tile_rows())
+    growth_header = ("case", "picture, ms", "prompt, ms", "memory of the picture", "of the prompt")
+    print_table("Growth of Swin-T, bf16", growth_header, growth_rows())
+    # Last, since a capture that fails may leave the stream unfit for more.
     print_table("Swin-T at 800x1333, bf16", header, model_rows())
     return 0
 

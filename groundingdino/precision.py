@@ -33,7 +33,7 @@ def store_bfloat16(model: nn.Module) -> None:
     """Keep what is multiplied in the precision that autocast multiplies it in; the products stay the same.
 
     In inference mode autocast keeps no converted weight: it would convert each at each use, which in `workers` is once
-    for each piece of rows. Convolutions are float32 on a CPU, see `model.layers.convolving`.
+    for each piece of rows. Convolutions keep float32 on a CPU, see `model.layers.convolving`.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     kinds = (nn.Linear, nn.MultiheadAttention) if on_cpu else (nn.Linear, nn.MultiheadAttention, nn.Conv2d)

@@ -209,16 +209,43 @@ def test_the_models_own_sizes_under_autocast(size):
     padding_mask = torch.zeros(2, tokens, dtype=torch.bool)
     padding_mask[1, -40:] = True
     arguments = (query, torch.rand(2, 900, 4, size), memory, padding_mask)
-    expected = module(*arguments, shapes)
+
+    def attend(query, reference_points, memory, padding_mask):
+        return module(query, reference_points, module.project(memory, padding_mask), shapes)
+
+    expected = attend(*arguments)
     module.cuda()
     arguments = [x.cuda() for x in arguments]
-    assert_same(module(*arguments, shapes).cpu(), expected, 1e-3)
+    assert_same(attend(*arguments).cpu(), expected, 1e-3)
     with torch.autocast("cuda", torch.bfloat16):
-        output = module(*arguments, shapes)
+        output = attend(*arguments)
     assert output.dtype == torch.bfloat16
     assert_same(output.cpu(), expected, 4e-2)
     output.float().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
+@on_gpu
+@pytest.mark.parametrize("step", ["backward", "forward"])
+def test_other_sizes_compile_nothing_anew(monkeypatch, step):
+    import triton as compiler
+
+    compilations = []
+    monkeypatch.setattr(compiler.knobs.runtime, "jit_post_compile_hook", lambda *_, **__: compilations.append(1))
+    seen = []
+    for shapes in (((4, 7), (1, 3), (2, 1)), ((16, 32), (8, 16), (1, 1)), ((5, 1), (16, 16), (3, 3))):
+        tokens = sum(height * columns for height, columns in shapes)
+        value = torch.randn(1, tokens, 2, 8, device="cuda", requires_grad=step == "backward")
+        points = torch.rand(1, tokens, 3, 2, device="cuda")
+        offsets, logits = (
+            torch.randn(1, tokens, 2, 3, 2, 2, device="cuda"),
+            torch.randn(1, tokens, 2, 3, 2, device="cuda"),
+        )
+        output = triton().deformable_attention_of_offsets(value, shapes, points, offsets, logits)
+        if step == "backward":
+            output.sum().backward()
+        seen.append(len(compilations))
+    assert seen[0] == seen[1] == seen[2]
 
 
 @on_gpu

@@ -1,6 +1,7 @@
 """The whole model against the authors' outputs, and what must hold of any model."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -10,14 +11,18 @@ from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from timm.models.swin_transformer import window_partition
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from groundingdino.checkpoints import load_checkpoint
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T
 from groundingdino.image import collate
-from groundingdino.kernels import cpu
+from groundingdino.kernels import choice, cpu
 from groundingdino.model import GroundingDINO, Output, layers
 from groundingdino.model.backbone import deal_windows
 from groundingdino.model.fusion import BiAttention
+from groundingdino.precision import store_bfloat16
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 TIE = 1e-4  # scores of the reference weights that differ by less may be ranked either way
@@ -190,12 +195,41 @@ def test_every_parameter_gets_a_gradient(mini_config, tokenizer, name):
 def test_bf16_autocast_has_no_nan(mini_model, tokenizer, width):
     pixels, padding_mask = torch.randn(2, 3, 64, width), torch.zeros(2, 64, width, dtype=torch.bool)
     padding_mask[1, :, 70:] = True
+    convolved: list[torch.dtype] = []
+    model = deepcopy(mini_model)
+    for part in (model.neck.projections[-1][0], model.neck.projections[0][0]):
+        part.register_forward_hook(lambda _, __, result: convolved.append(result.dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = mini_model(pixels, padding_mask, tokenize_captions(["cat . dog .", "person ."], tokenizer))
+        output = model(pixels, padding_mask, tokenize_captions(["cat . dog .", "person ."], tokenizer))
     assert output.boxes.isfinite().all()
     assert not output.logits.isnan().any()
     assert (output.boxes >= 0).all()
     assert (output.boxes <= 1).all()
+    assert convolved == [torch.float32] * 2  # in bfloat16 some processors read what was never written
+
+
+@torch.no_grad()
+def test_a_model_kept_in_bf16_finds_the_same_boxes(mini_model, tokenizer):
+    pixels, padding_mask = torch.randn(1, 3, 96, 128), torch.zeros(1, 96, 128, dtype=torch.bool)
+    tokens = tokenize_captions(["cat . dog ."], tokenizer)
+    expected = mini_model(pixels, padding_mask, tokens).boxes[0]
+    kept = deepcopy(mini_model)
+    store_bfloat16(kept)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = kept(pixels, padding_mask, tokens).boxes[0]
+    assert not torch.equal(found, expected)
+    nearest = torch.cdist(expected, found, p=torch.inf).amin(1)
+    assert (nearest < 2e-2).float().mean() > 0.9  # of scores that tie others may be the last to be queries
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@torch.no_grad()
+def test_a_gpu_finds_the_same_boxes(mini_model, tokenizer):
+    pixels, padding_mask = torch.randn(1, 3, 96, 128), torch.zeros(1, 96, 128, dtype=torch.bool)
+    tokens = tokenize_captions(["cat . dog ."], tokenizer)
+    expected = mini_model(pixels, padding_mask, tokens).boxes[0]
+    found = deepcopy(mini_model).cuda()(pixels.cuda(), padding_mask.cuda(), tokens.to("cuda")).boxes[0].cpu()
+    assert (torch.cdist(expected, found, p=torch.inf).amin(1) < 1e-2).float().mean() > 0.9
 
 
 @torch.no_grad()
@@ -294,3 +328,35 @@ def test_windows_are_those_of_timm(height, width, shift):
     padded = F.pad(tokens, (0, 0, 0, -width % 7, 0, -height % 7)).roll((-shift, -shift), dims=(1, 2))
     assert torch.equal(dealt[0], window_partition(padded, (7, 7)).flatten(1, 2))
     assert torch.equal(dealt.flatten(1, 2)[:, windows.order[0]], tokens.flatten(1, 2))
+
+
+class Crossings(TorchDispatchMode):
+    """Notes the operations that bring data from a CPU to a GPU or back: each makes one wait for the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, Tensor)]
+        is_number = function is torch.ops.aten.fill_.Tensor  # which goes along with the launch
+        if len({x.device.type for x in tensors}) > 1 and not is_number:
+            self.found.append(str(function))
+        return result
+
+
+@pytest.mark.skipif(not choice.TRITON_AVAILABLE, reason="Triton is not installed")
+def test_nothing_crosses_between_cpu_and_gpu_within_a_forward(monkeypatch):
+    """On a pretended GPU, whose tensors have shapes but no content: to read one would raise."""
+    monkeypatch.setattr(choice, "choose", lambda _: choice.Choice("triton", ""))
+    with FakeTensorMode(), torch.no_grad():
+        with torch.device("cuda"):
+            model = GroundingDINO(SWIN_T).eval()
+            pixels, padding_mask = torch.randn(1, 3, 480, 641), torch.zeros(1, 480, 641, dtype=torch.bool)
+            ids, mask = torch.ones(1, 9, dtype=torch.long), torch.ones(1, 9, 9, dtype=torch.bool)
+            tokens = TextTokens(ids, mask[:, 0], mask, ids)
+        with Crossings() as crossings:
+            output = model(pixels, padding_mask, tokens)
+    assert output.boxes.device.type == "cuda"
+    assert not crossings.found

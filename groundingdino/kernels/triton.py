@@ -121,14 +121,16 @@ def _place(
     x = tl.load(here).to(tl.float32)
     y = tl.load(here + 1).to(tl.float32)
     if REFERENCE == 0:
-        return x * columns - 0.5, y * height - 0.5
-    reference += query * (LEVELS * REFERENCE) + level * REFERENCE
-    centre_x = tl.load(reference).to(tl.float32)
-    centre_y = tl.load(reference + 1).to(tl.float32)
-    if REFERENCE == 4:
-        x *= tl.load(reference + 2).to(tl.float32) * (0.5 / POINTS) * columns
-        y *= tl.load(reference + 3).to(tl.float32) * (0.5 / POINTS) * height
-    return centre_x * columns + x - 0.5, centre_y * height + y - 0.5
+        x *= columns
+        y *= height
+    else:  # no early return: before Triton 3.7 what follows one is compiled all the same
+        reference += query * (LEVELS * REFERENCE) + level * REFERENCE
+        if REFERENCE == 4:
+            x *= tl.load(reference + 2).to(tl.float32) * (0.5 / POINTS) * columns
+            y *= tl.load(reference + 3).to(tl.float32) * (0.5 / POINTS) * height
+        x += tl.load(reference).to(tl.float32) * columns
+        y += tl.load(reference + 1).to(tl.float32) * height
+    return x - 0.5, y - 0.5
 
 
 @triton.jit(do_not_specialize=["tokens", "queries"])

@@ -56,7 +56,7 @@ def convolving(device: torch.device) -> AbstractContextManager[object]:
     """Autocast off on a CPU, around convolutions.
 
     Where a processor has AMX, strided bfloat16 convolutions with a result one pixel wide read what was never written
-    (torch 2.14): NaN for narrow pictures. Their share of the work is small.
+    (torch 2.14): NaN for narrow pictures. Of a Swin Transformer's work they are a small share.
     """
     return torch.autocast("cpu", enabled=False) if device.type == "cpu" else nullcontext()
 
@@ -144,4 +144,5 @@ def box_positions(boxes: Tensor, dim: int) -> Tensor:
     Returns:
         (..., 2 * dim): y, x, w, h with dim / 2 numbers each.
     """
-    return sine_encoding(boxes[..., [1, 0, 2, 3]], dim // 2).flatten(-2)
+    x, y, size = boxes[..., :1], boxes[..., 1:2], boxes[..., 2:]
+    return sine_encoding(torch.cat([y, x, size], -1), dim // 2).flatten(-2)
