@@ -1,5 +1,6 @@
 """A training loop that can be stopped and resumed, with averaged weights and a log one can plot."""
 
+import argparse
 import json
 import math
 import time
@@ -111,8 +112,8 @@ def follow(
     model.train()
     for batch in tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05):
         factor = rate_factor(step)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
+        for group, full in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = full * factor
         losses = take_step(step, batch)
         average.update_parameters(model)
         step += 1
@@ -121,6 +122,14 @@ def follow(
             save()
     save()
     return cast(Model, average.module)
+
+
+def check_fresh(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse to begin elsewhere with a run that would go on from its checkpoint."""
+    if (arguments.start or arguments.stage) and (arguments.output / "checkpoint.pt").exists():
+        parser.error(
+            f"{arguments.output} holds a run, which goes on without --start and --stage: choose another --output."
+        )
 
 
 def find_device() -> torch.device:

@@ -118,7 +118,8 @@ def naming_loss(image: Tensor, text: Tensor, batch: Batch, match: Match, quality
         index = [numbers[phrase] for phrase in prompt]
         shares[index] = 0  # the last picture's stand for all
         shares[index, picture] = tokens / tokens.sum(1, keepdim=True)
-    features = shares.flatten(1).to(text) @ text.flatten(0, 1)
+    # Autocast may have left the two sides in different precisions.
+    features = shares.flatten(1).to(image) @ text.flatten(0, 1).to(image.dtype)
     logits = (image[match.picture, match.prediction] @ features.T).float()
     phrases = _gather(batch.targets, match, "phrases").tolist()
     named = [numbers[batch.prompts[p][phrase]] for p, phrase in zip(match.picture.tolist(), phrases, strict=True)]

@@ -102,7 +102,7 @@ def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates
     iou = (_giou(boxes, objects.boxes) + 1) / 2  # in (0, 1], never without slope
     offset = (boxes[:, :, None, :2] - objects.boxes[:, None, :, :2]).abs()
     inside = (offset < objects.boxes[:, None, :, 2:] / 2).all(-1)  # never in what fills up
-    alignment = score.sqrt() * iou**4 * inside
+    alignment = torch.where(inside, score.sqrt() * iou**4, 0)
     best = alignment.topk(min(candidates, alignment.shape[1]), dim=1)
     chosen = torch.zeros_like(alignment).scatter(1, best.indices, best.values)
     chosen = chosen * (chosen == chosen.amax(2, keepdim=True))

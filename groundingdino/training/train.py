@@ -8,7 +8,7 @@ trains the embedded detector from nothing on synthetic scenes; started again wit
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
-from groundingdino.checkpoints import load_pretrained, save_checkpoint
+from groundingdino.checkpoints import LoadedModel, load_pretrained, save_checkpoint
 from groundingdino.config import EMBEDDED
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS
@@ -27,7 +27,7 @@ from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
-from groundingdino.training.loop import CHECKPOINT_EVERY, find_device, follow, rate
+from groundingdino.training.loop import CHECKPOINT_EVERY, check_fresh, find_device, follow, rate
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
@@ -99,11 +99,12 @@ EMBEDDED_PLAN = Plan(
         Stage(pictures=4_080, batch_size=12, short_sides=(320, 352, 384), whole=True),
         Stage(pictures=15_000, batch_size=20, short_sides=(256, 288, 320), whole=True),
         Stage(pictures=4_960, batch_size=16, short_sides=(320, 352, 384), whole=True),
+        Stage(pictures=44_096, batch_size=64, short_sides=(288, 320, 352, 384, 384), whole=True),
     ),
-    restarts=(2, 5, 8, 10),
+    restarts=(2, 5, 8, 10, 12),
 )
 # Of how many batches of a stage one shows crowds; 0: none.
-CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4, 5, 5)
+CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4, 5, 5, 5)
 
 UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
 LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more
@@ -155,7 +156,11 @@ def train(
     checkpoint_every: int = CHECKPOINT_EVERY,
     first_stage: int = 0,
 ) -> GroundingDINO:
-    """Follow the plan from a stage on, with a source of pictures for each stage; see `loop.follow`."""
+    """Follow the plan from a stage on, where the rate begins anew, with a source of pictures for each stage.
+
+    See `loop.follow`.
+    """
+    plan = replace(plan, restarts=(*plan.restarts, first_stage))
     batches = Batches(sources, tokenizer, plan, LONG_SIDE, model.config.max_tokens)
     optimizer = make_optimizer(model, plan)
 
@@ -235,16 +240,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
         parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
+    check_fresh(parser, arguments)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(EMBEDDED_PLAN.seed)
     if arguments.start is None:
-        model, tokenizer = GroundingDINO(EMBEDDED), BertTokenizerFast(vocab=str(VOCABULARY))
-        initialise(model)
+        tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
+        loaded = LoadedModel(GroundingDINO(EMBEDDED), tokenizer, MODELS["embedded"])
+        initialise(loaded.model)
     else:
         try:
-            model, tokenizer, _ = load_pretrained(arguments.start)
+            loaded = load_pretrained(arguments.start)
         except ValueError as error:
             parser.error(str(error))
+    loaded.model.to(find_device())
     artwork = Artwork(resolution=320)  # as sharp as the pictures that people bring, and the evaluations
     artwork.render()
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
@@ -254,23 +262,30 @@ def main() -> None:
         return lambda index, size: scenes.scene(index, size, bool(every) and index // stage.batch_size % every == 0)
 
     sources = [source(*pair) for pair in zip(EMBEDDED_PLAN.stages, CROWDED, strict=True)]
-    model.to(find_device())
     average = train(
-        model,
-        tokenizer,
+        loaded.model,
+        loaded.tokenizer,
         sources,
         EMBEDDED_PLAN,
         arguments.output,
         workers=arguments.workers,
         first_stage=arguments.stage,
     )
-    save_embedded(average, arguments.output / "model.safetensors")
+    save_trained(loaded._replace(model=average), arguments.output)
 
 
-def save_embedded(model: GroundingDINO, path: Path) -> None:
-    """Save a trained model as the embedded one is shipped, with the words and thresholds of its card."""
-    card = MODELS["embedded"]
-    save_checkpoint(model, path, card.title, card.description, card.box_threshold, card.text_threshold)
+def save_trained(trained: LoadedModel, folder: Path) -> None:
+    """Write `model.safetensors`, with the words and thresholds of the model's card, and its `vocab.txt` to a folder."""
+    card, words = trained.card, trained.tokenizer.get_vocab()
+    save_checkpoint(
+        trained.model,
+        folder / "model.safetensors",
+        card.title,
+        card.description,
+        card.box_threshold,
+        card.text_threshold,
+    )
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in sorted(words, key=words.__getitem__)))
 
 
 if __name__ == "__main__":

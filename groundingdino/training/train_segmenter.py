@@ -20,7 +20,7 @@ from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, ImageEncoder, build_e
 from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
-from groundingdino.training.loop import find_device, follow, rate
+from groundingdino.training.loop import check_fresh, find_device, follow, rate
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import DenseHead, mask_iou, mask_losses
 from groundingdino.training.pointing import Pointing, draw_kind
@@ -172,14 +172,14 @@ def make_optimizer(learner: Learner, plan: Plan) -> torch.optim.AdamW:
 
 
 def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1, first_stage: int = 0) -> Sam:
-    """Follow the plan from a stage on, or from `folder`'s checkpoint; see `loop.follow`."""
+    """Follow the plan from a stage on, where the rate begins anew, or from `folder`'s checkpoint; see `loop.follow`."""
     learner = Learner(model).to(model.device)
     optimizer = make_optimizer(learner, plan)
 
     def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
         return training_step(learner, batch, optimizer, plan, step)
 
-    restarts = list(map(plan.first_step, plan.restarts))
+    restarts = list(map(plan.first_step, (*plan.restarts, first_stage)))
     return follow(
         learner,
         optimizer,
@@ -217,6 +217,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
         parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
+    check_fresh(parser, arguments)
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)
@@ -225,7 +226,7 @@ def main() -> None:
         start_from_detector(model)
     else:
         try:
-            model, _ = load_segmenter(arguments.start)
+            model, _ = load_segmenter(arguments.start, local_files_only=True)
         except ValueError as error:
             parser.error(str(error))
         if not isinstance(model.image_encoder, ImageEncoder):

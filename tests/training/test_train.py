@@ -8,11 +8,12 @@ import pytest
 import torch
 from labelled import TINY, Picture
 
-from groundingdino.checkpoints import load_pretrained
+from groundingdino.checkpoints import LoadedModel, load_pretrained
 from groundingdino.model import GroundingDINO
+from groundingdino.model_cards import MODELS
 from groundingdino.training import train as training
 from groundingdino.training import train_segmenter
-from groundingdino.training.train import Batches, Plan, Stage, rate_factor, save_embedded, train
+from groundingdino.training.train import Batches, Plan, Stage, rate_factor, save_trained, train
 
 PLAN = Plan(
     stages=(
@@ -94,15 +95,17 @@ def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
 
 
 def test_a_run_can_begin_with_a_later_stage(model, tokenizer, tmp_path, monkeypatch):
-    stages = []
+    stages, rates = [], []
 
     def step(*arguments):
         stages.append(arguments[-1])
+        rates.append(arguments[2].param_groups[0]["lr"])
         return {}
 
     monkeypatch.setattr(training, "training_step", step)
     train(model, tokenizer, (blocks, blocks), PLAN, tmp_path, 0, first_stage=1)
     assert stages == [True] * 3  # those of the second stage, which trains the whole model
+    assert np.divide(rates, rates[0]) == pytest.approx([1, 1.505, 0.515])  # the rate warms up anew
 
 
 @pytest.mark.parametrize(
@@ -115,9 +118,20 @@ def test_a_run_can_begin_with_a_later_stage(model, tokenizer, tmp_path, monkeypa
 @pytest.mark.parametrize("program", [training, train_segmenter])
 def test_the_command_line_says_what_is_wrong(monkeypatch, capsys, program, arguments, message):
     monkeypatch.setattr("sys.argv", ["train", *arguments])
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(train_segmenter, "keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit):
         program.main()
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [training, train_segmenter])
+def test_a_run_that_goes_on_is_not_begun_elsewhere(monkeypatch, capsys, tmp_path, program):
+    (tmp_path / "checkpoint.pt").touch()
+    monkeypatch.setattr("sys.argv", ["train", "--stage", "1", "--output", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "holds a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
@@ -132,10 +146,11 @@ def test_a_step_multiplies_in_bfloat16_where_the_hardware_does(model, tokenizer,
     assert all(np.isfinite(loss) for loss in losses.values())
 
 
-def test_the_saved_model_loads(model, tmp_path):
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "."]))
-    save_embedded(model, tmp_path / "model.safetensors")
+def test_the_saved_model_loads(model, tokenizer, tmp_path):
+    save_trained(LoadedModel(model, tokenizer, MODELS["embedded"]), tmp_path)
     loaded = load_pretrained(tmp_path / "model.safetensors")
     assert loaded.card.config == TINY
+    assert loaded.card.title == MODELS["embedded"].title
+    assert loaded.tokenizer.get_vocab() == tokenizer.get_vocab()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded.model.state_dict()[name], tensor, rtol=1e-3, atol=1e-3)
