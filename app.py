@@ -159,11 +159,12 @@ def main(arguments: list[str] | None = None) -> int:
         demo = build(studio, options.model)
         # The page opens at once, and the model is ready before the first word is typed.
         Thread(target=_warm_up, args=(studio, options.model), daemon=True).start()
-        # Without a host or port, Gradio's environment variables hold, as on a Space.
-        serve(demo, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
     except ValueError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
+    try:
+        # Without a host or port, Gradio's environment variables hold, as on a Space.
+        serve(demo, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
     except OSError:
         where = f"port {options.port}" if options.port else "any port from 7860 on"
         print(f"app.py: cannot listen on {where}; choose another with --port.", file=sys.stderr)

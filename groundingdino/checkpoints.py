@@ -189,7 +189,7 @@ def _stored_card(metadata: str, name: str, path: Path) -> ModelCard:
         return ModelCard(name=name, config=config, size_bytes=path.stat().st_size, **stored)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"The metadata of '{path}' cannot be read: was it saved by another version? {error}"
+            f"The metadata of '{path}' cannot be read ({error}): save the model again with this version."
         ) from error
 
 

@@ -35,6 +35,7 @@ class SegmenterCacheBytes:
     """What a segmenter may keep, in bytes. A picture takes 4 MB with the published models, a mask some 10 kB."""
 
     images: int = 128 << 20
+    parts: int = 64 << 20  # of pictures, looked at closer
     candidates: int = 64 << 20
     masks: int = 64 << 20
 
@@ -91,6 +92,7 @@ class Segmenter:
         self._images: ByteCache[tuple[Tensor, tuple[int, int]]] = ByteCache(
             cache_bytes.images, lambda value: value[0].nbytes
         )
+        self._parts: ByteCache[Tensor] = ByteCache(cache_bytes.parts, lambda value: value.nbytes)
         self._candidates: ByteCache[_Candidates] = ByteCache(
             cache_bytes.candidates, lambda value: value.logits.nbytes + value.quality.nbytes
         )
@@ -285,8 +287,8 @@ class Segmenter:
         part = part_around((*low, *high), encoded.size, self.model.image_encoder.img_size)
         if part is None:
             return None
-        (features, _), _ = self._images.get_or_compute(
-            (encoded.key, part), lambda: (encode_part(self.model, encoded.image, part), encoded.input_size)
+        features, _ = self._parts.get_or_compute(
+            (encoded.key, part), lambda: encode_part(self.model, encoded.image, part)
         )
         previous = None if before is None else self._moved(before, part)[0]
         box = None if inside is None else inside.tolist()

@@ -145,7 +145,7 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
     for options, message in (
         ({"image": handle_file(str(wrong))}, "The picture is not an image"),
         ({"model": "huge"}, "There is no model 'huge'"),
-        ({"model": "large"}, "download it first"),
+        ({"model": "large"}, "press Download"),
         ({"box_threshold": 3}, "must be between 0 and 1"),
     ):
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}

@@ -205,18 +205,18 @@ function drawStatus() {
 const TYPED_INTO = "input:not([type=range], [type=radio], [type=checkbox]), textarea, select, [contenteditable]";
 
 // A picture may be dropped on the canvas or pasted anywhere.
-async function take(files) {
-  const file = [...(files || [])].find((candidate) => candidate.type.startsWith("image/"));
+async function take(file) {
   if (file) trigger("picture", { file: { path: (await upload(file)).path, meta: { _type: "gradio.FileData" } } });
 }
 const canvas = find(".canvas");
 canvas.ondragover = (event) => event.preventDefault();
 canvas.ondrop = (event) => {
   event.preventDefault();
-  take(event.dataTransfer.files);
+  take(event.dataTransfer.files[0]); // whatever it is: what is no picture is told
 };
 document.addEventListener("paste", (event) => {
   // Office programs put a picture of a text beside the text; who pastes it where one types wants the text.
   const takesText = event.target.closest?.("input, textarea, [contenteditable]");
-  if (!(takesText && event.clipboardData.types.includes("text/plain"))) take(event.clipboardData.files);
+  if (takesText && event.clipboardData.types.includes("text/plain")) return;
+  take([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
 });

@@ -24,7 +24,7 @@ from gradio.processing_utils import check_all_files_in_cache, save_bytes_to_cach
 from PIL import Image
 
 from groundingdino import export
-from groundingdino.drawing import MaskStyle, select
+from groundingdino.drawing import MaskStyle, labels_of, select
 from groundingdino.editing.mask import edit_mask
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
@@ -273,8 +273,9 @@ class Page:
         if kind in ("cut-out", "masks") and not len(objects):
             raise ValueError("There is nothing to cut out: no object is shown.")
         name, phrases = Path(query.path or "").stem, findings.phrases
-        # A marked object is cut out alone.
+        # A marked object is cut out alone, and the file's name says which.
         cut = select(objects, np.array(marked)) if marked else objects
+        alone = "".join(f"-{export.file_names(labels_of(objects))[index]}" for index in marked)
         models = [] if query.tab == DETECT else [query.segmenter]
         if query.names_something or not models:  # what was only pointed at, no detector has found
             models.insert(0, query.model)
@@ -284,7 +285,7 @@ class Page:
                 export.annotated_png(image, objects, phrases, marked, query.mask_style),
                 f"-{what}.png",
             ),
-            "cut-out": lambda: (export.cut_out_png(image, cut), "-cut-out.png"),
+            "cut-out": lambda: (export.cut_out_png(image, cut), f"{alone}-cut-out.png"),
             "masks": lambda: (export.masks_zip(objects), "-masks.zip"),
             "json": lambda: (export.json_file(objects, image.size, " + ".join(models)), ".json"),
             "coco": lambda: (export.coco_zip(image, name, objects, phrases), "-coco.zip"),

@@ -100,7 +100,7 @@ class Shelf(Generic[M, C]):
         if not self.is_ready(name):
             if self.local_files_only:
                 raise _never_fetched(card)
-            raise ValueError(f"{card.title} is not on this machine yet: download it first.")
+            raise ValueError(f"{card.title} is not on this machine yet: choose it in the page and press Download.")
         return card
 
     def get(self, name: str) -> M:
@@ -171,4 +171,6 @@ class Shelf(Generic[M, C]):
 
 
 def _never_fetched(card: Card) -> ValueError:
-    return ValueError(f"{card.title} is not on this machine, and downloads are switched off.")
+    return ValueError(
+        f"{card.title} is not on this machine, and downloads are switched off: start once without --local-files-only."
+    )

@@ -25,7 +25,7 @@ def status(findings: Findings, shown: int, otherwise: str = "") -> dict[str, str
         message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
         return sentence(message, detail=_models(findings))
     elif best <= threshold / 2:  # a threshold low enough for it would let anything pass
-        message = f"Nothing found: the best candidate scores {best:.2f}."
+        message = f"Nothing found: the best candidate scores {best:.2f}. Try another word."
     else:
         message = f"Nothing above {threshold:.2f}; the best candidate scores {best:.2f}: lower the box threshold."
     if findings.notes:

@@ -210,7 +210,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(
 def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Browser, picture: str):
     browser.ask(picture, "cat")
     browser.ask(picture, "cat", model="large")
-    assert browser.status["message"] == "Large is not on this machine yet: download it first."
+    assert browser.status["message"] == "Large is not on this machine yet: choose it in the page and press Download."
     assert browser.view["image"]
     assert browser.boxes == []
 
@@ -318,7 +318,7 @@ def test_the_tab_segment_shows_masks_and_only_it_encodes_for_them(browser: Brows
 def test_no_box_is_an_empty_result(browser: Browser, picture: str):
     browser.ask(picture, "zebra", tab=SEGMENT)
     assert browser.view["objects"] == []
-    assert browser.status["message"] == "Nothing found: the best candidate scores 0.00."
+    assert browser.status["message"] == "Nothing found: the best candidate scores 0.00. Try another word."
     assert browser.status["tone"] == "hint"
 
 
@@ -389,7 +389,7 @@ def test_slow_masks_are_announced_and_a_new_picture_shows_boxes_meanwhile(
 
 def test_a_segmenter_that_is_not_there_is_told_in_a_sentence(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT, segmenter="large")
-    assert browser.status["message"] == "Shears is not on this machine yet: download it first."
+    assert browser.status["message"] == "Shears is not on this machine yet: choose it in the page and press Download."
     assert browser.view["image"]
 
 
@@ -542,7 +542,7 @@ def test_the_tab_inpaint_shows_the_mask_on_the_bare_picture(browser: Browser, pi
 @pytest.mark.parametrize(
     ("prompt", "unticked", "message"),
     [
-        ("zebra", [], "Nothing found: the best candidate scores 0.00."),
+        ("zebra", [], "Nothing found: the best candidate scores 0.00. Try another word."),
         ("cat", [CAT, OTHER_CAT], "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
     ],
 )

@@ -237,7 +237,7 @@ def test_one_visitor_cancels_nobody_elses_edit(edits: InpaintPage, picture: str)
         ({"text": ""}, "There is no text: say what to put in their place, such as 'a red apple'."),
         ({"prompt": "zebra"}, "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
         ({"text": "blurple"}, "'blurple' is no colour."),
-        ({"inpainter": "large"}, "Large is not on this machine yet: download it first."),
+        ({"inpainter": "large"}, "Large is not on this machine yet: choose it in the page and press Download."),
         ({"strokes": [{"line": "?"}]}, "What was drawn could not be read: load the page again."),
     ],
 )

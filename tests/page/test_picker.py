@@ -68,6 +68,9 @@ def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
 def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
     picker.shelf.local_files_only = True
     ((message, button, _, ready),) = picker.download("large", 4)
-    assert message == "Large is not on this machine, and downloads are switched off."
+    assert (
+        message
+        == "Large is not on this machine, and downloads are switched off: start once without --local-files-only."
+    )
     assert button["interactive"]
     assert ready == 4

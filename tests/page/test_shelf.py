@@ -76,7 +76,7 @@ def test_a_downloaded_model_takes_the_place_of_the_one_used_longest_ago():
 
 @pytest.mark.parametrize(
     ("never_download", "message"),
-    [(False, "Large is not on this machine yet: download it first"), (True, "and downloads are switched off")],
+    [(False, "Large is not on this machine yet: choose it in the page"), (True, "and downloads are switched off")],
 )
 def test_using_a_model_never_downloads_it(never_download: bool, message: str):
     with pytest.raises(ValueError, match=message):

@@ -37,9 +37,9 @@ def find(prompt: str = "cat . pizza", box_threshold: float = 0.2) -> Findings:
         ("cat . pizza", 0.7, "done", "1 object"),
         ("", 0.2, "idle", "Type what you are looking for."),
         ("pizza", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box threshold."),
-        ("pizza", 0.6, "hint", "Nothing found: the best candidate scores 0.28."),
-        ("zebra", 0.0, "hint", "Nothing found: the best candidate scores 0.00."),
-        ("zebra", 0.35, "hint", "Nothing found: the best candidate scores 0.00."),
+        ("pizza", 0.6, "hint", "Nothing found: the best candidate scores 0.28. Try another word."),
+        ("zebra", 0.0, "hint", "Nothing found: the best candidate scores 0.00. Try another word."),
+        ("zebra", 0.35, "hint", "Nothing found: the best candidate scores 0.00. Try another word."),
         ("there is a pizza on it", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box "),
     ],
 )
