@@ -193,7 +193,7 @@ EXAMPLES = (
     ),
     Example(
         file="desk.webp",
-        prompt="laptop . cup of coffee . glasses . phone",
+        prompt="laptop . cup of coffee . headphones . phone",
         size=(880, 660),
         background=_desk,
         items=(
@@ -209,7 +209,7 @@ EXAMPLES = (
     ),
     Example(
         file="street.webp",
-        prompt="blue car . red car . dog . traffic light . bus",
+        prompt="blue car . red car . dog . traffic light . taxi",
         size=(960, 540),
         background=_street,
         items=(
@@ -226,7 +226,7 @@ EXAMPLES = (
     ),
     Example(
         file="sea.webp",
-        prompt="turtle . tropical fish . octopus . crab",
+        prompt="turtle . tropical fish . octopus . whale",
         size=(640, 880),
         background=_sea,
         items=(
@@ -244,7 +244,7 @@ EXAMPLES = (
     ),
     Example(
         file="party.webp",
-        prompt="birthday cake . yellow balloon . gift . teddy bear",
+        prompt="birthday cake . yellow balloon . gift . cupcake . teddy bear",
         size=(720, 720),
         background=_party,
         items=(
@@ -261,7 +261,7 @@ EXAMPLES = (
     ),
     Example(
         file="space.webp",
-        prompt="rocket . ufo . astronaut . planet",
+        prompt="rocket . ufo . astronaut . robot",
         size=(900, 675),
         background=_night,
         items=(
