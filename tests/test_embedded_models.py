@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 import supervision as sv
 from PIL import Image
 
@@ -10,6 +11,7 @@ from groundingdino.detector import Detector
 from groundingdino.editing.edits import Edit, Replace, Sampling
 from groundingdino.editing.perform import edit_picture
 from groundingdino.inpainter import Inpainter
+from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER
 from groundingdino.segmenter import Segmenter
 from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.canvas import Canvas
@@ -22,6 +24,11 @@ NAMES = [item.name for item in PICNIC.items]
 @cache
 def picnic() -> Canvas:
     return draw(PICNIC, Artwork((MAIN_STYLE,), RESOLUTION))
+
+
+@pytest.mark.parametrize(("path", "megabytes"), [(EMBEDDED_FILE, 12), (EMBEDDED_SEGMENTER, 8)])
+def test_what_comes_along_is_small(path, megabytes):
+    assert path.stat().st_size <= megabytes * 1e6
 
 
 def test_the_detector_finds_what_is_named():

@@ -47,7 +47,7 @@ class Detector:
     def ground(self, picture, prompt):
         key = "scene" if prompt == SCENE.prompt else "pair" if len(prompt) == 2 else "alone"
         assert prompt[0] == "puppy"
-        return SimpleNamespace(detections=lambda: self.found[picture][key])
+        return SimpleNamespace(detections=lambda _: self.found[picture][key])
 
 
 def test_the_target_is_what_the_detector_found():
