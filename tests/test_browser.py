@@ -190,7 +190,7 @@ def test_a_model_is_downloaded_on_request(visit: Visit, untouched: Server):
     expect(visitor.message).to_contain_text("lower the box threshold")
     visitor.find("#model input").click()
     visitor.page.get_by_role("option", name="Large · ↓ 2 MB").click()
-    expect(visitor.message).to_have_text("Large is not on this machine yet: download it first.")
+    expect(visitor.message).to_have_text("Large is not on this machine yet: choose it in the page and press Download.")
     assert untouched.downloaded == [], "nothing is fetched before it is asked for"
     visitor.page.get_by_role("button", name="Download 2 MB").click()
     expect(visitor.find("#about-model")).to_contain_text("weights of Large: 1 MB of 2 MB")
