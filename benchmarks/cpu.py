@@ -26,7 +26,7 @@ from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoFo
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino import kernels, workers
 from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
-from groundingdino.checkpoints import LoadedModel, load_checkpoint
+from groundingdino.checkpoints import BERT_VOCABULARY, LoadedModel, load_checkpoint
 from groundingdino.config import SWIN_T, GroundingDINOConfig
 from groundingdino.config_json import from_transformers
 from groundingdino.detector import CacheBytes, Detector
@@ -38,7 +38,6 @@ from groundingdino.prompt import TextTokens, tokenize_captions
 
 T = TypeVar("T")
 
-VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 # Where bfloat16 is emulated it is several times slower, and nobody runs it.
 DTYPES = (torch.float32, torch.bfloat16) if multiplies_bfloat16(torch.device("cpu")) else (torch.float32,)
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
@@ -52,7 +51,7 @@ class Bench:
 
     def __init__(self, repeats: int, clock: Callable[[], float]):
         self.repeats, self.clock = repeats, clock
-        self.tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
+        self.tokenizer = BertTokenizerFast(vocab=str(BERT_VOCABULARY))
 
     def medians(self, functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
         """Seconds of each, in turns, after a first call that does not count."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks import authors_op
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
-from groundingdino.checkpoints import load_checkpoint
+from groundingdino.checkpoints import BERT_VOCABULARY, load_checkpoint
 from groundingdino.config import SWIN_T
 from groundingdino.config_json import from_transformers
 from groundingdino.kernels import reference
@@ -29,7 +29,6 @@ from groundingdino.prompt import tokenize_captions
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
 HEADS, WIDTH, POINTS = 8, 32, 4
 ROUNDS = 5
-VOCABULARY = Path(__file__).parent.parent / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 
 
 def operator_inputs(batch: int, dtype: torch.dtype) -> list[Tensor]:
@@ -111,19 +110,16 @@ def operator_rows(authors: Any) -> list[list[str]]:
         def add(dtype: torch.dtype, batch: int = batch, forwards: Any = forwards, backwards: Any = backwards) -> None:
             name = str(dtype).removeprefix("torch.")
             value, locations, weights = operator_inputs(batch, dtype)
-            theirs = [
-                x.to(dtype, copy=True).requires_grad_() for x in (value, locations, weights)
-            ]  # transformers wants one type
+            # transformers wants one type.
+            theirs = [x.to(dtype, copy=True).requires_grad_() for x in (value, locations, weights)]
 
             def transformers() -> Tensor:
                 return their_module(theirs[0], shapes, SHAPES, starts, *theirs[1:], 64)
 
-            output, their_output = (
-                ours.multi_scale_deformable_attention(value, SHAPES, locations, weights),
-                transformers(),
-            )
+            forward = partial(ours.multi_scale_deformable_attention, value, SHAPES, locations, weights)
+            output, their_output = forward(), transformers()
             grad = torch.randn_like(output)
-            forwards[f"{name} ours"] = lambda: ours.multi_scale_deformable_attention(value, SHAPES, locations, weights)
+            forwards[f"{name} ours"] = forward
             backwards[f"{name} ours"] = lambda: backward(grad, value, sizes, None, locations, weights, output)
             forwards[f"{name} transformers"] = torch.no_grad()(transformers)
             backwards[f"{name} transformers"] = lambda: torch.autograd.grad(
@@ -244,7 +240,7 @@ def model_rows() -> list[list[str]]:
     theirs.cuda()
     pixels = torch.randn(1, 3, 800, 1333, device="cuda")
     padding = torch.zeros(1, 800, 1333, dtype=torch.bool, device="cuda")
-    tokens = tokenize_captions([PROMPT], BertTokenizerFast(vocab=str(VOCABULARY))).to("cuda")
+    tokens = tokenize_captions([PROMPT], BertTokenizerFast(vocab=str(BERT_VOCABULARY))).to("cuda")
     mask = tokens.token_mask.long()
 
     def run_theirs() -> Any:
@@ -300,7 +296,7 @@ def growth_rows() -> list[list[str]]:
     model = GroundingDINO(SWIN_T).eval()
     spread(model)
     store_bfloat16(model.cuda())
-    tokenizer, rows = BertTokenizerFast(vocab=str(VOCABULARY)), []
+    tokenizer, rows = BertTokenizerFast(vocab=str(BERT_VOCABULARY)), []
     for name, (height, width), batch, prompt in growing_cases():
         pixels = torch.randn(batch, 3, height, width, device="cuda")
         padding = torch.zeros(batch, height, width, dtype=torch.bool, device="cuda")

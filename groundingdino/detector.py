@@ -27,6 +27,7 @@ from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
 from groundingdino.precision import fastest_dtype, store_bfloat16
 from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
+from groundingdino.weight_files import find_device
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class Detector:
         dtype: torch.dtype | None = None,
     ) -> Self:
         """Load a model by name or path, see `checkpoints.load_pretrained`; by default on the GPU if there is one."""
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or find_device()
         return cls(load_pretrained(name_or_path, device, local_files_only, progress), cache_bytes, dtype)
 
     def __call__(

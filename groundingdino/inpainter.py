@@ -23,6 +23,7 @@ from groundingdino.editing.perform import BoxText, HeldBack, Painted
 from groundingdino.editing.preview import PaintStep
 from groundingdino.editing.schedulers import make_scheduler, schedulers_for
 from groundingdino.interruption import StopCheck, Stopped, interrupt_before, stopping
+from groundingdino.weight_files import find_device
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does
@@ -54,7 +55,7 @@ class Inpainter:
         progress: Progress | None = None,
     ) -> Self:
         """Load a model by name or path, see `load_inpainter`; by default on the GPU if there is one."""
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or find_device()
         return cls(load_inpainter(name_or_path, device, local_files_only, progress))
 
     @property

@@ -23,6 +23,7 @@ from groundingdino.image import content_hash, load_image
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import Size, boxes_of, compact, join, size_bytes
 from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
+from groundingdino.weight_files import find_device
 
 # Prompts that go through the mask decoder together: each holds several copies of the embedding, 4 MB of the published
 # models.
@@ -110,7 +111,7 @@ class Segmenter:
         cache_bytes: SegmenterCacheBytes = DEFAULT_CACHE_BYTES,
     ) -> Self:
         """Load a model by name or path, see `load_segmenter`; by default on the GPU if there is one."""
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = device or find_device()
         return cls(load_segmenter(name_or_path, device, local_files_only, progress), cache_bytes)
 
     def encode_image(self, image: str | Path | bytes | Image.Image | np.ndarray) -> ImageEmbedding:

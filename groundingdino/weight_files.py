@@ -83,6 +83,11 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str) -> N
     model.load_state_dict(state)
 
 
+def find_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def check_device(device: str | torch.device) -> None:
     """Raise a ValueError with one sentence if there is no such device."""
     try:

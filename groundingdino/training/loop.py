@@ -4,13 +4,13 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -124,17 +124,23 @@ def follow(
     return cast(Model, average.module)
 
 
-def check_fresh(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Refuse to begin elsewhere with a run that would go on from its checkpoint."""
-    if (arguments.start or arguments.stage) and (arguments.output / "checkpoint.pt").exists():
+def read_options(parser: argparse.ArgumentParser, stages: int) -> argparse.Namespace:
+    """The command line of a training by a plan of that many stages; wrong ones end the program with a sentence."""
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
+    options = parser.parse_args()
+    if not 0 <= options.stage < stages:
+        parser.error(f"--stage should be from 0 to {stages - 1}, but is {options.stage}.")
+    if (options.start or options.stage) and (options.output / "checkpoint.pt").exists():
         parser.error(
-            f"{arguments.output} holds a run, which goes on without --start and --stage: choose another --output."
+            f"{options.output} holds a run, which goes on without --start and --stage: choose another --output."
         )
+    return options
 
 
-def find_device() -> torch.device:
-    """A GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Losses to log; a GPU is waited for once, not for each."""
+    return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
 
 
 def rate(step: int, restarts: Iterable[int], last: int, warm_up: int) -> float:

@@ -27,11 +27,12 @@ from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
-from groundingdino.training.loop import CHECKPOINT_EVERY, check_fresh, find_device, follow, rate
+from groundingdino.training.loop import CHECKPOINT_EVERY, follow, numbers, rate, read_options
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
 from groundingdino.training.vocabulary import PATH as VOCABULARY
+from groundingdino.weight_files import find_device
 
 Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) -> a labelled picture, always the same
 
@@ -200,7 +201,7 @@ def training_step(
     torch.stack(list(losses.values())).sum().backward()
     nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
     optimizer.step()
-    return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+    return numbers(losses)
 
 
 def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
@@ -233,14 +234,9 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("runs/detector"), help="folder of checkpoint, log and model"
     )
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--workers", type=int, default=2, help="processes that make pictures; a GPU empties many")
     parser.add_argument("--start", help="name or path of a detector to go on from, instead of from nothing")
-    parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
-        parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
-    check_fresh(parser, arguments)
+    arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(EMBEDDED_PLAN.seed)
     if arguments.start is None:

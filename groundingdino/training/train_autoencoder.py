@@ -23,7 +23,7 @@ from groundingdino.model.backbone import ResNet
 from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import build_autoencoder
-from groundingdino.training.loop import InStages, cosine, follow
+from groundingdino.training.loop import InStages, cosine, follow, numbers
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def training_step(
     torch.stack(list(losses.values())).sum().backward()
     nn.utils.clip_grad_norm_(autoencoder.parameters(), plan.clip)
     optimizer.step()
-    return {name: loss.item() for name, loss in losses.items()}
+    return numbers(losses)
 
 
 def train(

@@ -20,12 +20,12 @@ from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, ImageEncoder, build_e
 from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
-from groundingdino.training.loop import check_fresh, find_device, follow, rate
+from groundingdino.training.loop import follow, numbers, rate, read_options
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import DenseHead, mask_iou, mask_losses
 from groundingdino.training.pointing import Pointing, draw_kind
 from groundingdino.training.scenes import SceneMaker
-from groundingdino.weight_files import load_strictly, read_weights
+from groundingdino.weight_files import find_device, load_strictly, read_weights
 
 # Parts of pictures and whole ones in turns: what learns one alone forgets the other.
 IN_TURNS = (
@@ -113,8 +113,7 @@ def training_step(
     torch.stack(list(losses.values())).sum().backward()
     norm = nn.utils.clip_grad_norm_(learner.parameters(), plan.clip)
     optimizer.step()
-    told = losses | {"gradient": norm} | overlaps
-    return dict(zip(told, torch.stack(list(told.values())).tolist(), strict=True))
+    return numbers(losses | {"gradient": norm} | overlaps)
 
 
 def _deal_kinds(masks: list[Tensor], rng: np.random.Generator) -> dict[str, list[int]]:
@@ -218,14 +217,9 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("runs/segmenter"), help="folder of checkpoint, log and model"
     )
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--workers", type=int, default=1, help="processes that make pictures; a GPU empties many")
     parser.add_argument("--start", help="name or path of an embedded segmenter to go on from")
-    parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.stage < len(EMBEDDED_PLAN.stages):
-        parser.error(f"--stage should be from 0 to {len(EMBEDDED_PLAN.stages) - 1}, but is {arguments.stage}.")
-    check_fresh(parser, arguments)
+    arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)
