@@ -47,6 +47,20 @@ def boxes_of(masks: sv.CompactMask) -> np.ndarray:
     return boxes.astype(np.float32)
 
 
+def without_overlaps(masks: sv.CompactMask, scores: np.ndarray, most: float) -> list[int]:
+    """Which of N masks to keep, best first: of two that overlap the one with the better score.
+
+    Args:
+        scores: (N,)
+        most: the share of the smaller mask that may lie in the other, in [0, 1].
+    """
+    if not len(scores):
+        return []
+    scored = np.column_stack([boxes_of(masks), scores])
+    kept = sv.mask_non_max_suppression(scored, masks, most, sv.OverlapMetric.IOS)
+    return [index for index in np.argsort(-scores, kind="stable").tolist() if kept[index]]
+
+
 def union(masks: sv.CompactMask | np.ndarray | None, size: Size) -> np.ndarray:
     """Where any of the objects is, (H, W) bool; looks at one at a time, of small ones at their rectangle alone."""
     width, height = size

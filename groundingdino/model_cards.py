@@ -97,7 +97,8 @@ class SegmenterCard:
     `source` is None for a file on this machine. The next three are what `Segmenter.everything` starts from.
     `single_for_box` says that a box alone is answered by the mask that other prompts of several parts get, as the model
     was trained; published models choose among three. `close_ups` says that small objects are looked at once more,
-    enlarged, which costs a pass of the image encoder for each: seconds with the published models.
+    enlarged, which costs a pass of the image encoder for each: seconds with the published models. `proposes` says that
+    the picture's embedding tells where objects are, so that "everything" need not click everywhere.
     """
 
     name: str
@@ -110,6 +111,7 @@ class SegmenterCard:
     min_stability: float = 0.95
     single_for_box: bool = False
     close_ups: bool = False
+    proposes: bool = False
 
 
 def _published(name: str, title: str, filename: str, size: int, sha256: str, description: str) -> SegmenterCard:
@@ -123,14 +125,15 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=7_262_512,
+            size_bytes=7_930_926,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
-            points_per_side=16,
+            points_per_side=64,  # all cells of its embedding
             # It is unsure of itself yet: its logits inside an object are near 1, where stability is asked for.
-            min_quality=0.8,
-            min_stability=0.5,
+            min_quality=0.6,
+            min_stability=0.6,
             single_for_box=True,
             close_ups=True,
+            proposes=True,
         ),
         # The six digits in Meta's file names begin the files' MD5.
         _published(

@@ -2,10 +2,10 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import supervision as sv
@@ -16,12 +16,14 @@ from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from groundingdino.cache import ByteCache
+from groundingdino.candidates import Candidates
 from groundingdino.close_ups import Part, decode_part, encode_part, enlarge, move, part_around
 from groundingdino.downloads import Progress
 from groundingdino.everything import find_everything
 from groundingdino.image import content_hash, load_image
 from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.masks import Size, boxes_of, compact, join, size_bytes
+from groundingdino.masks import boxes_of, compact, join, size_bytes, without_overlaps
+from groundingdino.proposals import propose_boxes
 from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 from groundingdino.weight_files import find_device
 
@@ -58,27 +60,6 @@ class ImageEmbedding:
     owner: "Segmenter" = field(repr=False)  # another segmenter cannot read these features
 
 
-class _Candidates(NamedTuple):
-    """What one prompt can mean, best first."""
-
-    logits: Tensor  # (3, h, w) of the padded square that the model sees, or of a part of the picture
-    quality: Tensor  # (3,) predicted IoU
-    part: Part  # which of the two
-
-    def box(self, size: Size) -> np.ndarray | None:
-        """Around the best mask, (4,) xyxy in pixels of the picture; None if it is empty."""
-        inside = (self.logits[0] > 0).cpu().numpy()
-        if not inside.any():
-            return None
-        edges = []
-        for axis in (0, 1):
-            covered = np.flatnonzero(inside.any(axis))
-            cell = (self.part[axis + 2] - self.part[axis]) / inside.shape[1 - axis]
-            edges.append(self.part[axis] + cell * np.array([covered[0], covered[-1] + 1]))
-        (x0, x1), (y0, y1) = edges
-        return np.clip([x0, y0, x1, y1], 0, [*size, *size])
-
-
 class _Mask(NamedTuple):
     mask: sv.CompactMask  # (1, H, W)
     quality: float
@@ -94,7 +75,7 @@ class Segmenter:
             cache_bytes.images, lambda value: value[0].nbytes
         )
         self._parts: ByteCache[Tensor] = ByteCache(cache_bytes.parts, lambda value: value.nbytes)
-        self._candidates: ByteCache[_Candidates] = ByteCache(
+        self._candidates: ByteCache[Candidates] = ByteCache(
             cache_bytes.candidates, lambda value: value.logits.nbytes + value.quality.nbytes
         )
         self._masks: ByteCache[tuple[_Mask, ...]] = ByteCache(
@@ -176,7 +157,10 @@ class Segmenter:
         min_stability: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
     ) -> sv.Detections:
-        """All objects the model sees: a grid of points, the masks it is sure of, each once, best first.
+        """All objects the model sees: the masks it is sure of, each object once, best first.
+
+        A published model is asked for each point of a grid; the embedded one for the boxes that its embedding proposes
+        at those points, see `proposals`.
 
         Args:
             encoded: A picture that this segmenter encoded.
@@ -184,7 +168,8 @@ class Segmenter:
             min_quality: A mask is kept if its predicted IoU is greater, in [0, 1]; by default the model's own.
             min_stability: A mask is kept if it changes so little with its cut-off, an IoU in [0, 1]; by default the
                 model's own.
-            nms_threshold: Of two masks whose boxes overlap by a greater IoU the better one stays, in [0, 1].
+            nms_threshold: Of two masks that overlap more the better one stays, in [0, 1]. Published models compare the
+                IoU of their boxes, the embedded one how much of the smaller mask lies in the other.
 
         Returns:
             As `segment` without objects.
@@ -228,10 +213,10 @@ class Segmenter:
                 self._masks.put((encoded.key, prompt), (found[prompt],))
         return [found[prompt] for prompt in prompts]
 
-    def _find_candidates(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
+    def _find_candidates(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
         """What each prompt can mean; a correction starts from the best mask before it."""
         prompts = [replace(prompt, candidate=0) for prompt in prompts]
-        found: dict[MaskPrompt, _Candidates] = {}
+        found: dict[MaskPrompt, Candidates] = {}
         missing = []
         for prompt in dict.fromkeys(prompts):
             if kept := self._candidates.get((encoded.key, prompt)):
@@ -243,12 +228,12 @@ class Segmenter:
             self._candidates.put((encoded.key, prompt), candidates)
         return [found[prompt] for prompt in prompts]
 
-    def _compute(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Candidates]:
+    def _compute(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
         if not prompts:
             return []
         corrected = {prompt: earlier for prompt in prompts if (earlier := prompt.before)}
         before = dict(zip(corrected, self._find_candidates(encoded, list(corrected.values())), strict=True))
-        found: dict[MaskPrompt, _Candidates] = {}
+        found: dict[MaskPrompt, Candidates] = {}
         # The decoder takes prompts together that have the same parts.
         groups: defaultdict[tuple[int, bool, bool], list[MaskPrompt]] = defaultdict(list)
         for prompt in prompts:
@@ -268,9 +253,9 @@ class Segmenter:
         self,
         encoded: ImageEmbedding,
         prompt: MaskPrompt,
-        before: _Candidates | None,
-        seen: _Candidates | None = None,
-    ) -> _Candidates | None:
+        before: Candidates | None,
+        seen: Candidates | None = None,
+    ) -> Candidates | None:
         """What a prompt can mean by a second look at its object; None where none is worth it.
 
         The object is where the whole picture's answer `seen` has it; without one in the prompt's box, or where the mask
@@ -295,7 +280,7 @@ class Segmenter:
         box = None if inside is None else inside.tolist()
         logits, quality = decode_part(self.model, features, part, box, clicks, previous)
         chosen = _best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
-        return _Candidates(logits[chosen], quality[chosen], part)
+        return Candidates(logits[chosen], quality[chosen], part)
 
     def _whole(self, encoded: ImageEmbedding) -> Part:
         """The square that the model sees of the whole picture."""
@@ -305,7 +290,7 @@ class Segmenter:
         return Part(0, 0, right, bottom, square, square)
 
     @staticmethod
-    def _moved(candidates: _Candidates, part: Part) -> Tensor:
+    def _moved(candidates: Candidates, part: Part) -> Tensor:
         """The best mask's logits, (1, h, w) of a part."""
         logits = candidates.logits[:1]
         return logits if candidates.part == part else move(logits[0], candidates.part, part)[None]
@@ -316,7 +301,7 @@ class Segmenter:
     @torch.inference_mode()
     def _decode(
         self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt], previous: Sequence[Tensor]
-    ) -> list[_Candidates]:
+    ) -> list[Candidates]:
         """Runs the mask decoder for prompts with the same parts, and the logits (1, h, w) that they correct, if any.
 
         `SamPredictor.predict_torch` would enlarge all candidates of all prompts at once.
@@ -344,12 +329,12 @@ class Segmenter:
         order = _best_first(quality, self._is_ambiguous(clicks_each, bool(boxes)))
         whole = self._whole(encoded)
         return [
-            _Candidates(masks[chosen], scores[chosen], whole)
+            Candidates(masks[chosen], scores[chosen], whole)
             for masks, scores, chosen in zip(logits, quality, order, strict=True)
         ]
 
     @torch.inference_mode()
-    def _enlarge(self, encoded: ImageEmbedding, candidates: _Candidates, index: int) -> _Mask:
+    def _enlarge(self, encoded: ImageEmbedding, candidates: Candidates, index: int) -> _Mask:
         logits, part = candidates.logits[None, index : index + 1], candidates.part
         if part == self._whole(encoded):
             logits = self.model.postprocess_masks(logits, encoded.input_size, encoded.size[::-1])[0, 0]
@@ -361,9 +346,45 @@ class Segmenter:
             mask[top : top + closer.shape[0], left : left + closer.shape[1]] = closer.cpu().numpy()
         return _Mask(compact(mask), float(candidates.quality[index]))
 
-    def _everything(self, encoded: ImageEmbedding, *settings: Any) -> tuple[_Mask, ...]:
-        found = find_everything(self.model, encoded.features, encoded.input_size, encoded.size, *settings)
-        return tuple(_Mask(mask, quality) for mask, quality in found)
+    def _everything(
+        self,
+        encoded: ImageEmbedding,
+        points_per_side: int,
+        min_quality: float,
+        min_stability: float,
+        nms_threshold: float,
+    ) -> tuple[_Mask, ...]:
+        if not self.card.proposes:
+            found = find_everything(
+                self.model,
+                encoded.features,
+                encoded.input_size,
+                encoded.size,
+                points_per_side,
+                min_quality,
+                min_stability,
+                nms_threshold,
+            )
+            return tuple(_Mask(mask, quality) for mask, quality in found)
+        boxes = propose_boxes(self.model.image_encoder, encoded.features, encoded.input_size, points_per_side)
+        transform = np.tile(np.divide(encoded.size, encoded.input_size[::-1]), 2)
+        candidates = self._cut_out(encoded, boxes.cpu().numpy() * transform)
+        # A mask's own box is closer to the object than the one that was proposed.
+        candidates = self._cut_out(encoded, [box for each in candidates if (box := each.box(encoded.size)) is not None])
+        chosen = [each for each in candidates if each.quality[0] > min_quality and each.stability() >= min_stability]
+        masks = [self._enlarge(encoded, each, 0) for each in chosen]
+        scores = np.array([float(each.quality[0]) * each.stability() for each in chosen])
+        kept = without_overlaps(join((one.mask for one in masks), encoded.size), scores, nms_threshold)
+        return tuple(masks[index] for index in kept)
+
+    def _cut_out(self, encoded: ImageEmbedding, boxes: Iterable[np.ndarray]) -> list[Candidates]:
+        """What is in boxes (4,), xyxy in pixels of the picture; nothing for those without area."""
+        prompts = [MaskPrompt(box=tuple(box)) for box in boxes if (box[2:] - box[:2]).min() >= 1]
+        return [
+            candidates
+            for start in range(0, len(prompts), PROMPTS_PER_PASS)
+            for candidates in self._find_candidates(encoded, prompts[start : start + PROMPTS_PER_PASS])
+        ]
 
     def _tensor(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.as_tensor(array, dtype=dtype, device=self.device)

@@ -140,7 +140,7 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
 
     decode = segmenting.decode_part
     monkeypatch.setattr(segmenting, "decode_part", noted)
-    monkeypatch.setattr(segmenting._Candidates, "box", lambda *_: np.array(SMALL))
+    monkeypatch.setattr(segmenting.Candidates, "box", lambda *_: np.array(SMALL))
     encoded = segmenter.encode_image(picture())
     segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1)])])
     segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1), (222, 118, 0)])])
@@ -149,6 +149,38 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
     assert previous is None
     assert again == part
     assert corrected.shape == (part.height // 2, part.width // 2)
+
+
+def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch):
+    """Twice: the second time with the boxes of the masks. Of masks that overlap the best stays."""
+    proposed = torch.tensor([[48.0, 24, 54, 30], [49, 24, 55, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]])  # of 96 x 72
+    asked = []
+
+    def block(_model, _features, part, box, _clicks, _previous):
+        """A block of 16 pixels at the box's corner, as sure as it lies to the left."""
+        asked.append(box)
+        x, y = (int((box[axis] - part[axis]) * part.scale[axis] / 2) for axis in (0, 1))
+        wide, high = (int(16 * scale / 2) for scale in part.scale)
+        logits = torch.full((4, part.height // 2, part.width // 2), -5.0)
+        logits[:, y : y + high, x : x + wide] = 5
+        return logits, torch.tensor([1 - box[0] / 1000, 0, 0, 0])
+
+    monkeypatch.setattr(segmenting, "propose_boxes", lambda *arguments: proposed[: arguments[-1]])
+    monkeypatch.setattr(segmenting, "decode_part", block)
+    encoded = segmenter.encode_image(picture())
+    found = segmenter.everything(encoded)
+    assert len(asked) == 6
+    assert np.abs(np.subtract(asked[0], np.array([200, 100, 225, 125]))).max() < 0.1  # the model's pixels are 4.2 wide
+    assert np.abs(np.subtract(asked[3], np.array([200, 100, 216, 116]))).max() < 6
+    assert np.abs(found.xyxy - np.array([[200, 100, 216, 116], [300, 200, 316, 216]])).max() < 6
+    assert found.confidence[0] > found.confidence[1]
+    for settings, count in (
+        ({"points_per_side": 2}, 1),
+        ({"min_quality": 0.75}, 1),
+        ({"min_stability": 1.0}, 2),
+        ({"nms_threshold": 1.0}, 3),
+    ):
+        assert len(segmenter.everything(encoded, **settings)) == count
 
 
 def test_clicks_beside_the_part_do_not_count(segmenter, monkeypatch):

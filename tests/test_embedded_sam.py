@@ -8,6 +8,7 @@ from groundingdino.embedded_sam import (
     DIM,
     FINE_DIM,
     ColourModel,
+    MaskRefiner,
     build_embedded_sam,
     save_embedded_sam,
     split_features,
@@ -70,9 +71,31 @@ def test_colours_tell_thin_parts_from_what_is_between_them():
         bins[:, 48 * 96 :] = bins[:, grid.flatten()][:, :1]
         torch.testing.assert_close(model.likelier(logits, bins, shown)[..., :48, :], padded)
         assert not torch.allclose(model.likelier(logits, bins, shown | True)[..., :48, :], padded)
-        torch.testing.assert_close(model(logits, fine, fine, colours), logits)  # a fresh one corrects nothing
+        corrected, told = model(logits, fine, fine, colours)
+        torch.testing.assert_close(corrected, logits)  # a fresh one corrects nothing
+        assert (told[..., grid] > told[..., ~grid].max() + 0.1).all()
         model.correct.weight.normal_()
-        assert not torch.allclose(model(logits, fine, fine, colours), logits)
+        assert not torch.allclose(model(logits, fine, fine, colours)[0], logits)
+
+
+def test_the_refiner_looks_far_around_and_corrects_nothing_when_fresh():
+    torch.manual_seed(0)
+    refiner = MaskRefiner(masks=4)
+    logits, told, image = (torch.randn(2, channels, 64, 96) for channels in (4, 4, FINE_DIM))
+    embedding = torch.randn(2, DIM, 16, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(refiner(logits, told, image, embedding), logits)
+        for parameter in refiner.parameters():
+            parameter.normal_(0, 0.1)
+        before = refiner(logits, told, image, embedding)
+        for changed in (told, image, embedding):
+            changed[0, 0, 3, 3] += 10
+            after = refiner(logits, told, image, embedding)
+            moved = (after != before).any(1)
+            assert moved[0, :48, :48].any()
+            assert not moved[1].any()  # another prompt's
+            before = after
+        assert moved[0, 40:].any()  # by a cell of the embedding seven cells away
 
 
 def test_prompts_are_drawn_where_they_lie():

@@ -15,6 +15,7 @@ from groundingdino.masks import (
     size_bytes,
     smooth_masks,
     union,
+    without_overlaps,
 )
 
 SIZE = (60, 40)
@@ -70,6 +71,20 @@ def test_an_object_is_new_where_no_box_of_a_mask_is_nearly_its_own():
     assert is_new(others, [record(), record(holed())]).tolist() == [False, True]
     assert is_new(others, [record()]).tolist() == [True, True]
     assert is_new(record(), [record(left)]).tolist() == []
+
+
+def test_of_masks_that_overlap_the_better_stays():
+    """However much larger it is than what it covers: a part of an object is no second one."""
+    whole, part, beside, half = (blank() for _ in range(4))
+    whole[10:30, 10:30] = part[12:16, 12:20] = beside[10:30, 30:40] = True
+    half[14:18, 26:34] = True  # its left half lies in the whole
+    masks = join(map(compact, (part, half, whole, beside)), SIZE)
+    scores = np.array([0.8, 0.6, 0.9, 0.7])
+    assert without_overlaps(masks, scores, 0.4) == [2, 3]
+    assert without_overlaps(masks, scores, 0.7) == [2, 3, 1]
+    assert without_overlaps(masks, scores, 1.0) == [2, 0, 3, 1]
+    assert without_overlaps(masks, np.array([0.9, 0.6, 0.8, 0.7]), 0.7) == [0, 3, 1]
+    assert without_overlaps(empty_masks(SIZE), np.zeros(0), 0.7) == []
 
 
 def test_the_union_is_of_all_objects():

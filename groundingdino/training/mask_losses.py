@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from groundingdino.embedded_sam import DIM, FINE_DIM, FINE_STRIDE, split_features
+from groundingdino.embedded_sam import FINE_STRIDE
 
-EXTENT_UNIT = 64.0  # pixels
 BACKGROUND_WEIGHT = 0.1  # of cells far from the object, which are most and mostly right
 EDGE_WEIGHT = 2.0  # of cells at the object's edge, added to that of those around it
 LOSER_WEIGHT = 0.3  # of the masks that were not the best of three
@@ -102,30 +101,35 @@ def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     return (predicted & true).sum((2, 3)) / union.clamp(min=1)
 
 
-class DenseHead(nn.Module):
-    """Reads from features, without a prompt, what is an object, where one ends and how far each reaches.
+def object_losses(outlines: Tensor, taken: Tensor, reach: Tensor, owners: Tensor, extents: Tensor) -> dict[str, Tensor]:
+    """Terms of what `ObjectHead` reads, whose sum is the loss; means over cells.
 
-    In training alone: every pixel teaches the image encoder, not only those pointed at.
+    Args:
+        outlines: (B, 2, H / 2, W / 2), taken: (B, H / 8, W / 8) and reach: (B, 4, H / 8, W / 8) of `ObjectHead`.
+        owners: (B, H, W) and extents: (B, 4, H / 8, W / 8), as `MaskBatch` has them.
     """
+    numbers = owners[:, None].float()
+    objects = F.avg_pool2d((numbers > 0).float(), FINE_STRIDE)
+    # Of a cell and its neighbours' nearest pixels: more than one number is an edge.
+    most, least = (sign * F.max_pool2d(sign * numbers, 2 * FINE_STRIDE, FINE_STRIDE, 1) for sign in (1, -1))
+    seen = F.binary_cross_entropy_with_logits(outlines, torch.cat([objects, (most > least).float()], dim=1))
+    known = ~extents.isnan().any(1)
+    on = F.binary_cross_entropy_with_logits(taken, known.float())
+    predicted, true = (x.permute(0, 2, 3, 1)[known] for x in (reach, extents))  # (cells, 4)
+    return {"seen": seen, "on": on, "reach": reach_loss(predicted, true) if known.any() else seen.new_zeros(())}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(FINE_DIM, 2, 1)  # object, edge
-        self.extent = nn.Conv2d(DIM, 4, 1)
 
-    def losses(self, features: Tensor, owners: Tensor, extents: Tensor) -> dict[str, Tensor]:
-        """Terms whose sum is the loss, means over cells.
+def reach_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """How wrong ways to the edges of boxes are, (N, 4) pixels from one place in each: distance and IoU (FCOS).
 
-        Args:
-            features: (B, C + 16 (F + 3), H / 8, W / 8) of `ImageEncoder`.
-            owners: (B, H, W) and extents: (B, 4, H / 8, W / 8), as `MaskBatch` has them.
-        """
-        coarse, fine, _ = split_features(features)
-        numbers = owners[:, None].float()
-        taken = F.avg_pool2d((numbers > 0).float(), FINE_STRIDE)
-        # Of a cell and its neighbours' nearest pixels: more than one number is an edge.
-        most, least = (sign * F.max_pool2d(sign * numbers, 2 * FINE_STRIDE, FINE_STRIDE, 1) for sign in (1, -1))
-        seen = F.binary_cross_entropy_with_logits(self.fine(fine), torch.cat([taken, (most > least).float()], dim=1))
-        known = ~extents.isnan()
-        reach = F.smooth_l1_loss(self.extent(coarse)[known], extents[known] / EXTENT_UNIT, beta=0.25)
-        return {"seen": seen, "reach": reach if known.any() else seen.new_zeros(())}
+    A box counts as the root of its area: otherwise the large ones, of many cells, are all that is learned.
+    """
+    width, height = (true[:, axis] + true[:, axis + 2] for axis in (0, 1))
+    weights = (width * height).clamp(min=1).rsqrt()
+    inside = predicted.clamp(min=0)
+    smaller = torch.minimum(inside, true)
+    overlap, area = ((each[:, :2] + each[:, 2:]).prod(1) for each in (smaller, inside))
+    iou = overlap / (area + width * height - overlap).clamp(min=1)
+    sides = torch.stack([width, height], dim=1).repeat(1, 2).clamp(min=1)
+    away = F.smooth_l1_loss(predicted / sides, true / sides, beta=0.1, reduction="none").mean(1)
+    return (weights * (1 - iou + away)).sum() / weights.sum()

@@ -22,7 +22,7 @@ from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.loop import follow, numbers, rate, read_options
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
-from groundingdino.training.mask_losses import DenseHead, mask_iou, mask_losses
+from groundingdino.training.mask_losses import mask_iou, mask_losses, object_losses
 from groundingdino.training.pointing import Pointing, draw_kind
 from groundingdino.training.scenes import SceneMaker
 from groundingdino.weight_files import find_device, load_strictly, read_weights
@@ -32,8 +32,8 @@ IN_TURNS = (
     Stage(40, pictures=16, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
     Stage(20, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
 )
-# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns as long again, or seven minutes of a
-# GPU: first what is cheap, last what is asked of it.
+# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns ten more, or a quarter of an hour of
+# a GPU: first what is cheap, last what is asked of it.
 EMBEDDED_PLAN = Plan(
     stages=(
         Stage(steps=150, pictures=8, objects=0, side=192, whole=False, stages_learn=False),
@@ -47,23 +47,14 @@ EMBEDDED_PLAN = Plan(
         Stage(steps=2000, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
         Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
         Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
-        *(23 * IN_TURNS),
+        *(47 * IN_TURNS),
     ),
     restarts=(10, 11),
 )
 
 
-class Learner(nn.Module):
-    """The segmenter, and what reads its features in training alone."""
-
-    def __init__(self, sam: Sam):
-        super().__init__()
-        self.sam = sam
-        self.dense = DenseHead()
-
-
 def training_step(
-    learner: Learner, batch: MaskBatch, optimizer: torch.optim.Optimizer, plan: Plan, step: int
+    sam: Sam, batch: MaskBatch, optimizer: torch.optim.Optimizer, plan: Plan, step: int
 ) -> dict[str, float]:
     """One update of the weights; returns the losses and the mean IoU of what was answered, by kind of prompt.
 
@@ -71,12 +62,12 @@ def training_step(
     """
     rng = np.random.default_rng([plan.seed, step, 1])
     stage = plan.stage_at(step)
-    sam, device = learner.sam, learner.sam.device
+    device = sam.device
     batch = batch.to(device)
-    learner.train()
+    sam.train()
     for part in (sam.image_encoder.backbone.stem, sam.image_encoder.backbone.stages):
         part.train(stage.stages_learn).requires_grad_(stage.stages_learn)
-    for module in learner.modules():
+    for module in sam.modules():
         if isinstance(module, nn.BatchNorm2d) and not stage.measured:
             module.eval()
     padded = (batch.pixels.float() - sam.pixel_mean) / sam.pixel_std
@@ -108,10 +99,11 @@ def training_step(
         answer = _pick(logits.detach(), pointing.answer(qualities))
         overlaps[f"overlap/{kind}{corrections}"] = mask_iou(answer[:, None], targets[:, None]).mean()
     losses = {name: torch.stack([term[name] for term in terms]).sum() for name in (terms[0] if terms else ())}
-    losses |= learner.dense.losses(features, owners, extents)
+    outlines, taken, reach = sam.image_encoder.objects(features)
+    losses |= object_losses(outlines, taken, reach, owners, extents)
     optimizer.zero_grad(set_to_none=True)
     torch.stack(list(losses.values())).sum().backward()
-    norm = nn.utils.clip_grad_norm_(learner.parameters(), plan.clip)
+    norm = nn.utils.clip_grad_norm_(sam.parameters(), plan.clip)
     optimizer.step()
     return numbers(losses | {"gradient": norm} | overlaps)
 
@@ -159,10 +151,10 @@ def start_from_detector(model: Sam, path: Path = EMBEDDED_FILE) -> None:
     load_strictly(model.image_encoder.backbone, backbone, f"The backbone of '{path}'")
 
 
-def make_optimizer(learner: Learner, plan: Plan) -> torch.optim.AdamW:
+def make_optimizer(model: Sam, plan: Plan) -> torch.optim.AdamW:
     """AdamW with a rate of its own for the backbone, and decay on matrices only."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in learner.named_parameters():
+    for name, parameter in model.named_parameters():
         groups.setdefault((".backbone." in name, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -180,15 +172,14 @@ def make_optimizer(learner: Learner, plan: Plan) -> torch.optim.AdamW:
 
 def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1, first_stage: int = 0) -> Sam:
     """Follow the plan from a stage on, where the rate begins anew, or from `folder`'s checkpoint; see `loop.follow`."""
-    learner = Learner(model).to(model.device)
-    optimizer = make_optimizer(learner, plan)
+    optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
-        return training_step(learner, batch, optimizer, plan, step)
+        return training_step(model, batch, optimizer, plan, step)
 
     restarts = list(map(plan.first_step, (*plan.restarts, first_stage)))
     return follow(
-        learner,
+        model,
         optimizer,
         MaskBatches(source, plan),
         plan.steps,
@@ -198,7 +189,7 @@ def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1
         folder,
         workers,
         first=plan.first_step(first_stage),
-    ).sam
+    )
 
 
 def _draw_corner(window: tuple[int, int], square: int, rng: np.random.Generator) -> tuple[int, int]:

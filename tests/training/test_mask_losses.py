@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from groundingdino.embedded_sam import DIM, FINE_DIM
 from groundingdino.training.mask_losses import (
     BACKGROUND_WEIGHT,
     EDGE_WEIGHT,
     LOSER_WEIGHT,
     WEIGHTS,
-    DenseHead,
     cell_weights,
     dice_loss,
     focal_loss,
     mask_iou,
     mask_losses,
+    object_losses,
+    reach_loss,
 )
 
 
@@ -85,20 +85,36 @@ def test_what_is_far_counts_no_more_than_what_is_near():
     assert weights.sum() - near.sum() == pytest.approx(near.numel(), rel=1e-4)
 
 
-def test_features_learn_what_is_seen_without_a_prompt():
+def test_what_is_seen_without_a_prompt():
     owners = torch.zeros(1, 16, 32, dtype=torch.uint8)
     owners[:, :, 8:16], owners[:, :, 16:24] = 1, 2
     extents = torch.full((1, 4, 2, 4), torch.nan)
     extents[:, :, 0, 1] = torch.tensor([4.0, 4.0, 4.0, 12.0])
-    head = DenseHead()
-    features = torch.randn(1, DIM + 16 * (FINE_DIM + 3), 2, 4, requires_grad=True)
-    with torch.no_grad():
-        head.fine.weight.zero_()
-        head.extent.weight.zero_()
-        head.fine.bias.copy_(torch.tensor([9.0, -9.0]))  # all is object, nowhere an edge
-        head.extent.bias.copy_(torch.tensor([4.0, 4.0, 4.0, 12.0]) / 64)
-    losses = head.losses(features, owners, extents)
+    outlines = torch.tensor([9.0, -9.0])[None, :, None, None].expand(1, 2, 8, 16)  # all is object, nowhere an edge
+    taken = torch.zeros(1, 2, 4)
+    reach = torch.tensor([4.0, 4.0, 4.0, 12.0])[None, :, None, None].expand(1, 4, 2, 4)
+    losses = object_losses(outlines, taken, reach, owners, extents)
     # Half of the 16 cells of a row are background, and 3 edges (8, 16, 24) have a cell on each side: 9 / 2 each.
     assert losses["seen"].item() == pytest.approx((9 * 8 / 16 + 9 * 6 / 16) / 2, abs=0.01)
+    assert losses["on"].item() == pytest.approx(0.6931, abs=1e-4)
     assert losses["reach"].item() == pytest.approx(0)
-    assert head.losses(features, owners, torch.full_like(extents, torch.nan))["reach"] == 0
+    taken[0, 0, 1] = 9
+    losses = object_losses(outlines, taken, reach, owners, extents)
+    assert losses["on"].item() == pytest.approx(0.6931 * 7 / 8, abs=1e-3)
+    assert object_losses(outlines, taken, reach, owners, torch.full_like(extents, torch.nan))["reach"] == 0
+
+
+def test_boxes_are_wrong_by_distance_and_overlap():
+    true = torch.tensor([[10.0, 20, 10, 20]])
+    shorter = torch.tensor([[10.0, 20, 10, 0]])  # half of the box; the smooth distance of a half of a side
+    assert reach_loss(shorter, true).item() == pytest.approx(0.5 + (0.5 - 0.05) / 4)
+    beyond = torch.tensor([[10.0, 20, 10, -20]])  # no box at all, but the way back is known
+    assert reach_loss(beyond, true).item() == pytest.approx(0.5 + (1 - 0.05) / 4)
+
+
+def test_large_boxes_count_less_for_each_cell():
+    true = torch.tensor([[10.0, 10, 10, 10], [40, 40, 40, 40]])
+    small, large = true.clone(), true.clone()
+    small[0] /= 2
+    large[1] /= 2
+    assert reach_loss(small, true).item() == pytest.approx(4 * reach_loss(large, true).item())

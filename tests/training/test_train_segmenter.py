@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from segment_anything.modeling import Sam
 
-from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.embedded_sam import ResidualBlock, build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.training import train_segmenter
 from groundingdino.training.mask_batches import MaskBatches, Plan, Stage
 from groundingdino.training.pointing import Pointing
 from groundingdino.training.train_segmenter import (
-    Learner,
     coverage,
     decode,
     start_from_detector,
@@ -52,9 +52,9 @@ def batch():
 
 
 @pytest.fixture
-def learner() -> Learner:
+def sam() -> Sam:
     torch.manual_seed(0)
-    return Learner(build_embedded_sam(128))
+    return build_embedded_sam(128)
 
 
 def test_coverage_counts_pixels_and_padding():
@@ -65,9 +65,9 @@ def test_coverage_counts_pixels_and_padding():
     assert inside[0].sum() == 6
 
 
-def test_a_window_is_decoded_where_it_lies(learner, batch):
+def test_a_window_is_decoded_where_it_lies(sam, batch):
     """As `Sam` does at the upper left corner, and elsewhere as it would there."""
-    sam = learner.sam.eval()
+    sam.eval()
     pointing = Pointing(batch.masks[0].numpy(), "box", np.random.default_rng(0))
     places = sam.prompt_encoder.get_dense_pe()
     with torch.no_grad():
@@ -83,56 +83,59 @@ def test_a_window_is_decoded_where_it_lies(learner, batch):
     assert not torch.allclose(here[0], there[0], atol=1e-3)
 
 
-def test_every_weight_learns(learner, batch):
-    decoder = learner.sam.mask_decoder
-    for corrects_nothing_yet in (decoder.refinement[-1], decoder.colour_model.correct):
+def test_every_weight_learns(sam, batch):
+    decoder = sam.mask_decoder
+    silent = [module.outer for module in decoder.refiner.modules() if isinstance(module, ResidualBlock)]
+    silent += [decoder.refinement[-1], decoder.colour_model.correct, decoder.refiner.correct]
+    for corrects_nothing_yet in silent:
         torch.nn.init.normal_(corrects_nothing_yet.weight, std=0.1)
-    learning = torch.optim.SGD(learner.parameters(), 0.0)
+    learning = torch.optim.SGD(sam.parameters(), 0.0)
     seen = set()
     for step in range(1, 12):  # prompts of all kinds
-        losses = training_step(learner, batch, learning, PLAN, step)
+        losses = training_step(sam, batch, learning, PLAN, step)
         assert all(np.isfinite(value) for value in losses.values())
-        seen |= {name for name, p in learner.named_parameters() if p.grad is not None and p.grad.any()}
-    assert {name for name, _ in learner.named_parameters()} == seen
+        seen |= {name for name, p in sam.named_parameters() if p.grad is not None and p.grad.any()}
+    assert {name for name, _ in sam.named_parameters()} == seen
 
 
-def test_the_detectors_stages_can_stay_as_they_are(learner, batch):
-    backbone = learner.sam.image_encoder.backbone
-    optimizer = torch.optim.SGD(learner.parameters(), 0.1)
+def test_the_detectors_stages_can_stay_as_they_are(sam, batch):
+    backbone = sam.image_encoder.backbone
+    optimizer = torch.optim.SGD(sam.parameters(), 0.1)
     before = {name: x.clone() for name, x in backbone.state_dict().items()}
 
     def changed() -> set[str]:
         return {name.split(".")[0] for name, x in backbone.state_dict().items() if not torch.equal(x, before[name])}
 
-    training_step(learner, batch, optimizer, PLAN, 0)
+    training_step(sam, batch, optimizer, PLAN, 0)
     assert changed() == {"pyramid"}
-    training_step(learner, batch, optimizer, PLAN, 1)
+    training_step(sam, batch, optimizer, PLAN, 1)
     assert changed() == {"pyramid", "stem", "stages"}
 
 
 @pytest.mark.parametrize("measured", [True, False])
-def test_batch_norm_measures_batches_or_uses_what_it_has_measured(learner, batch, measured):
+def test_batch_norm_measures_batches_or_uses_what_it_has_measured(sam, batch, measured):
     plan = replace(PLAN, stages=(replace(PLAN.stages[1], measured=measured),))
-    means = [x for name, x in learner.named_buffers() if name.endswith("running_mean")]
+    means = [x for name, x in sam.named_buffers() if name.endswith("running_mean")]
     before = [x.clone() for x in means]
-    training_step(learner, batch, torch.optim.SGD(learner.parameters(), 0.1), plan, 0)
+    training_step(sam, batch, torch.optim.SGD(sam.parameters(), 0.1), plan, 0)
     assert all(torch.equal(x, old) != measured for x, old in zip(means, before, strict=True))
 
 
-def test_pictures_without_objects_teach_what_is_background(learner):
+def test_pictures_without_objects_teach_what_is_background(sam):
     def nothing(_, size):
         width, height = size
         return SimpleNamespace(image=np.zeros((height, width, 3), np.uint8), masks=np.zeros((0, height, width), bool))
 
-    losses = training_step(learner, MaskBatches(nothing, PLAN)[1], torch.optim.SGD(learner.parameters(), 0.0), PLAN, 1)
+    losses = training_step(sam, MaskBatches(nothing, PLAN)[1], torch.optim.SGD(sam.parameters(), 0.0), PLAN, 1)
     assert losses["seen"] > 0
+    assert losses["on"] > 0
     assert losses["reach"] == 0
     assert "focal" not in losses
 
 
-def test_a_few_steps_learn_a_block(learner, batch):
-    optimizer = torch.optim.AdamW(learner.parameters(), 2e-3)
-    losses = [training_step(learner, batch, optimizer, PLAN, step) for step in range(1, 25)]
+def test_a_few_steps_learn_a_block(sam, batch):
+    optimizer = torch.optim.AdamW(sam.parameters(), 2e-3)
+    losses = [training_step(sam, batch, optimizer, PLAN, step) for step in range(1, 25)]
     assert np.mean([step["focal"] for step in losses[-4:]]) < 0.5 * np.mean([step["focal"] for step in losses[:4]])
 
 
