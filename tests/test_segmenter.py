@@ -22,10 +22,11 @@ BOTH = MaskPrompt(box=(10, 20, 60, 50), points=[(30, 40, 1), (55, 45, 0)])
 def loaded() -> LoadedSegmenter:
     """The embedded architecture, small and never trained: masks are noise that depends on each part of a prompt.
 
-    It does not look closer, see `test_close_ups`.
+    It is used as published models are: it does not look closer and proposes nothing, see `test_close_ups`.
     """
     torch.manual_seed(0)
-    return LoadedSegmenter(build_embedded_sam(96).eval(), replace(SEGMENTERS["embedded"], close_ups=False))
+    card = replace(SEGMENTERS["embedded"], close_ups=False, proposes=False)
+    return LoadedSegmenter(build_embedded_sam(96).eval(), card)
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_a_run_can_begin_with_a_later_stage(model, tokenizer, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stage", "99"], "--stage should be from 0 to"),
+        (["--stage", "9999"], "--stage should be from 0 to"),
         (["--start", "nowhere"], "nowhere"),
     ],
 )
