@@ -192,8 +192,7 @@ class ColourModel(nn.Module):
         self.correct = nn.Conv2d(self.WIDTH, masks, 3, padding=1)
         with torch.no_grad():
             self.palette.weight[:, FINE_DIM:] *= 4  # a fresh one tells colours apart
-            for parameter in self.correct.parameters():
-                parameter.zero_()  # and corrects nothing
+        _silence(self.correct)  # and corrects nothing
 
     def forward(self, logits: Tensor, image: Tensor, fine: Tensor, colours: Tensor) -> tuple[Tensor, Tensor]:
         """Corrected logits, and by how much each cell's colour is likelier inside the masks; see `likelier`.
@@ -237,9 +236,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.inner = nn.Conv2d(dim, dim, 3, padding=1)
         self.outer = nn.Conv2d(dim, dim, 3, padding=1)
-        with torch.no_grad():
-            for parameter in self.outer.parameters():
-                parameter.zero_()
+        _silence(self.outer)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
@@ -269,9 +266,7 @@ class MaskRefiner(nn.Module):
         self.from_eighth = nn.Conv2d(eighth, quarter, 1)
         self.from_quarter = nn.Conv2d(quarter, FINE_DIM, 1)
         self.correct = nn.Conv2d(FINE_DIM, masks, 3, padding=1)
-        with torch.no_grad():
-            for parameter in self.correct.parameters():
-                parameter.zero_()  # a fresh one corrects nothing
+        _silence(self.correct)  # a fresh one corrects nothing
 
     def forward(self, logits: Tensor, told: Tensor, image: Tensor, embedding: Tensor) -> Tensor:
         """Corrected logits.
@@ -307,8 +302,7 @@ class FineMaskDecoder(MaskDecoder):
         self.refiner = MaskRefiner(self.num_mask_tokens)
         with torch.no_grad():
             self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
-            for parameter in self.refinement[-1].parameters():
-                parameter.zero_()
+        _silence(self.refinement[-1])
 
     def predict_masks(
         self,
@@ -365,6 +359,12 @@ def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:
 def save_embedded_sam(model: Sam, path: Path) -> None:
     """Save trained weights as the embedded segmenter is shipped, its parameters in half precision."""
     write_weights(half_state(model), {}, path)
+
+
+def _silence(module: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
 
 
 def _double(image: Tensor) -> Tensor:

@@ -371,10 +371,13 @@ class Segmenter:
         candidates = self._cut_out(encoded, boxes.cpu().numpy() * transform)
         # A mask's own box is closer to the object than the one that was proposed.
         candidates = self._cut_out(encoded, [box for each in candidates if (box := each.box(encoded.size)) is not None])
-        chosen = [each for each in candidates if each.quality[0] > min_quality and each.stability() >= min_stability]
-        masks = [self._enlarge(encoded, each, 0) for each in chosen]
-        scores = np.array([float(each.quality[0]) * each.stability() for each in chosen])
-        kept = without_overlaps(join((one.mask for one in masks), encoded.size), scores, nms_threshold)
+        masks, scores = [], []
+        for each in candidates:
+            stability = each.stability()
+            if each.quality[0] > min_quality and stability >= min_stability:
+                masks.append(self._enlarge(encoded, each, 0))
+                scores.append(masks[-1].quality * stability)
+        kept = without_overlaps(join((one.mask for one in masks), encoded.size), np.array(scores), nms_threshold)
         return tuple(masks[index] for index in kept)
 
     def _cut_out(self, encoded: ImageEmbedding, boxes: Iterable[np.ndarray]) -> list[Candidates]:
