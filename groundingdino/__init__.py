@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groundingdino import checkpoints
+    from groundingdino.candidates import ImageEmbedding
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
     from groundingdino.detector import CacheBytes, Detector, EncodedImage
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     from groundingdino.masks import smooth_masks
     from groundingdino.model import GroundingDINO
     from groundingdino.phrases import Grounding
-    from groundingdino.segmenter import ImageEmbedding, Segmenter, SegmenterCacheBytes
+    from groundingdino.segmenter import Segmenter, SegmenterCacheBytes
 
 # Where each public name lives. They are imported when first used: torch and transformers take seconds, which
 # `python -m groundingdino --help` and a message about bad input should not.
@@ -82,7 +83,7 @@ _HOMES = {
     "GroundingDINO": "model",
     "GroundingDINOConfig": "config",
     "HeldBack": "editing.perform",
-    "ImageEmbedding": "segmenter",
+    "ImageEmbedding": "candidates",
     "Inpainter": "inpainter",
     "MaskPrompt": "mask_prompts",
     "MaskSettings": "editing",

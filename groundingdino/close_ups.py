@@ -16,10 +16,10 @@ from PIL import Image
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from groundingdino.embedded_sam import DEEPEST_STRIDE, FINE_STRIDE, STRIDE
+from groundingdino.embedded_encoder import DEEPEST_STRIDE, FINE_STRIDE, STRIDE
 
 SHARE = 5 / 8  # of the side of the model's square: the long side in which it sees a part
-CONTEXT = 2.5  # sides of the object: its surroundings tell it from what is around it
+CONTEXT = 1.7  # sides of the object: its surroundings tell it from what is around it
 MOST = 3.0  # times that a part is enlarged
 LEAST_GAIN = 1.15  # times that an object must get larger than in the whole picture
 STEPS = 8  # of a part's side by which it moves, and by which sides double

@@ -1,6 +1,6 @@
-"""All objects of a picture: segment-anything's automatic mask generator, on a picture that is encoded already."""
+"""All objects of a picture that is encoded already: by segment-anything's automatic mask generator, or by proposals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -10,7 +10,8 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import rle_to_mask
 from torch import Tensor
 
-from groundingdino.mask_prompts import CANDIDATES
+from groundingdino.candidates import PROMPTS_PER_PASS, Candidates
+from groundingdino.mask_prompts import CANDIDATES, MaskPrompt
 from groundingdino.masks import Size, compact
 
 # Bytes of the logits at working size that are held at once, and prompts: a decoder keeps some 20 MB for each.
@@ -56,6 +57,25 @@ def find_everything(
     records = generator.generate(np.broadcast_to(np.uint8(0), (height, width, 3)))
     for record in sorted(records, key=lambda record: -record["predicted_iou"]):
         yield compact(_enlarge(rle_to_mask(record["segmentation"]), size)), record["predicted_iou"]
+
+
+def cut_out_twice(
+    find: Callable[[Sequence[MaskPrompt]], list[Candidates]], boxes: Iterable[np.ndarray], size: Size
+) -> list[Candidates]:
+    """What is in proposed boxes: each is asked for, and then the box of its mask, which is closer to the object.
+
+    Args:
+        find: answers prompts, `PROMPTS_PER_PASS` at most.
+        boxes: (4,) xyxy in pixels of the picture; one without area has no answer, nor has one without a mask.
+        size: (width, height) of the picture.
+    """
+    found: list[Candidates] = []
+    for _ in range(2):
+        prompts = [MaskPrompt(box=tuple(box)) for box in boxes if (box[2:] - box[:2]).min() >= 1]
+        chunks = (prompts[start : start + PROMPTS_PER_PASS] for start in range(0, len(prompts), PROMPTS_PER_PASS))
+        found = [candidates for chunk in chunks for candidates in find(chunk)]
+        boxes = [box for candidates in found if (box := candidates.box(size)) is not None]
+    return found
 
 
 class _EncodedPredictor(SamPredictor):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou, nms
 
-from groundingdino.embedded_sam import STRIDE, ImageEncoder
+from groundingdino.embedded_encoder import STRIDE, ImageEncoder
 
 OBJECT = 0.4  # chance of a cell's centre to lie on one
 AGREE = 0.7  # IoU of boxes that propose the same

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from groundingdino import candidates as asking
 from groundingdino import segmenter as segmenting
 from groundingdino.close_ups import FAR, Part, enlarge, move, part_around
 from groundingdino.embedded_sam import build_embedded_sam
@@ -38,8 +39,8 @@ def parts(monkeypatch) -> list[Part]:
         seen.append(part)
         return encode(model, image, part)
 
-    encode = segmenting.encode_part
-    monkeypatch.setattr(segmenting, "encode_part", noted)
+    encode = asking.encode_part
+    monkeypatch.setattr(asking, "encode_part", noted)
     return seen
 
 
@@ -122,7 +123,7 @@ def test_a_mask_lies_where_its_part_does(segmenter, monkeypatch):
         logits[:, int(row) - 2 : int(row) + 2, int(column) - 2 : int(column) + 2] = 1
         return logits, torch.tensor([0.9, 0.1, 0.1, 0.1])
 
-    monkeypatch.setattr(segmenting, "decode_part", middle)
+    monkeypatch.setattr(asking, "decode_part", middle)
     found = segmenter.segment(segmenter.encode_image(picture()), [MaskPrompt(box=SMALL)])
     y, x = np.nonzero(np.asarray(found.mask[0]).reshape(SIZE[::-1]))
     assert abs(x.mean() - 212) < 4  # a cell and a half
@@ -138,9 +139,9 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
         asked.append((part, len(clicks[1]), previous))
         return decode(model, features, part, box, clicks, previous)
 
-    decode = segmenting.decode_part
-    monkeypatch.setattr(segmenting, "decode_part", noted)
-    monkeypatch.setattr(segmenting.Candidates, "box", lambda *_: np.array(SMALL))
+    decode = asking.decode_part
+    monkeypatch.setattr(asking, "decode_part", noted)
+    monkeypatch.setattr(asking.Candidates, "box", lambda *_: np.array(SMALL))
     encoded = segmenter.encode_image(picture())
     segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1)])])
     segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1), (222, 118, 0)])])
@@ -153,7 +154,9 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
 
 def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch):
     """Twice: the second time with the boxes of the masks. Of masks that overlap the best stays."""
-    proposed = torch.tensor([[48.0, 24, 54, 30], [49, 24, 55, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]])  # of 96 x 72
+    proposed = torch.tensor(
+        [[48.0, 24, 54, 30], [48.6, 24, 54.6, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]]
+    )  # of 96 x 72
     asked = []
 
     def block(_model, _features, part, box, _clicks, _previous):
@@ -166,7 +169,7 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         return logits, torch.tensor([1 - box[0] / 1000, 0, 0, 0])
 
     monkeypatch.setattr(segmenting, "propose_boxes", lambda *arguments: proposed[: arguments[-1]])
-    monkeypatch.setattr(segmenting, "decode_part", block)
+    monkeypatch.setattr(asking, "decode_part", block)
     encoded = segmenter.encode_image(picture())
     found = segmenter.everything(encoded)
     assert len(asked) == 6
@@ -186,7 +189,7 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
 def test_clicks_beside_the_part_do_not_count(segmenter, monkeypatch):
     model = segmenter.model
     part = part_around(SMALL, SIZE, 96)
-    features = segmenting.encode_part(model, picture(), part)
+    features = asking.encode_part(model, picture(), part)
     seen = []
 
     def embed(points, boxes, masks, window):
@@ -196,7 +199,7 @@ def test_clicks_beside_the_part_do_not_count(segmenter, monkeypatch):
     original = model.prompt_encoder.embed
     monkeypatch.setattr(model.prompt_encoder, "embed", embed)
     clicks = np.array([[210.0, 110.0], [5.0, 5.0]]), np.array([1, 0])
-    segmenting.decode_part(model, features, part, None, clicks, None)
+    asking.decode_part(model, features, part, None, clicks, None)
     ((places, labels),) = seen
     assert labels.tolist() == [[1]]
     x, y = part.corner(96)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import supervision as sv
 
+from groundingdino.candidates import ImageEmbedding
 from groundingdino.drawing import labels_of, select
 from groundingdino.masks import SAME_OBJECT, is_new, join, merge_objects, smooth_masks
 from groundingdino.page.selection import Pointing, box_ids, object_ids, read_id
-from groundingdino.segmenter import ImageEmbedding, Segmenter
+from groundingdino.segmenter import Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
 BY_HAND, EVERYTHING = ".by hand", ".everything"

@@ -13,9 +13,10 @@ import numpy as np
 import supervision as sv
 from tqdm import tqdm
 
+from groundingdino.candidates import ImageEmbedding
 from groundingdino.detector import Detector
 from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.segmenter import ImageEmbedding, Segmenter
+from groundingdino.segmenter import Segmenter
 from groundingdino.training.coco_metrics import Annotations
 from groundingdino.training.pointing import click, correction
 from groundingdino.training.scenes import EVALUATION_SCENES, Scene, evaluation_scenes

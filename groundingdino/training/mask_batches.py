@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from groundingdino.close_ups import CONTEXT
-from groundingdino.embedded_sam import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE
+from groundingdino.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE
 from groundingdino.training.loop import InStages
 from groundingdino.training.scenes import Scene, draw_scale
 
-CLOSE_UP_OF = (320, 768)  # pixels of the picture's side along the close-up's width
+CLOSE_UP_OF = (400, 960)  # pixels of the picture's side along the close-up's width
 THIN = 0.5  # of its box an object fills, of those that close-ups show twice as often: most of what is wrong is theirs
 
 Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
@@ -161,7 +161,7 @@ def _draw_part(scene: Scene, size: tuple[int, int], rng: np.random.Generator) ->
     chances = np.where(scene.masks.sum((1, 2)) < THIN * sides.prod(1), 2.0, 1.0)
     index = int(rng.choice(len(chances), p=chances / chances.sum()))
     x0, y0, x1, y1 = scene.boxes[index]
-    side = CONTEXT * max(x1 - x0, y1 - y0) * math.exp(rng.uniform(-0.3, 0.3))
+    side = CONTEXT * max(x1 - x0, y1 - y0) * math.exp(rng.uniform(-0.25, 0.4))
     scale = max(side / max(size), 32 / min(size))  # of the picture's pixels to those shown; some context in any case
     scale = min(scale, width / size[0], height / size[1])
     slices = []

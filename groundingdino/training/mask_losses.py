@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundingdino.embedded_sam import FINE_STRIDE
+from groundingdino.embedded_encoder import FINE_STRIDE
 
 BACKGROUND_WEIGHT = 0.1  # of cells far from the object, which are most and mostly right
 EDGE_WEIGHT = 2.0  # of cells at the object's edge, added to that of those around it

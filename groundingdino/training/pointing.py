@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundingdino.embedded_sam import FINE_STRIDE
+from groundingdino.embedded_encoder import FINE_STRIDE
 
 
 def loose_box(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

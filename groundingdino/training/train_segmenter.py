@@ -6,6 +6,7 @@ trains it, from the embedded detector's backbone; started again with the same fo
 """
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from groundingdino.allocation import keep_freed_memory
-from groundingdino.embedded_sam import IMAGE_SIZE, STRIDE, ImageEncoder, build_embedded_sam, save_embedded_sam
+from groundingdino.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE, ImageEncoder
+from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
+from groundingdino.precision import multiplies_bfloat16
 from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.loop import follow, numbers, rate, read_options
@@ -82,17 +85,23 @@ def training_step(
     corner = _draw_corner(padded.shape[2:], sam.image_encoder.img_size, rng)
     terms: list[dict[str, Tensor]] = []
     overlaps: dict[str, Tensor] = {}
-    features = sam.image_encoder(padded)
+    # Not where a convolution's result is one pixel wide: see `model.layers.convolving`.
+    fast = multiplies_bfloat16(device) and min(padded.shape[2:]) > DEEPEST_STRIDE
+    in_bfloat16 = partial(torch.autocast, device.type, torch.bfloat16, enabled=fast)
+    with in_bfloat16():
+        features = sam.image_encoder(padded)
+    features = features.float()
     for kind, pictures in _deal_kinds(batch.masks, rng).items():
         masks = torch.cat([batch.masks[picture] for picture in pictures])
-        owner = [picture for picture in pictures for _ in batch.masks[picture]]
-        own = features[owner] if len(pictures) > 1 else features[pictures]  # one is read by all
+        prompts_each = [len(batch.masks[picture]) for picture in pictures]
         pointing = Pointing(masks.numpy(), kind, rng)
         for _ in range(corrections):
-            with torch.no_grad():
-                logits, qualities = decode(sam, own, pointing, places, corner)
-            pointing.correct(_pick(logits, pointing.answer(qualities)))
-        logits, qualities = decode(sam, own, pointing, places, corner)
+            with torch.no_grad(), in_bfloat16():
+                logits, qualities = decode(sam, features[pictures], pointing, places, corner, prompts_each)
+            pointing.correct(_pick(logits.float(), pointing.answer(qualities)))
+        with in_bfloat16():
+            answers = decode(sam, features[pictures], pointing, places, corner, prompts_each)
+        logits, qualities = (x.float() for x in answers)
         targets, inside = coverage(masks.to(device), padded.shape[2:])
         share = len(masks) / sum(map(len, batch.masks))
         terms.append({name: share * term for name, term in mask_losses(logits, qualities, targets, inside).items()})
@@ -118,20 +127,26 @@ def _deal_kinds(masks: list[Tensor], rng: np.random.Generator) -> dict[str, list
 
 
 def decode(
-    model: Sam, features: Tensor, pointing: Pointing, places: Tensor, corner: tuple[int, int]
+    model: Sam,
+    features: Tensor,
+    pointing: Pointing,
+    places: Tensor,
+    corner: tuple[int, int],
+    prompts_each: Sequence[int],
 ) -> tuple[Tensor, Tensor]:
     """Logits (N, 4, h, w) and predicted IoU (N, 4) of N objects.
 
     Args:
-        features: (1 or N, C + 16 (F + 3), h / 4, w / 4) of a window of the square that the prompt encoder knows, of one
-            picture or each object's.
+        features: (P, C + 16 (F + 3), h / 4, w / 4) of a window of the square that the prompt encoder knows, of each
+            picture.
         places: position encoding of the whole square.
         corner: (x, y) pixels of the window's upper left corner, multiples of 8.
+        prompts_each: how many of the objects are in each picture, in order.
     """
     left, top = (place // STRIDE for place in corner)
     window = slice(top, top + features.shape[2]), slice(left, left + features.shape[3])
     sparse, dense = model.prompt_encoder.embed(*pointing.tensors(corner, features.device), window)
-    logits, qualities = model.mask_decoder.predict_masks(features, places[..., *window], sparse, dense)
+    logits, qualities = model.mask_decoder.predict_masks(features, places[..., *window], sparse, dense, prompts_each)
     return logits, qualities
 
 
@@ -225,6 +240,7 @@ def main() -> None:
         if not isinstance(model.image_encoder, ImageEncoder):
             parser.error(f"--start should be a segmenter of the embedded kind, but {arguments.start} is Meta's.")
     model.to(find_device())
+    model.mask_decoder.to(memory_format=torch.channels_last)  # as its inputs are
     artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
     average = train(

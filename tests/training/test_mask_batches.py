@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from groundingdino.close_ups import CONTEXT
 from groundingdino.training.mask_batches import MaskBatches, Plan, Stage, extents
 
 PLAN = Plan(
@@ -114,7 +115,7 @@ def test_a_close_up_is_of_one_object_however_large_the_picture_is(place):
         assert max(batch.pixels.shape[2:]) == 160
         for pixels, (mask,) in zip(batch.pixels, batch.masks, strict=True):
             wide = np.ptp(np.flatnonzero(mask.any(0))) + 1
-            assert 160 / 2.5 * 0.7 < wide < 160 / 2.5 * 1.4
+            assert 160 / CONTEXT * 0.65 < wide < 160 / CONTEXT * 1.3
             assert (pixels[0].numpy() > 127)[mask].mean() > 0.9
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from segment_anything.modeling import Sam
 
-from groundingdino.embedded_sam import ResidualBlock, build_embedded_sam, save_embedded_sam
+from groundingdino.embedded_decoder import ResidualBlock
+from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.training import train_segmenter
 from groundingdino.training.mask_batches import MaskBatches, Plan, Stage
@@ -75,10 +76,10 @@ def test_a_window_is_decoded_where_it_lies(sam, batch):
         points, boxes, masks = pointing.tensors((0, 0))
         sparse, dense = sam.prompt_encoder(points=points, boxes=boxes, masks=masks)
         expected = sam.mask_decoder.predict_masks(features, places, sparse, dense)
-        torch.testing.assert_close(decode(sam, features, pointing, places, (0, 0)), expected)
+        torch.testing.assert_close(decode(sam, features, pointing, places, (0, 0), [1]), expected)
         window = features[..., 4:12, 6:14]
-        here = decode(sam, window, pointing, places, (48, 32))
-        there = decode(sam, window, pointing, places, (0, 0))
+        here = decode(sam, window, pointing, places, (48, 32), [1])
+        there = decode(sam, window, pointing, places, (0, 0), [1])
     assert here[0].shape == (1, 4, 32, 32)
     assert not torch.allclose(here[0], there[0], atol=1e-3)
 
@@ -86,7 +87,7 @@ def test_a_window_is_decoded_where_it_lies(sam, batch):
 def test_every_weight_learns(sam, batch):
     decoder = sam.mask_decoder
     silent = [module.outer for module in decoder.refiner.modules() if isinstance(module, ResidualBlock)]
-    silent += [decoder.refinement[-1], decoder.colour_model.correct, decoder.refiner.correct]
+    silent += [decoder.refinement[-1], decoder.colour_model.correct, decoder.refiner.correct, decoder.judge.correct]
     for corrects_nothing_yet in silent:
         torch.nn.init.normal_(corrects_nothing_yet.weight, std=0.1)
     learning = torch.optim.SGD(sam.parameters(), 0.0)

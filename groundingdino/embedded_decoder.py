@@ -1,0 +1,248 @@
+"""How the embedded segmenter draws masks: segment-anything's decoder first, then what corrects its masks."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import MaskDecoder, TwoWayTransformer
+from torch import Tensor, nn
+
+from groundingdino.embedded_encoder import DIM, FINE_DIM, FINE_WIDTH, double, split_features
+
+
+class ColourModel(nn.Module):
+    """Corrects masks by what colours are inside them and around them, as GrabCut does (Rother et al. 2004).
+
+    Every cell is shared among learned bins; how often a bin occurs inside a mask and beside it says how likely each
+    cell is part of the object. So the sky between the arms of an anchor is told from the anchor, however thin they are.
+    """
+
+    BINS = 32
+    WIDTH = 12
+    RARE = 0.01  # added to shares: a colour seen nowhere says nothing
+    AROUND = 8  # cells of a block; what is beside a mask lies in blocks up to two away from it
+
+    def __init__(self, masks: int):
+        super().__init__()
+        self.palette = nn.Conv2d(FINE_DIM + 3, self.BINS, 1)
+        self.read = nn.Conv2d(2 * masks, self.WIDTH, 3, padding=1)
+        self.context = nn.Conv2d(FINE_DIM, self.WIDTH, 1)
+        self.correct = nn.Conv2d(self.WIDTH, masks, 3, padding=1)
+        with torch.no_grad():
+            self.palette.weight[:, FINE_DIM:] *= 4  # a fresh one tells colours apart
+        _silence(self.correct)  # and corrects nothing
+
+    def forward(
+        self, logits: Tensor, image: Tensor, fine: Tensor, colours: Tensor, prompts_each: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Corrected logits, and by how much each cell's colour is likelier inside the masks; see `likelier`.
+
+        Args:
+            logits: (N, M, H, W) of N prompts' masks.
+            image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
+            fine: (P, F, H, W) and colours: (P, 3, H, W) of the pictures.
+            prompts_each: how many of the prompts are on each of them, in order.
+        """
+        bins = self.palette(torch.cat([fine, colours], dim=1)).softmax(1).flatten(2).float()  # (P, K, H W)
+        # Padding is nothing else, since colours are those of normalised pixels, to which it is added.
+        shown = (colours != 0).any(1, keepdim=True)
+        by_picture = zip(logits.detach().float().split(list(prompts_each)), bins, shown, strict=True)
+        told = torch.cat([self.likelier(*of_one) for of_one in by_picture]).to(logits.dtype)
+        read = self.read(torch.cat([_readable(logits), told], dim=1))
+        return logits + self.correct(F.gelu(read + self.context(image))), told
+
+    def likelier(self, logits: Tensor, bins: Tensor, shown: Tensor) -> Tensor:
+        """How much likelier each cell's colour is inside a mask than beside it, as logarithms.
+
+        Args:
+            logits: (N, M, H, W) of masks on one picture.
+            bins: (K, H * W) in [0, 1], the cells' shares in bins.
+            shown: (1, H, W) bool, where the picture is; cells beside it count nothing.
+        """
+        # From -1 to 1, so that many cells which are hardly part of an object do not outweigh the few that are.
+        belongs = (logits / 2).tanh() * shown
+        blocks = F.max_pool2d((belongs > 0).to(logits.dtype), self.AROUND)
+        near = F.interpolate(F.max_pool2d(blocks, 5, 1, 2), logits.shape[2:])
+        shares = []
+        for part in (belongs.clamp(min=0), near * (-belongs).clamp(min=0)):
+            counts = part.flatten(2) @ bins.mT  # (N, M, K)
+            shares.append(((counts / counts.sum(2, keepdim=True).clamp(min=1)) @ bins).view_as(logits) + self.RARE)
+        return (shares[0] / shares[1]).log()
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut; fresh, it passes its input through."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.inner = nn.Conv2d(dim, dim, 3, padding=1)
+        self.outer = nn.Conv2d(dim, dim, 3, padding=1)
+        _silence(self.outer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return x + self.outer(F.relu(self.inner(x)))
+
+
+class MaskRefiner(nn.Module):
+    """Looks at first masks, the picture and the prompt together, at four scales, and corrects the masks (a U-Net).
+
+    The decoder's cells learn of each other through the prompt's tokens alone: what covers an object, or shows through
+    it, is found by looking from each cell to those around it, once it is known what is asked for.
+    """
+
+    WIDTHS = (24, 48, 64)  # at strides of 4, 8 and 16
+    SEEN = WIDTHS[1]
+
+    def __init__(self, masks: int):
+        super().__init__()
+        quarter, eighth, sixteenth = self.WIDTHS
+        self.into_quarter = nn.Conv2d(2 * masks + FINE_DIM, quarter, 3, stride=2, padding=1)
+        self.into_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
+        self.embedding = nn.Conv2d(DIM, eighth, 1)
+        self.into_sixteenth = nn.Conv2d(eighth, sixteenth, 3, stride=2, padding=1)
+        self.down_quarter, self.up_quarter = ResidualBlock(quarter), ResidualBlock(quarter)
+        self.down_eighth, self.up_eighth = ResidualBlock(eighth), ResidualBlock(eighth)
+        self.deepest = nn.Sequential(ResidualBlock(sixteenth), ResidualBlock(sixteenth))
+        self.from_sixteenth = nn.Conv2d(sixteenth, eighth, 1)
+        self.from_eighth = nn.Conv2d(eighth, quarter, 1)
+        self.from_quarter = nn.Conv2d(quarter, FINE_DIM, 1)
+        self.correct = nn.Conv2d(FINE_DIM, masks, 3, padding=1)
+        _silence(self.correct)  # a fresh one corrects nothing
+
+    def forward(self, logits: Tensor, told: Tensor, image: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrected logits, and what it saw around each cell of the embedding, (N, `SEEN`, H / 4, W / 4).
+
+        Args:
+            logits: (N, M, H, W) of N prompts' masks.
+            told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
+            image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
+            embedding: (N, C, H / 4, W / 4), the same of each cell of the embedding.
+        """
+        quarter = self.down_quarter(self.into_quarter(torch.cat([_readable(logits), told, image], dim=1)))
+        eighth = self.down_eighth(self.into_eighth(F.relu(quarter)) + self.embedding(embedding))
+        deepest = self.deepest(self.into_sixteenth(F.relu(eighth)))
+        eighth = self.up_eighth(eighth + double(self.from_sixteenth(deepest)))
+        quarter = self.up_quarter(quarter + double(self.from_eighth(eighth)))
+        return logits + self.correct(F.relu(image + double(self.from_quarter(quarter)))), eighth
+
+
+class MaskJudge(nn.Module):
+    """Corrects the predicted IoU of masks by looking at them (Mask Scoring R-CNN, arXiv 1903.00241).
+
+    The decoder's tokens tell it before the masks are corrected, and do not see where one is unsure.
+    """
+
+    WIDTH = 64
+    PIXELS = 1000.0  # of a mask's cells: its size is told as a logarithm of their thousands
+
+    def __init__(self) -> None:
+        super().__init__()
+        told = 3 * MaskRefiner.SEEN
+        self.norm = nn.LayerNorm(told)
+        self.read = nn.Linear(told + 2, self.WIDTH)
+        self.correct = nn.Linear(self.WIDTH, 1)
+        _silence(self.correct)  # a fresh one corrects nothing
+
+    def forward(self, logits: Tensor, seen: Tensor) -> Tensor:
+        """How much better each mask is than was told, (N, M).
+
+        Args:
+            logits: (N, M, H, W) of masks, which learn nothing here.
+            seen: (N, `SEEN`, H / 4, W / 4), what `MaskRefiner` saw around each cell of the embedding.
+        """
+        shares = logits.detach().float().sigmoid()
+        unsure = shares * (1 - shares)
+        inside, border = F.avg_pool2d(shares, 4), F.avg_pool2d(unsure, 4)
+        beside = F.max_pool2d(inside, 3, 1, 1) - inside
+        flat = seen.flatten(2).mT  # (N, h w, C)
+        told = []
+        for part in (inside, border, beside):
+            part = part.flatten(2)  # (N, M, h w)
+            told.append((part @ flat) / part.sum(2, keepdim=True).clamp(min=0.5))
+        area, doubt = (whole.sum((2, 3))[..., None] for whole in (shares, unsure))
+        measures = [(1 + area / self.PIXELS).log(), doubt / area.clamp(min=1)]
+        read = self.read(torch.cat([self.norm(torch.cat(told, dim=2)), *measures], dim=2))
+        return self.correct(F.relu(read))[..., 0]
+
+
+class FineMaskDecoder(MaskDecoder):
+    """segment-anything's mask decoder, which also sees the fine map and the picture's colours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            transformer_dim=DIM,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=DIM, num_heads=4, mlp_dim=256),
+            iou_head_depth=3,
+            iou_head_hidden_dim=DIM,
+        )
+        self.refinement = nn.Sequential(
+            nn.Conv2d(FINE_DIM, FINE_WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1)
+        )
+        self.colour_model = ColourModel(self.num_mask_tokens)
+        self.refiner = MaskRefiner(self.num_mask_tokens)
+        self.judge = MaskJudge()
+        with torch.no_grad():
+            self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
+        _silence(self.refinement[-1])
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        prompts_each: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Masks of N prompts.
+
+        Args:
+            image_embeddings: (P, C + 16 (F + 3), h, w) of `ImageEncoder`.
+            image_pe: (1, C, h, w).
+            sparse_prompt_embeddings: (N, P, C).
+            dense_prompt_embeddings: (N, C, h, w).
+            prompts_each: how many of the prompts are on each picture, in order; by default there is one picture.
+
+        Returns:
+            Logits (N, 4, 4 h, 4 w) and the predicted IoU (N, 4).
+        """
+        coarse, fine, colours = split_features(image_embeddings)
+        fine = fine.contiguous(memory_format=torch.channels_last)  # and what it is added to: a third of the time less
+        count, _, height, width = dense_prompt_embeddings.shape
+        prompts_each = [count] if prompts_each is None else prompts_each
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
+        tokens, image = self.transformer(
+            _for_each(coarse, prompts_each) + dense_prompt_embeddings,
+            image_pe.expand(count, -1, -1, -1),
+            torch.cat([own, sparse_prompt_embeddings], dim=1),
+        )
+        enlarge, norm, activate, enlarge_again, activate_again = self.output_upscaling
+        embedding = image.transpose(1, 2).unflatten(2, (height, width)) + dense_prompt_embeddings
+        embedding = embedding.contiguous(memory_format=torch.channels_last)
+        image = activate_again(enlarge_again(activate(norm(enlarge(embedding)))) + _for_each(fine, prompts_each))
+        # Each cell looks at its neighbours once it knows what is asked for: legs, handles and strings are thinner than
+        # the embedding's cells, and only the fine map shows where they go on.
+        image = image + self.refinement(image)
+        filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        logits = torch.einsum("nmf,nfhw->nmhw", filters, image)
+        logits, told = self.colour_model(logits, image, fine, colours, prompts_each)
+        logits, seen = self.refiner(logits, told, image, embedding)
+        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(logits, seen)
+
+
+def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:
+    """(P, ...) to (N, ...), each picture's for all of its prompts; one picture stays (1, ...), which broadcasts."""
+    if len(pictures) == 1:
+        return pictures
+    return pictures.repeat_interleave(torch.tensor(prompts_each, device=pictures.device), dim=0)
+
+
+def _readable(logits: Tensor) -> Tensor:
+    """As loud as what a convolution reads beside them."""
+    return logits.clamp(-8, 8) / 4
+
+
+def _silence(module: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
