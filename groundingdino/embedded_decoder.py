@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from torch import Tensor, nn
 
-from groundingdino.embedded_encoder import DIM, FINE_DIM, FINE_WIDTH, double, split_features
+from groundingdino.embedded_encoder import DIM, FINE_DIM, FINE_WIDTH, split_features
 
 
 class ColourModel(nn.Module):
@@ -48,7 +48,7 @@ class ColourModel(nn.Module):
         shown = (colours != 0).any(1, keepdim=True)
         by_picture = zip(logits.detach().float().split(list(prompts_each)), bins, shown, strict=True)
         told = torch.cat([self.likelier(*of_one) for of_one in by_picture]).to(logits.dtype)
-        read = self.read(torch.cat([_readable(logits), told], dim=1))
+        read = self.read(torch.cat([logits.clamp(-8, 8) / 4, told], dim=1))
         return logits + self.correct(F.gelu(read + self.context(image))), told
 
     def likelier(self, logits: Tensor, bins: Tensor, shown: Tensor) -> Tensor:
@@ -70,100 +70,56 @@ class ColourModel(nn.Module):
         return (shares[0] / shares[1]).log()
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut; fresh, it passes its input through."""
-
-    def __init__(self, dim: int):
-        super().__init__()
-        self.inner = nn.Conv2d(dim, dim, 3, padding=1)
-        self.outer = nn.Conv2d(dim, dim, 3, padding=1)
-        _silence(self.outer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        return x + self.outer(F.relu(self.inner(x)))
-
-
-class MaskRefiner(nn.Module):
-    """Looks at first masks, the picture and the prompt together, at four scales, and corrects the masks (a U-Net).
-
-    The decoder's cells learn of each other through the prompt's tokens alone: what covers an object, or shows through
-    it, is found by looking from each cell to those around it, once it is known what is asked for.
-    """
-
-    WIDTHS = (24, 48, 64)  # at strides of 4, 8 and 16
-    SEEN = WIDTHS[1]
-
-    def __init__(self, masks: int):
-        super().__init__()
-        quarter, eighth, sixteenth = self.WIDTHS
-        self.into_quarter = nn.Conv2d(2 * masks + FINE_DIM, quarter, 3, stride=2, padding=1)
-        self.into_eighth = nn.Conv2d(quarter, eighth, 3, stride=2, padding=1)
-        self.embedding = nn.Conv2d(DIM, eighth, 1)
-        self.into_sixteenth = nn.Conv2d(eighth, sixteenth, 3, stride=2, padding=1)
-        self.down_quarter, self.up_quarter = ResidualBlock(quarter), ResidualBlock(quarter)
-        self.down_eighth, self.up_eighth = ResidualBlock(eighth), ResidualBlock(eighth)
-        self.deepest = nn.Sequential(ResidualBlock(sixteenth), ResidualBlock(sixteenth))
-        self.from_sixteenth = nn.Conv2d(sixteenth, eighth, 1)
-        self.from_eighth = nn.Conv2d(eighth, quarter, 1)
-        self.from_quarter = nn.Conv2d(quarter, FINE_DIM, 1)
-        self.correct = nn.Conv2d(FINE_DIM, masks, 3, padding=1)
-        _silence(self.correct)  # a fresh one corrects nothing
-
-    def forward(self, logits: Tensor, told: Tensor, image: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Corrected logits, and what it saw around each cell of the embedding, (N, `SEEN`, H / 4, W / 4).
-
-        Args:
-            logits: (N, M, H, W) of N prompts' masks.
-            told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
-            image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
-            embedding: (N, C, H / 4, W / 4), the same of each cell of the embedding.
-        """
-        quarter = self.down_quarter(self.into_quarter(torch.cat([_readable(logits), told, image], dim=1)))
-        eighth = self.down_eighth(self.into_eighth(F.relu(quarter)) + self.embedding(embedding))
-        deepest = self.deepest(self.into_sixteenth(F.relu(eighth)))
-        eighth = self.up_eighth(eighth + double(self.from_sixteenth(deepest)))
-        quarter = self.up_quarter(quarter + double(self.from_eighth(eighth)))
-        return logits + self.correct(F.relu(image + double(self.from_quarter(quarter)))), eighth
-
-
 class MaskJudge(nn.Module):
     """Corrects the predicted IoU of masks by looking at them (Mask Scoring R-CNN, arXiv 1903.00241).
 
-    The decoder's tokens tell it before the masks are corrected, and do not see where one is unsure.
+    The decoder's tokens tell it of what they asked for, and do not see what became of it.
     """
 
     WIDTH = 64
-    PIXELS = 1000.0  # of a mask's cells: its size is told as a logarithm of their thousands
+    CELLS = 1000.0  # of a mask: its size is told as a logarithm of their thousands
 
     def __init__(self) -> None:
         super().__init__()
-        told = 3 * MaskRefiner.SEEN
-        self.norm = nn.LayerNorm(told)
-        self.read = nn.Linear(told + 2, self.WIDTH)
+        self.norm = nn.LayerNorm(3 * DIM)
+        self.read = nn.Linear(3 * DIM + 4, self.WIDTH)
         self.correct = nn.Linear(self.WIDTH, 1)
         _silence(self.correct)  # a fresh one corrects nothing
 
-    def forward(self, logits: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, told: Tensor, embedding: Tensor) -> Tensor:
         """How much better each mask is than was told, (N, M).
 
         Args:
-            logits: (N, M, H, W) of masks, which learn nothing here.
-            seen: (N, `SEEN`, H / 4, W / 4), what `MaskRefiner` saw around each cell of the embedding.
+            logits: (N, M, H, W) of masks.
+            told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
+            embedding: (N, C, H / 4, W / 4), what the decoder knows of each cell of the embedding.
         """
-        shares = logits.detach().float().sigmoid()
+        return self.judge(*self.look(logits.float(), told.float(), embedding.float()))
+
+    def judge(self, seen: Tensor, measured: Tensor) -> Tensor:
+        """What `look` saw of masks, (..., 3 C) and (..., 4), to how much better each is than was told."""
+        return self.correct(F.relu(self.read(torch.cat([self.norm(seen), measured], dim=-1))))[..., 0]
+
+    def look(self, logits: Tensor, told: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """The means of the embedding inside each mask, at its border and beside it, (N, M, 3 C), and (N, M, 4): how
+        large it is, how unsure, and how well its colours tell it from what is beside it, there and inside.
+
+        It teaches neither masks nor embedding, which would learn to be easy to judge.
+        """
+        shares, told, embedding = logits.detach().sigmoid(), told.detach(), embedding.detach()
         unsure = shares * (1 - shares)
-        inside, border = F.avg_pool2d(shares, 4), F.avg_pool2d(unsure, 4)
+        inside, border, colours = (F.avg_pool2d(cells, 4) for cells in (shares, unsure, told))
         beside = F.max_pool2d(inside, 3, 1, 1) - inside
-        flat = seen.flatten(2).mT  # (N, h w, C)
-        told = []
+        cells = embedding.flatten(2).mT  # (N, h w, C)
+        means, colour_means = [], []
         for part in (inside, border, beside):
-            part = part.flatten(2)  # (N, M, h w)
-            told.append((part @ flat) / part.sum(2, keepdim=True).clamp(min=0.5))
-        area, doubt = (whole.sum((2, 3))[..., None] for whole in (shares, unsure))
-        measures = [(1 + area / self.PIXELS).log(), doubt / area.clamp(min=1)]
-        read = self.read(torch.cat([self.norm(torch.cat(told, dim=2)), *measures], dim=2))
-        return self.correct(F.relu(read))[..., 0]
+            weights = part.flatten(2)  # (N, M, h w)
+            weights = weights / weights.sum(2, keepdim=True).clamp(min=0.5)
+            means.append(weights @ cells)
+            colour_means.append((weights * colours.flatten(2)).sum(2))
+        area, doubt = (whole.sum((2, 3)) for whole in (shares, unsure))
+        measured = [(1 + area / self.CELLS).log(), doubt / area.clamp(min=1), colour_means[0], colour_means[2]]
+        return torch.cat(means, dim=2), torch.stack(measured, dim=2)
 
 
 class FineMaskDecoder(MaskDecoder):
@@ -180,7 +136,6 @@ class FineMaskDecoder(MaskDecoder):
             nn.Conv2d(FINE_DIM, FINE_WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1)
         )
         self.colour_model = ColourModel(self.num_mask_tokens)
-        self.refiner = MaskRefiner(self.num_mask_tokens)
         self.judge = MaskJudge()
         with torch.no_grad():
             self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
@@ -226,8 +181,7 @@ class FineMaskDecoder(MaskDecoder):
         filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         logits = torch.einsum("nmf,nfhw->nmhw", filters, image)
         logits, told = self.colour_model(logits, image, fine, colours, prompts_each)
-        logits, seen = self.refiner(logits, told, image, embedding)
-        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(logits, seen)
+        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(logits, told, embedding)
 
 
 def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:
@@ -235,11 +189,6 @@ def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:
     if len(pictures) == 1:
         return pictures
     return pictures.repeat_interleave(torch.tensor(prompts_each, device=pictures.device), dim=0)
-
-
-def _readable(logits: Tensor) -> Tensor:
-    """As loud as what a convolution reads beside them."""
-    return logits.clamp(-8, 8) / 4
 
 
 def _silence(module: nn.Module) -> None:

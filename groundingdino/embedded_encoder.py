@@ -72,8 +72,8 @@ class ImageEncoder(nn.Module):
         finest, *others = self.backbone.pyramid(levels).values()
         for level in others:
             finest = finest + F.interpolate(level, finest.shape[2:], mode="bilinear")
-        fine = self.fine_shallow(quarter) + double(self.fine_deep(finest))
-        fine = self.fine_out(self.fine_stem(half) + double(fine))
+        fine = self.fine_shallow(quarter) + _double(self.fine_deep(finest))
+        fine = self.fine_out(self.fine_stem(half) + _double(fine))
         fine = torch.cat([fine, F.avg_pool2d(pixels, FINE_STRIDE)], dim=1)
         return torch.cat([self.neck(finest), F.pixel_unshuffle(fine, STRIDE // FINE_STRIDE)], dim=1)
 
@@ -93,6 +93,5 @@ def split_features(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return coarse, fine, colours
 
 
-def double(image: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, 2 H, 2 W)."""
+def _double(image: Tensor) -> Tensor:
     return F.interpolate(image, scale_factor=2, mode="bilinear")

@@ -13,10 +13,9 @@ from torchvision.ops import box_iou, nms
 
 from groundingdino.embedded_encoder import STRIDE, ImageEncoder
 
-OBJECT = 0.4  # chance of a cell's centre to lie on one
+OBJECT = 0.25  # chance of a cell's centre to lie on one: a mask that is asked for in vain is seen to be bad
 AGREE = 0.7  # IoU of boxes that propose the same
 APART = 0.7  # IoU above which two proposals are one
-LEAST_CELLS = 2  # that agree, where all are asked
 
 
 @torch.inference_mode()
@@ -39,8 +38,6 @@ def propose_boxes(encoder: ImageEncoder, features: Tensor, input_size: tuple[int
     agree = (box_iou(boxes, boxes) > AGREE).float()
     votes = agree.sum(1)
     kept = nms(boxes, votes, APART)
-    asked = len(y) * len(x) * STRIDE**2 / (input_size[0] * input_size[1])
-    kept = kept[votes[kept] >= math.ceil(LEAST_CELLS * min(1.0, asked))]
     return agree[kept] @ boxes / votes[kept, None]
 
 

@@ -203,7 +203,8 @@ class Segmenter:
             closer = enlarge(logits[0, 0], part) > self.model.mask_threshold
             left, top = int(part.left), int(part.top)
             mask[top : top + closer.shape[0], left : left + closer.shape[1]] = closer.cpu().numpy()
-        return _Mask(compact(mask), float(candidates.quality[index]))
+        # Decoders promise more than 1 at times.
+        return _Mask(compact(mask), float(candidates.quality[index].clamp(max=1)))
 
     def _everything(
         self,
@@ -228,13 +229,13 @@ class Segmenter:
         boxes = propose_boxes(self.model.image_encoder, encoded.features, encoded.input_size, points_per_side)
         transform = np.tile(np.divide(encoded.size, encoded.input_size[::-1]), 2)
         candidates = cut_out_twice(partial(self._finder.find, encoded), boxes.cpu().numpy() * transform, encoded.size)
-        masks, scores = [], []
-        for each in candidates:
-            stability = each.stability()
-            if each.quality[0] > min_quality and stability >= min_stability:
-                masks.append(self._enlarge(encoded, each, 0))
-                scores.append(masks[-1].quality * stability)
-        kept = without_overlaps(join((one.mask for one in masks), encoded.size), np.array(scores), nms_threshold)
+        masks = [
+            self._enlarge(encoded, each, 0)
+            for each in candidates
+            if each.quality[0] > min_quality and each.stability() >= min_stability
+        ]
+        scores = np.array([one.quality for one in masks])
+        kept = without_overlaps(join((one.mask for one in masks), encoded.size), scores, nms_threshold)
         return tuple(masks[index] for index in kept)
 
     def _check_owner(self, encoded: ImageEmbedding) -> None:

@@ -1,9 +1,11 @@
 """How the embedded segmenter draws masks, and what corrects them."""
 
+import math
+
 import torch
 from torch import nn
 
-from groundingdino.embedded_decoder import ColourModel, MaskJudge, MaskRefiner
+from groundingdino.embedded_decoder import ColourModel, MaskJudge
 from groundingdino.embedded_encoder import DIM, FINE_DIM
 from groundingdino.embedded_sam import build_embedded_sam
 
@@ -37,44 +39,43 @@ def test_colours_tell_thin_parts_from_what_is_between_them():
         assert not torch.allclose(model(logits, fine, fine, colours, [1])[0], logits)
 
 
-def test_the_refiner_looks_far_around_and_corrects_nothing_when_fresh():
-    torch.manual_seed(0)
-    refiner = MaskRefiner(masks=4)
-    logits, told, image = (torch.randn(2, channels, 64, 96) for channels in (4, 4, FINE_DIM))
-    embedding = torch.randn(2, DIM, 16, 24)
-    with torch.no_grad():
-        torch.testing.assert_close(refiner(logits, told, image, embedding)[0], logits)
-        for parameter in refiner.parameters():
-            parameter.normal_(0, 0.1)
-        before, _ = refiner(logits, told, image, embedding)
-        for changed in (told, image, embedding):
-            changed[0, 0, 3, 3] += 10
-            after, _ = refiner(logits, told, image, embedding)
-            moved = (after != before).any(1)
-            assert moved[0, :48, :48].any()
-            assert not moved[1].any()  # another prompt's
-            before = after
-        assert moved[0, 40:].any()  # by a cell of the embedding seven cells away
-
-
 def test_the_judge_looks_at_each_mask_and_corrects_nothing_when_fresh():
     torch.manual_seed(0)
     judge = MaskJudge()
-    logits, seen = torch.randn(2, 4, 64, 96, requires_grad=True), torch.randn(2, MaskRefiner.SEEN, 16, 24)
-    assert not judge(logits, seen).any()
+    logits, told, embedding = torch.randn(2, 4, 64, 96), torch.randn(2, 4, 64, 96), torch.randn(2, DIM, 16, 24)
+    logits.requires_grad_()
+    assert not judge(logits, told, embedding).any()
     for parameter in judge.parameters():
         nn.init.normal_(parameter, 0, 0.1)
-    before = judge(logits, seen)
+    before = judge(logits, told, embedding)
     assert before.shape == (2, 4)
-    assert torch.autograd.grad(before.sum(), logits, allow_unused=True, retain_graph=True) == (None,)
-    changed = logits.detach().clone()
-    changed[0, 1] /= 10  # as sure of nothing
-    assert (judge(changed, seen) != before).tolist() == [[False, True, False, False], [False] * 4]
-    moved = seen.clone()
-    moved[1, 0, 3, 3] += 10
-    assert (judge(logits, moved) != before).tolist() == [[False] * 4, [True] * 4]
     before.sum().backward()
-    assert judge.read.weight.grad.any()
+    assert logits.grad is None
+    assert all(parameter.grad.any() for parameter in judge.parameters())
+    for changed in (logits, told):
+        other = changed.detach().clone()
+        other[0, 1] /= 10
+        after = judge(*(other if each is changed else each for each in (logits, told, embedding)))
+        assert (after != before).tolist() == [[False, True, False, False], [False] * 4]
+    other = embedding.clone()
+    other[1, 0, 3, 3] += 10
+    assert (judge(logits, told, other) != before).tolist() == [[False] * 4, [True] * 4]
+
+
+def test_the_judge_sees_where_a_mask_is():
+    """Means inside are those of the cells inside; a mask that is sure has no border."""
+    embedding = torch.zeros(1, DIM, 16, 24)
+    embedding[:, 0, 4:8, 4:8] = 1
+    logits = torch.full((1, 2, 64, 96), -30.0)
+    logits[:, 0, 16:32, 16:32] = 30
+    logits[:, 1, 16:32, 32:48] = 30  # next to it
+    told = torch.where(logits > 0, 2.0, -1.0)
+    seen, measured = MaskJudge().look(logits, told, embedding)
+    inside, border, beside = seen[0, :, ::DIM].unbind(1)
+    torch.testing.assert_close(inside, torch.tensor([1.0, 0]))
+    torch.testing.assert_close(border, torch.zeros(2))
+    torch.testing.assert_close(beside, torch.tensor([0, 4 / 20]))
+    torch.testing.assert_close(measured[0, 0], torch.tensor([math.log(1.256), 0, 2, -1]))
 
 
 def test_masks_follow_the_fine_map():

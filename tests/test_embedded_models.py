@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import supervision as sv
+import torch
 from PIL import Image
 
 from groundingdino.detector import Detector
@@ -48,6 +49,18 @@ def test_the_segmenter_cuts_out_what_is_in_a_box():
     masks = np.asarray(cut.mask)
     overlaps = (masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2))
     assert overlaps.mean() > 0.7
+
+
+def test_what_corrects_masks_has_something_to_say():
+    """Each is silent when fresh; one whose activations died in training says the same of every mask, unnoticed."""
+    segmenter = Segmenter.from_pretrained("embedded", device="cpu")
+    decoder = segmenter.model.mask_decoder
+    said: dict[str, list[torch.Tensor]] = {"colour_model": [], "judge": []}
+    for name, heard in said.items():
+        decoder.get_submodule(name).correct.register_forward_hook(lambda _m, _i, out, heard=heard: heard.append(out))
+    segmenter.segment_boxes(segmenter.encode_image(picnic().pixels), sv.Detections(picnic().boxes()))
+    for name, least in (("colour_model", 0.1), ("judge", 0.005)):
+        assert torch.cat([x.flatten() for x in said[name]]).std() > least, name
 
 
 def test_the_inpainter_paints_what_it_is_told_inside_its_mask():

@@ -38,8 +38,8 @@ def test_a_proposal_is_the_mean_of_those_that_agree():
     assert right == pytest.approx(RIGHT, abs=1)
 
 
-def test_a_cell_alone_proposes_nothing():
-    assert ask(encoder((64, 40, 72, 48))) == []
+def test_a_cell_alone_proposes_what_it_lies_on():
+    assert ask(encoder((64, 40, 72, 48))) == [[64, 40, 72, 48]]
 
 
 def test_boxes_end_where_the_picture_does():

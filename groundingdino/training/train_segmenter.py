@@ -32,11 +32,11 @@ from groundingdino.weight_files import find_device, load_strictly, read_weights
 
 # Parts of pictures and whole ones in turns: what learns one alone forgets the other.
 IN_TURNS = (
-    Stage(40, pictures=16, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
-    Stage(20, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
+    Stage(48, pictures=16, objects=2, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
+    Stage(16, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
 )
-# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns ten more, or a quarter of an hour of
-# a GPU: first what is cheap, last what is asked of it.
+# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns fifteen more, or half an hour of a
+# GPU: first what is cheap, last what is asked of it.
 EMBEDDED_PLAN = Plan(
     stages=(
         Stage(steps=150, pictures=8, objects=0, side=192, whole=False, stages_learn=False),
@@ -50,7 +50,7 @@ EMBEDDED_PLAN = Plan(
         Stage(steps=2000, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
         Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
         Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
-        *(47 * IN_TURNS),
+        *(70 * IN_TURNS),
     ),
     restarts=(10, 11),
 )
