@@ -160,14 +160,14 @@ def main(arguments: list[str] | None = None) -> int:
         # The page opens at once, and the model is ready before the first word is typed.
         Thread(target=_warm_up, args=(studio, options.model), daemon=True).start()
     except ValueError as error:
-        print(f"app.py: {error}", file=sys.stderr)
+        _say(error)
         return 2
     try:
         # Without a host or port, Gradio's environment variables hold, as on a Space.
         serve(demo, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
     except OSError:
         where = f"port {options.port}" if options.port else "any port from 7860 on"
-        print(f"app.py: cannot listen on {where}; choose another with --port.", file=sys.stderr)
+        _say(f"cannot listen on {where}; choose another with --port.")
         return 2
     return 0
 
@@ -217,6 +217,11 @@ def _check_host(host: str) -> None:
         ) from error
 
 
+def _say(message: object) -> None:
+    """A line for who started the server; visitors read theirs on the page."""
+    print(f"app.py: {message}", file=sys.stderr)
+
+
 def _warm_up(studio: Studio, model: str) -> None:
     """Loads the models and runs them once: the first run compiles kernels, which takes longer than the run.
 
@@ -228,7 +233,7 @@ def _warm_up(studio: Studio, model: str) -> None:
         if studio.segmenters.is_ready(DEFAULT_MODEL):
             studio.cut_out(blank, findings, DEFAULT_MODEL, Pointing(), 0)
     except ValueError as error:  # the page tells its visitors, too
-        print(f"app.py: {error}", file=sys.stderr)
+        _say(error)
 
 
 if __name__ == "__main__":

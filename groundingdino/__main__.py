@@ -50,12 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             detect(options)
     except ValueError as error:
-        print(f"groundingdino: {error}", file=sys.stderr)
+        _say(error)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("\ngroundingdino: stopped; a download continues next time where it stopped", file=sys.stderr)
+        print(file=sys.stderr)  # after the terminal's ^C
+        _say("stopped; a download continues next time where it stopped")
         return INTERRUPTED
     return OK
+
+
+def _say(message: object) -> None:
+    """A line for who sits at the terminal; results alone go to stdout, where programs read them."""
+    print(f"groundingdino: {message}", file=sys.stderr)
 
 
 def detect(options: argparse.Namespace) -> None:
@@ -99,7 +105,7 @@ def inpaint(options: argparse.Namespace) -> None:
     if not isinstance(edit.task, Regions):
         found = _cut_out(options, load_image(picture), with_masks=not edit.mask.boxes)
         if len(found.objects) == 0:
-            print("groundingdino: nothing was found, so the picture stays as it is", file=sys.stderr)
+            _say("nothing was found, so the picture stays as it is")
             return _write_edit(options, unchanged(picture), found)
 
     from groundingdino.inpainter import Inpainter
@@ -109,7 +115,7 @@ def inpaint(options: argparse.Namespace) -> None:
         painter = Inpainter.from_pretrained(options.inpainter, options.device, options.local_files_only, show_progress)
     edited = edit_picture(picture, found.objects, edit, painter, show_steps)
     for note in edited.notes:
-        print(f"groundingdino: {note}", file=sys.stderr)
+        _say(note)
     return _write_edit(options, edited, found)
 
 
@@ -170,7 +176,7 @@ def _ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     detector = Detector.from_pretrained(options.model, options.device, options.local_files_only, show_progress)
     grounding = detector.ground(detector.encode_image(image), options.prompt)
     for note in grounding.notes:
-        print(f"groundingdino: {note}", file=sys.stderr)
+        _say(note)
     thresholds = {
         "box_threshold": grounding.box_threshold,
         "text_threshold": grounding.text_threshold,

@@ -94,10 +94,7 @@ class MaskJudge(nn.Module):
             told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
             embedding: (N, C, H / 4, W / 4), what the decoder knows of each cell of the embedding.
         """
-        return self.judge(*self.look(logits.float(), told.float(), embedding.float()))
-
-    def judge(self, seen: Tensor, measured: Tensor) -> Tensor:
-        """What `look` saw of masks, (..., 3 C) and (..., 4), to how much better each is than was told."""
+        seen, measured = self.look(logits.float(), told.float(), embedding.float())
         return self.correct(F.relu(self.read(torch.cat([self.norm(seen), measured], dim=-1))))[..., 0]
 
     def look(self, logits: Tensor, told: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,13 +69,13 @@ def cut_out_twice(
         boxes: (4,) xyxy in pixels of the picture; one without area has no answer, nor has one without a mask.
         size: (width, height) of the picture.
     """
-    found: list[Candidates] = []
-    for _ in range(2):
+
+    def ask(boxes: Iterable[np.ndarray]) -> list[Candidates]:
         prompts = [MaskPrompt(box=tuple(box)) for box in boxes if (box[2:] - box[:2]).min() >= 1]
         chunks = (prompts[start : start + PROMPTS_PER_PASS] for start in range(0, len(prompts), PROMPTS_PER_PASS))
-        found = [candidates for chunk in chunks for candidates in find(chunk)]
-        boxes = [box for candidates in found if (box := candidates.box(size)) is not None]
-    return found
+        return [candidates for chunk in chunks for candidates in find(chunk)]
+
+    return ask(box for candidates in ask(boxes) if (box := candidates.box(size)) is not None)
 
 
 class _EncodedPredictor(SamPredictor):

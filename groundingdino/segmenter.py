@@ -203,8 +203,7 @@ class Segmenter:
             closer = enlarge(logits[0, 0], part) > self.model.mask_threshold
             left, top = int(part.left), int(part.top)
             mask[top : top + closer.shape[0], left : left + closer.shape[1]] = closer.cpu().numpy()
-        # Decoders promise more than 1 at times.
-        return _Mask(compact(mask), float(candidates.quality[index].clamp(max=1)))
+        return _Mask(compact(mask), float(candidates.quality[index]))
 
     def _everything(
         self,
@@ -245,7 +244,7 @@ class Segmenter:
 
 def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detections | None) -> sv.Detections:
     joined = join((one.mask for one in masks), size)
-    quality = np.array([one.quality for one in masks], np.float32)
+    quality = np.array([one.quality for one in masks], np.float32).clip(max=1)  # decoders promise more at times
     if objects is None:
         names = np.array([f"object {number}" for number in range(1, len(masks) + 1)], dtype=str)
         class_id = np.full(len(masks), -1)

@@ -154,9 +154,8 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
 
 def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch):
     """Twice: the second time with the boxes of the masks. Of masks that overlap the best stays."""
-    proposed = torch.tensor(
-        [[48.0, 24, 54, 30], [48.6, 24, 54.6, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]]
-    )  # of 96 x 72
+    # Of 96 x 72.
+    proposed = torch.tensor([[48.0, 24, 54, 30], [48.6, 24, 54.6, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]])
     asked = []
 
     def block(_model, _features, part, box, _clicks, _previous):

@@ -94,13 +94,14 @@ def training_step(
     for kind, pictures in _deal_kinds(batch.masks, rng).items():
         masks = torch.cat([batch.masks[picture] for picture in pictures])
         prompts_each = [len(batch.masks[picture]) for picture in pictures]
+        own = features[pictures]
         pointing = Pointing(masks.numpy(), kind, rng)
         for _ in range(corrections):
             with torch.no_grad(), in_bfloat16():
-                logits, qualities = decode(sam, features[pictures], pointing, places, corner, prompts_each)
+                logits, qualities = decode(sam, own, pointing, places, corner, prompts_each)
             pointing.correct(_pick(logits.float(), pointing.answer(qualities)))
         with in_bfloat16():
-            answers = decode(sam, features[pictures], pointing, places, corner, prompts_each)
+            answers = decode(sam, own, pointing, places, corner, prompts_each)
         logits, qualities = (x.float() for x in answers)
         targets, inside = coverage(masks.to(device), padded.shape[2:])
         share = len(masks) / sum(map(len, batch.masks))
