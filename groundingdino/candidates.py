@@ -42,6 +42,10 @@ class ImageEmbedding:
         height, width = self.input_size
         return Part(0, 0, square * self.size[0] / width, square * self.size[1] / height, square, square)
 
+    def in_picture(self, boxes: Tensor) -> np.ndarray:
+        """Boxes (N, 4), xyxy in pixels of what the model sees, in pixels of the picture."""
+        return boxes.cpu().numpy() * np.tile(np.divide(self.size, self.input_size[::-1]), 2)
+
 
 class Candidates(NamedTuple):
     """What one prompt can mean, best first."""

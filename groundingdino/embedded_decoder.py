@@ -86,24 +86,26 @@ class MaskJudge(nn.Module):
         self.correct = nn.Linear(self.WIDTH, 1)
         _silence(self.correct)  # a fresh one corrects nothing
 
-    def forward(self, logits: Tensor, told: Tensor, embedding: Tensor) -> Tensor:
-        """How much better each mask is than was told, (N, M).
+    def forward(self, seen: Tensor, measured: Tensor) -> Tensor:
+        """How much better each mask is than was told, (N, M), by what `look` saw."""
+        return self.correct(F.relu(self.read(torch.cat([self.norm(seen), measured], dim=-1))))[..., 0]
+
+    def look(self, logits: Tensor, told: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """What there is to see of each mask; see the returns.
+
+        It teaches neither masks nor embedding, which would learn to be easy to judge.
 
         Args:
             logits: (N, M, H, W) of masks.
             told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
             embedding: (N, C, H / 4, W / 4), what the decoder knows of each cell of the embedding.
-        """
-        seen, measured = self.look(logits.float(), told.float(), embedding.float())
-        return self.correct(F.relu(self.read(torch.cat([self.norm(seen), measured], dim=-1))))[..., 0]
 
-    def look(self, logits: Tensor, told: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """The means of the embedding inside each mask, at its border and beside it, (N, M, 3 C), and (N, M, 4): how
-        large it is, how unsure, and how well its colours tell it from what is beside it, there and inside.
-
-        It teaches neither masks nor embedding, which would learn to be easy to judge.
+        Returns:
+            The means of the embedding inside each mask, at its border and beside it, (N, M, 3 C); and (N, M, 4): how
+            large it is, how unsure, and how well its colours tell it from what is beside it, there and inside.
         """
-        shares, told, embedding = logits.detach().sigmoid(), told.detach(), embedding.detach()
+        logits, told, embedding = (x.detach().float() for x in (logits, told, embedding))
+        shares = logits.sigmoid()
         unsure = shares * (1 - shares)
         inside, border, colours = (F.avg_pool2d(cells, 4) for cells in (shares, unsure, told))
         beside = F.max_pool2d(inside, 3, 1, 1) - inside
@@ -178,7 +180,7 @@ class FineMaskDecoder(MaskDecoder):
         filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         logits = torch.einsum("nmf,nfhw->nmhw", filters, image)
         logits, told = self.colour_model(logits, image, fine, colours, prompts_each)
-        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(logits, told, embedding)
+        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(*self.judge.look(logits, told, embedding))
 
 
 def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:

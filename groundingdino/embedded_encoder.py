@@ -23,15 +23,25 @@ class ObjectHead(nn.Module):
     """Reads from features, without a prompt, what is an object, where one ends and how far each reaches.
 
     Training teaches it, so that every pixel teaches the image encoder, not only those pointed at; `proposals` uses it.
+    Where an object lies on another, its end is an edge among many: it takes edges and a look far around to tell.
     """
 
-    WIDTH = 32
+    WIDTH = 96
+    EDGES = 32
+    DILATIONS = (1, 2, 4)
     UNIT = 64.0  # pixels
 
     def __init__(self) -> None:
         super().__init__()
         self.outline = nn.Conv2d(FINE_DIM, 2, 1)
-        self.around = nn.Conv2d(DIM, self.WIDTH, 3, padding=1)
+        self.edges = ConvNormAct((STRIDE // FINE_STRIDE) ** 2 * (FINE_DIM + 3), self.EDGES, 1)
+        widths = (DIM + self.EDGES, *(self.WIDTH for _ in self.DILATIONS))
+        self.around = nn.Sequential(
+            *(
+                ConvNormAct(inputs, self.WIDTH, 3, dilation=dilation)
+                for inputs, dilation in zip(widths, self.DILATIONS, strict=False)
+            )
+        )
         self.cell = nn.Conv2d(self.WIDTH, 5, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -43,7 +53,8 @@ class ObjectHead(nn.Module):
             bottom of what is seen of that object.
         """
         coarse, fine, _ = split_features(features)
-        cells = self.cell(F.relu(self.around(coarse)))
+        edges = self.edges(features[:, DIM:])  # as it is packed: all that lies in a cell
+        cells = self.cell(self.around(torch.cat([coarse, edges], dim=1)))
         return self.outline(fine), cells[:, 4], self.UNIT * cells[:, :4]
 
 

@@ -22,11 +22,12 @@ from groundingdino.everything import cut_out_twice, find_everything
 from groundingdino.image import content_hash, load_image
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import boxes_of, compact, join, size_bytes, without_overlaps
-from groundingdino.proposals import propose_boxes
+from groundingdino.proposals import ObjectCells
 from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 from groundingdino.weight_files import find_device
 
 NMS_THRESHOLD = 0.7  # of `everything`, as published
+OWN_OBJECT = 0.6  # agreement of the embedding's cells from which a mask is surely one object
 
 
 @dataclass(frozen=True)
@@ -225,16 +226,17 @@ class Segmenter:
                 nms_threshold,
             )
             return tuple(_Mask(mask, quality) for mask, quality in found)
-        boxes = propose_boxes(self.model.image_encoder, encoded.features, encoded.input_size, points_per_side)
-        transform = np.tile(np.divide(encoded.size, encoded.input_size[::-1]), 2)
-        candidates = cut_out_twice(partial(self._finder.find, encoded), boxes.cpu().numpy() * transform, encoded.size)
+        cells = ObjectCells.read(self.model.image_encoder, encoded.features, encoded.input_size)
+        boxes = encoded.in_picture(cells.propose(points_per_side))
         masks = [
             self._enlarge(encoded, each, 0)
-            for each in candidates
+            for each in cut_out_twice(partial(self._finder.find, encoded), boxes, encoded.size)
             if each.quality[0] > min_quality and each.stability() >= min_stability
         ]
-        scores = np.array([one.quality for one in masks])
-        kept = without_overlaps(join((one.mask for one in masks), encoded.size), scores, nms_threshold)
+        joined = join((one.mask for one in masks), encoded.size)
+        agreement = cells.agreement(joined)
+        scores = np.array([one.quality for one in masks]) + agreement
+        kept = without_overlaps(joined, scores, nms_threshold, own=agreement > OWN_OBJECT)
         return tuple(masks[index] for index in kept)
 
     def _check_owner(self, encoded: ImageEmbedding) -> None:

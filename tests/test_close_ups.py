@@ -167,7 +167,9 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         logits[:, y : y + high, x : x + wide] = 5
         return logits, torch.tensor([1 - box[0] / 1000, 0, 0, 0])
 
-    monkeypatch.setattr(segmenting, "propose_boxes", lambda *arguments: proposed[: arguments[-1]])
+    known = [0.0, 0.0, 0.0]  # by the embedding's cells, of each mask in the order of the proposals
+    monkeypatch.setattr(segmenting.ObjectCells, "propose", lambda _, points_per_side: proposed[:points_per_side])
+    monkeypatch.setattr(segmenting.ObjectCells, "agreement", lambda _, masks: np.array(known[: len(masks)]))
     monkeypatch.setattr(asking, "decode_part", block)
     encoded = segmenter.encode_image(picture())
     found = segmenter.everything(encoded)
@@ -183,6 +185,9 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         ({"nms_threshold": 1.0}, 3),
     ):
         assert len(segmenter.everything(encoded, **settings)) == count
+    known[2] = 0.5
+    better_known = segmenter.everything(encoded, nms_threshold=0.69)  # so that it is computed anew
+    assert better_known.confidence.tolist() == found.confidence[::-1].tolist()
 
 
 def test_clicks_beside_the_part_do_not_count(segmenter, monkeypatch):

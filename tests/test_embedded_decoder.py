@@ -44,10 +44,10 @@ def test_the_judge_looks_at_each_mask_and_corrects_nothing_when_fresh():
     judge = MaskJudge()
     logits, told, embedding = torch.randn(2, 4, 64, 96), torch.randn(2, 4, 64, 96), torch.randn(2, DIM, 16, 24)
     logits.requires_grad_()
-    assert not judge(logits, told, embedding).any()
+    assert not judge(*judge.look(logits, told, embedding)).any()
     for parameter in judge.parameters():
         nn.init.normal_(parameter, 0, 0.1)
-    before = judge(logits, told, embedding)
+    before = judge(*judge.look(logits, told, embedding))
     assert before.shape == (2, 4)
     before.sum().backward()
     assert logits.grad is None
@@ -55,11 +55,11 @@ def test_the_judge_looks_at_each_mask_and_corrects_nothing_when_fresh():
     for changed in (logits, told):
         other = changed.detach().clone()
         other[0, 1] /= 10
-        after = judge(*(other if each is changed else each for each in (logits, told, embedding)))
+        after = judge(*judge.look(*(other if each is changed else each for each in (logits, told, embedding))))
         assert (after != before).tolist() == [[False, True, False, False], [False] * 4]
     other = embedding.clone()
     other[1, 0, 3, 3] += 10
-    assert (judge(logits, told, other) != before).tolist() == [[False] * 4, [True] * 4]
+    assert (judge(*judge.look(logits, told, other)) != before).tolist() == [[False] * 4, [True] * 4]
 
 
 def test_the_judge_sees_where_a_mask_is():

@@ -2,13 +2,15 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from groundingdino.proposals import propose_boxes
+from groundingdino.masks import compact, join
+from groundingdino.proposals import ObjectCells
 
 INPUT = (80, 128)  # (height, width) of the picture in a square of 128
-LEFT, RIGHT = (8.0, 16, 40, 48), (56.0, 8, 120, 72)
+LEFT, RIGHT = (8, 16, 40, 48), (56, 8, 120, 72)
 
 
 def encoder(*boxes: tuple[float, ...], noise: float = 0.0) -> SimpleNamespace:
@@ -25,7 +27,11 @@ def encoder(*boxes: tuple[float, ...], noise: float = 0.0) -> SimpleNamespace:
 
 
 def ask(told: SimpleNamespace, points_per_side: int = 64) -> list[list[float]]:
-    return sorted(propose_boxes(told, torch.zeros(1, 1, 16, 16), INPUT, points_per_side).tolist())
+    return sorted(read(told).propose(points_per_side).tolist())
+
+
+def read(told: SimpleNamespace) -> ObjectCells:
+    return ObjectCells.read(told, torch.zeros(1, 1, 16, 16), INPUT)
 
 
 def test_cells_that_agree_propose_an_object_once():
@@ -52,4 +58,16 @@ def test_fewer_cells_can_be_asked():
 
 
 def test_nothing_is_proposed_where_nothing_is():
-    assert propose_boxes(encoder(), torch.zeros(1, 1, 16, 16), INPUT, 64).shape == (0, 4)
+    assert read(encoder()).propose(64).shape == (0, 4)
+
+
+def test_cells_know_objects_from_parts_and_from_several():
+    """On a picture twice as large as the model sees it; a mask between the cells' centres is nobody's."""
+    size = (2 * INPUT[1], 2 * INPUT[0])
+    whole, part, both, tiny = (np.zeros(size[::-1], bool) for _ in range(4))
+    for mask, (left, top, right, bottom) in ((whole, LEFT), (both, LEFT), (both, RIGHT), (part, (8, 16, 40, 32))):
+        mask[2 * top : 2 * bottom, 2 * left : 2 * right] = True
+    tiny[2 * 17 : 2 * 19, 2 * 9 : 2 * 11] = True
+    agreement = read(encoder(LEFT, RIGHT)).agreement(join(map(compact, (whole, part, both, tiny)), size))
+    left, right = (4 * 4, 8 * 8)  # cells
+    assert agreement == pytest.approx([1, 0.5, (left * 32 * 32 + right * 64 * 64) / (left + right) / (112 * 64), 0])

@@ -36,6 +36,7 @@ class Stage:
     # two pictures, and of the padding beside them, are not those of one.
     measured: bool = True
     close_up: bool = False  # parts of pictures around one object each, as `close_ups` shows them
+    proposals_alone: bool = False  # learn; the rest stays, and needs no objects
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from groundingdino.embedded_encoder import FINE_STRIDE
+from groundingdino.embedded_encoder import FINE_STRIDE, STRIDE
 
 BACKGROUND_WEIGHT = 0.1  # of cells far from the object, which are most and mostly right
 EDGE_WEIGHT = 2.0  # of cells at the object's edge, added to that of those around it
@@ -122,10 +122,10 @@ def object_losses(outlines: Tensor, taken: Tensor, reach: Tensor, owners: Tensor
 def reach_loss(predicted: Tensor, true: Tensor) -> Tensor:
     """How wrong ways to the edges of boxes are, (N, 4) pixels from one place in each: distance and IoU (FCOS).
 
-    A box counts as the root of its area: otherwise the large ones, of many cells, are all that is learned.
+    Each cell counts as one part of its box: otherwise the large ones, of many cells, are all that is learned.
     """
     width, height = (true[:, axis] + true[:, axis + 2] for axis in (0, 1))
-    weights = (width * height).clamp(min=1).rsqrt()
+    weights = 1 / (width * height).clamp(min=STRIDE**2)  # a box without a cell of its own has one at most
     inside = predicted.clamp(min=0)
     smaller = torch.minimum(inside, true)
     overlap, area = ((each[:, :2] + each[:, 2:]).prod(1) for each in (smaller, inside))

@@ -112,9 +112,9 @@ def test_boxes_are_wrong_by_distance_and_overlap():
     assert reach_loss(beyond, true).item() == pytest.approx(0.5 + (1 - 0.05) / 4)
 
 
-def test_large_boxes_count_less_for_each_cell():
+def test_large_boxes_count_no_more_than_small_ones_of_fewer_cells():
     true = torch.tensor([[10.0, 10, 10, 10], [40, 40, 40, 40]])
     small, large = true.clone(), true.clone()
     small[0] /= 2
     large[1] /= 2
-    assert reach_loss(small, true).item() == pytest.approx(4 * reach_loss(large, true).item())
+    assert reach_loss(small, true).item() == pytest.approx(16 * reach_loss(large, true).item())

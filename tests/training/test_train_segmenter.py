@@ -89,7 +89,7 @@ def test_every_weight_learns(sam, batch):
         torch.nn.init.normal_(corrects_nothing_yet.weight, std=0.1)
     learning = torch.optim.SGD(sam.parameters(), 0.0)
     seen = set()
-    for step in range(1, 12):  # prompts of all kinds
+    for step in range(1, 25):  # prompts of all kinds, corrected by clicks of both
         losses = training_step(sam, batch, learning, PLAN, step)
         assert all(np.isfinite(value) for value in losses.values())
         seen |= {name for name, p in sam.named_parameters() if p.grad is not None and p.grad.any()}
@@ -108,6 +108,19 @@ def test_the_detectors_stages_can_stay_as_they_are(sam, batch):
     assert changed() == {"pyramid"}
     training_step(sam, batch, optimizer, PLAN, 1)
     assert changed() == {"pyramid", "stem", "stages"}
+
+
+def test_proposals_can_learn_alone(sam, batch):
+    """With all that they measure; the rest stays as it is, whatever it has learned before."""
+    stage = replace(PLAN.stages[2], objects=0, proposals_alone=True)
+    plan = replace(PLAN, stages=(stage,))
+    optimizer = torch.optim.AdamW(sam.parameters(), 0.1)
+    training_step(sam, batch, optimizer, PLAN, 1)
+    before = {name: x.clone() for name, x in sam.state_dict().items()}
+    losses = training_step(sam, MaskBatches(blocks, plan)[0], optimizer, plan, 0)
+    assert {"seen", "on", "reach", "gradient"} == set(losses)
+    changed = {name for name, x in sam.state_dict().items() if not torch.equal(x, before[name])}
+    assert changed == {name for name in before if name.startswith("image_encoder.objects.")}
 
 
 @pytest.mark.parametrize("measured", [True, False])
