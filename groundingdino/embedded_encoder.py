@@ -28,19 +28,16 @@ class ObjectHead(nn.Module):
 
     WIDTH = 96
     EDGES = 32
-    DILATIONS = (1, 2, 4)
     UNIT = 64.0  # pixels
 
     def __init__(self) -> None:
         super().__init__()
         self.outline = nn.Conv2d(FINE_DIM, 2, 1)
         self.edges = ConvNormAct((STRIDE // FINE_STRIDE) ** 2 * (FINE_DIM + 3), self.EDGES, 1)
-        widths = (DIM + self.EDGES, *(self.WIDTH for _ in self.DILATIONS))
         self.around = nn.Sequential(
-            *(
-                ConvNormAct(inputs, self.WIDTH, 3, dilation=dilation)
-                for inputs, dilation in zip(widths, self.DILATIONS, strict=False)
-            )
+            ConvNormAct(DIM + self.EDGES, self.WIDTH, 3),
+            ConvNormAct(self.WIDTH, self.WIDTH, 3, dilation=2),
+            ConvNormAct(self.WIDTH, self.WIDTH, 3, dilation=4),
         )
         self.cell = nn.Conv2d(self.WIDTH, 5, 1)
 

@@ -125,7 +125,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
         SegmenterCard(
             name="embedded",
             title="Embedded (emoji scenes)",
-            size_bytes=7_358_224,
+            size_bytes=7_878_048,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             points_per_side=64,  # all cells of its embedding
             # It tells how good a mask is by looking at it; what changes with the cut-off is seldom worse for that.

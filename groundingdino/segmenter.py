@@ -27,7 +27,6 @@ from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 from groundingdino.weight_files import find_device
 
 NMS_THRESHOLD = 0.7  # of `everything`, as published
-OWN_OBJECT = 0.6  # agreement of the embedding's cells from which a mask is surely one object
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Segmenter:
         """All objects the model sees: the masks it is sure of, each object once, best first.
 
         A published model is asked for each point of a grid; the embedded one for the boxes that its embedding proposes
-        at those points, see `proposals`.
+        at those points, and of its masks those are best whose boxes the embedding knows too, see `proposals`.
 
         Args:
             encoded: A picture that this segmenter encoded.
@@ -234,9 +233,8 @@ class Segmenter:
             if each.quality[0] > min_quality and each.stability() >= min_stability
         ]
         joined = join((one.mask for one in masks), encoded.size)
-        agreement = cells.agreement(joined)
-        scores = np.array([one.quality for one in masks]) + agreement
-        kept = without_overlaps(joined, scores, nms_threshold, own=agreement > OWN_OBJECT)
+        scores = np.array([one.quality for one in masks]) + cells.agreement(joined)
+        kept = without_overlaps(joined, scores, nms_threshold)
         return tuple(masks[index] for index in kept)
 
     def _check_owner(self, encoded: ImageEmbedding) -> None:

@@ -52,7 +52,7 @@ EMBEDDED_PLAN = Plan(
         Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
         Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
         *(TURNS * IN_TURNS),
-        # What finds objects costs little without the rest, and was far behind.
+        # What finds objects costs little without the rest, and needs more pictures than it saw with it.
         Stage(1800, pictures=16, objects=0, side=IMAGE_SIZE, whole=True, stages_learn=False, proposals_alone=True),
     ),
     restarts=(10, 11, 11 + TURNS * len(IN_TURNS)),
