@@ -27,6 +27,7 @@ from groundingdino.segmenter_models import LoadedSegmenter, load_segmenter
 from groundingdino.weight_files import find_device
 
 NMS_THRESHOLD = 0.7  # of `everything`, as published
+OWN_OBJECT = 0.6  # agreement of the embedding's cells from which a mask is surely of one object
 
 
 @dataclass(frozen=True)
@@ -233,8 +234,9 @@ class Segmenter:
             if each.quality[0] > min_quality and each.stability() >= min_stability
         ]
         joined = join((one.mask for one in masks), encoded.size)
-        scores = np.array([one.quality for one in masks]) + cells.agreement(joined)
-        kept = without_overlaps(joined, scores, nms_threshold)
+        agreement = cells.agreement(joined)
+        scores = np.array([one.quality for one in masks]) + agreement
+        kept = without_overlaps(joined, scores, nms_threshold, own=agreement > OWN_OBJECT)
         return tuple(masks[index] for index in kept)
 
     def _check_owner(self, encoded: ImageEmbedding) -> None:

@@ -87,6 +87,16 @@ def test_of_masks_that_overlap_the_better_stays():
     assert without_overlaps(empty_masks(SIZE), np.zeros(0), 0.7) == []
 
 
+def test_objects_may_lie_on_larger_ones():
+    below, lying, close = (blank() for _ in range(3))
+    below[10:30, 10:30] = lying[12:16, 12:20] = close[10:30, 10:24] = True
+    masks = join(map(compact, (below, lying, close)), SIZE)
+    scores = np.array([0.9, 0.8, 0.7])
+    assert without_overlaps(masks, scores, 0.7, np.array([True, True, True])) == [0, 1]
+    for unsure in (0, 1):
+        assert without_overlaps(masks, scores, 0.7, np.arange(3) != unsure) == [0]
+
+
 def test_the_union_is_of_all_objects():
     left, right = blank(), blank()
     left[:, :10] = right[:, 50:] = True
