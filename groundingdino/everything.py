@@ -64,6 +64,8 @@ def cut_out_twice(
 ) -> list[Candidates]:
     """What is in proposed boxes: each is asked for, and then the box of its mask, which is closer to the object.
 
+    Both answers, the later ones first: now and then a first mask was better.
+
     Args:
         find: answers prompts, `PROMPTS_PER_PASS` at most.
         boxes: (4,) xyxy in pixels of the picture; one without area has no answer, nor has one without a mask.
@@ -75,7 +77,8 @@ def cut_out_twice(
         chunks = (prompts[start : start + PROMPTS_PER_PASS] for start in range(0, len(prompts), PROMPTS_PER_PASS))
         return [candidates for chunk in chunks for candidates in find(chunk)]
 
-    return ask(box for candidates in ask(boxes) if (box := candidates.box(size)) is not None)
+    first = ask(boxes)
+    return ask(box for candidates in first if (box := candidates.box(size)) is not None) + first
 
 
 class _EncodedPredictor(SamPredictor):

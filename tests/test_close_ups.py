@@ -153,7 +153,7 @@ def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeyp
 
 
 def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch):
-    """Twice: the second time with the boxes of the masks. Of masks that overlap the best stays."""
+    """Twice: the second time with the boxes of the masks. Of all masks that overlap the best stays."""
     # Of 96 x 72.
     proposed = torch.tensor([[48.0, 24, 54, 30], [48.6, 24, 54.6, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]])
     asked = []
@@ -167,7 +167,7 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         logits[:, y : y + high, x : x + wide] = 5
         return logits, torch.tensor([1 - box[0] / 1000, 0, 0, 0])
 
-    known = [0.0, 0.0, 0.0]  # by the embedding's cells, of each mask in the order of the proposals
+    known = [0.0] * 6  # by the embedding's cells, of each mask: of the second answers to the proposals, then the first
     monkeypatch.setattr(segmenting.ObjectCells, "propose", lambda _, points_per_side: proposed[:points_per_side])
     monkeypatch.setattr(segmenting.ObjectCells, "agreement", lambda _, masks: np.array(known[: len(masks)]))
     monkeypatch.setattr(asking, "decode_part", block)
@@ -182,7 +182,7 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         ({"points_per_side": 2}, 1),
         ({"min_quality": 0.75}, 1),
         ({"min_stability": 1.0}, 2),
-        ({"nms_threshold": 1.0}, 3),
+        ({"nms_threshold": 1.0}, 6),
     ):
         assert len(segmenter.everything(encoded, **settings)) == count
     known[2] = 0.5
