@@ -1,11 +1,12 @@
 """A least-recently-used cache that is bounded in bytes, and in number, and computes each value once."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
@@ -64,19 +65,29 @@ class ByteCache(Generic[V]):
         return value, False
 
     def get(self, key: Hashable) -> V | None:
-        """The value of a key if it is there, for those who compute many at once."""
+        """The value of a key if it is there."""
         with self._lock:
             if key not in self._values:
                 return None
             self._values.move_to_end(key)
             return self._values[key][0]
 
-    def put(self, key: Hashable, value: V) -> None:
-        """Keep a value; one that is there already stays."""
-        size = self._size_of(value)
-        with self._lock:
-            if key not in self._values:
-                self._keep(key, value, size)
+    def get_or_compute_each(self, keys: Sequence[K], compute: Callable[[list[K]], Iterable[V]]) -> list[V]:
+        """The values of many keys, in their order, where computing several at once is cheaper.
+
+        `compute` gets the keys that are missing, each once, and gives their values in that order. Each is kept as it
+        comes, also if a later one fails. Threads that ask for the same keys at the same time each compute them.
+        """
+        found = {key: value for key in dict.fromkeys(keys) if (value := self.get(key)) is not None}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            for key, value in zip(missing, compute(missing), strict=True):
+                found[key] = value
+                size = self._size_of(value)
+                with self._lock:
+                    if key not in self._values:
+                        self._keep(key, value, size)
+        return [found[key] for key in keys]
 
     def _keep(self, key: Hashable, value: V, size: int) -> None:
         if size > self.max_bytes:

@@ -89,22 +89,12 @@ class CandidateFinder:
 
     def find(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
         """What each prompt can mean; a correction starts from the best mask before it."""
-        prompts = [replace(prompt, candidate=0) for prompt in prompts]
-        found: dict[MaskPrompt, Candidates] = {}
-        missing = []
-        for prompt in dict.fromkeys(prompts):
-            if kept := self._found.get((encoded.key, prompt)):
-                found[prompt] = kept
-            else:
-                missing.append(prompt)
-        for prompt, candidates in zip(missing, self._compute(encoded, missing), strict=True):
-            found[prompt] = candidates
-            self._found.put((encoded.key, prompt), candidates)
-        return [found[prompt] for prompt in prompts]
+        keys = [(encoded.key, replace(prompt, candidate=0)) for prompt in prompts]
+        return self._found.get_or_compute_each(
+            keys, lambda missing: self._compute(encoded, [prompt for _, prompt in missing])
+        )
 
     def _compute(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
-        if not prompts:
-            return []
         corrected = {prompt: earlier for prompt in prompts if (earlier := prompt.before)}
         before = dict(zip(corrected, self.find(encoded, list(corrected.values())), strict=True))
         found: dict[MaskPrompt, Candidates] = {}

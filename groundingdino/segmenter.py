@@ -1,7 +1,7 @@
 """Encode a picture once, then cut out objects by boxes, points, strokes, or all there are (Segment Anything)."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,20 +178,15 @@ class Segmenter:
         return predictor.features, predictor.input_size
 
     def _find_masks(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Mask]:
-        found: dict[MaskPrompt, _Mask] = {}
-        missing = []
-        for prompt in dict.fromkeys(prompts):
+        def compute(missing: list[tuple[str, MaskPrompt]]) -> Iterator[tuple[_Mask]]:
+            for start in range(0, len(missing), PROMPTS_PER_PASS):
+                chunk = [prompt for _, prompt in missing[start : start + PROMPTS_PER_PASS]]
+                for prompt, candidates in zip(chunk, self._finder.find(encoded, chunk), strict=True):
+                    yield (self._enlarge(encoded, candidates, prompt.candidate),)
+
+        for prompt in prompts:
             prompt.check_inside(encoded.size)
-            if kept := self._masks.get((encoded.key, prompt)):
-                (found[prompt],) = kept
-            else:
-                missing.append(prompt)
-        for start in range(0, len(missing), PROMPTS_PER_PASS):
-            chunk = missing[start : start + PROMPTS_PER_PASS]
-            for prompt, candidates in zip(chunk, self._finder.find(encoded, chunk), strict=True):
-                found[prompt] = self._enlarge(encoded, candidates, prompt.candidate)
-                self._masks.put((encoded.key, prompt), (found[prompt],))
-        return [found[prompt] for prompt in prompts]
+        return [mask for (mask,) in self._masks.get_or_compute_each([(encoded.key, each) for each in prompts], compute)]
 
     @torch.inference_mode()
     def _enlarge(self, encoded: ImageEmbedding, candidates: Candidates, index: int) -> _Mask:

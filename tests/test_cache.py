@@ -1,4 +1,5 @@
 import gc
+from collections.abc import Iterator
 from threading import Barrier, Event, Thread
 from weakref import ref
 
@@ -41,15 +42,33 @@ def test_a_value_larger_than_the_cache_is_handed_out_and_drops_nothing():
     assert _fill(cache, "aaa") == [True]
 
 
-def test_values_can_be_put_and_looked_up():
+def test_of_many_keys_only_the_missing_are_computed_each_once():
     cache = ByteCache[str](max_bytes=4, size_of=len)
-    assert cache.get("a") is None
-    cache.put("a", "aa")
-    cache.put("b", "bb")
-    cache.put("a", "other")
-    assert cache.get("a") == "aa", "what is there stays"
-    cache.put("c", "cc")
-    assert [cache.get(key) for key in "abc"] == ["aa", None, "cc"], "a look counts as a use"
+    asked: list[list[str]] = []
+
+    def double(keys: list[str]) -> list[str]:
+        asked.append(keys)
+        return [2 * key for key in keys]
+
+    assert cache.get_or_compute_each(["a"], double) == ["aa"]
+    assert cache.get_or_compute_each(["b", "a", "b"], double) == ["bb", "aa", "bb"]
+    assert cache.get_or_compute_each(["b", "a"], double) == ["bb", "aa"]
+    assert cache.get_or_compute_each([], double) == []
+    assert asked == [["a"], ["b"]]
+    assert cache.get_or_compute_each(["c"], double) == ["cc"]
+    assert [cache.get(key) for key in "abc"] == ["aa", None, "cc"], "the bound holds, and a look counts as a use"
+
+
+def test_of_many_values_those_before_a_failure_are_kept():
+    cache = ByteCache[str](max_bytes=10, size_of=len)
+
+    def compute(keys: list[str]) -> Iterator[str]:
+        yield keys[0]
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        cache.get_or_compute_each(["a", "b"], compute)
+    assert [cache.get(key) for key in "ab"] == ["a", None]
 
 
 def test_a_cache_of_no_bytes_keeps_nothing():
