@@ -47,24 +47,21 @@ def boxes_of(masks: sv.CompactMask) -> np.ndarray:
     return boxes.astype(np.float32)
 
 
-def without_overlaps(
-    masks: sv.CompactMask, scores: np.ndarray, most: float, own: np.ndarray | None = None
-) -> list[int]:
+def without_overlaps(masks: sv.CompactMask, scores: np.ndarray, most: float, own: np.ndarray) -> list[int]:
     """Which of N masks to keep, best first: of two that overlap the one with the better score.
 
     Args:
         scores: (N,)
         most: the share of the smaller mask that may lie in the other, in [0, 1].
         own: (N,) bool, which masks are surely of one object each: of two such both stay if one is less than half as
-            large as the other, since things lie on larger things. By default none is sure.
+            large as the other, since things lie on larger things.
     """
     if not len(scores):
         return []
+    sizes = masks.area
+    unlike = np.minimum.outer(sizes, sizes) < np.maximum.outer(sizes, sizes) / 2
     rivals = sv.mask_iou_batch(masks, masks, sv.OverlapMetric.IOS) > most
-    if own is not None:
-        sizes = masks.area
-        larger = np.minimum.outer(sizes, sizes) < np.maximum.outer(sizes, sizes) / 2
-        rivals &= ~(larger & own & own[:, None])
+    rivals &= ~(unlike & own & own[:, None])
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         if not rivals[index, kept].any():

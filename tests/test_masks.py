@@ -74,17 +74,17 @@ def test_an_object_is_new_where_no_box_of_a_mask_is_nearly_its_own():
 
 
 def test_of_masks_that_overlap_the_better_stays():
-    """However much larger it is than what it covers: a part of an object is no second one."""
+    """However much larger it is than what it covers: where none is surely an object, a part is no second one."""
     whole, part, beside, half = (blank() for _ in range(4))
     whole[10:30, 10:30] = part[12:16, 12:20] = beside[10:30, 30:40] = True
     half[14:18, 26:34] = True  # its left half lies in the whole
     masks = join(map(compact, (part, half, whole, beside)), SIZE)
-    scores = np.array([0.8, 0.6, 0.9, 0.7])
-    assert without_overlaps(masks, scores, 0.4) == [2, 3]
-    assert without_overlaps(masks, scores, 0.7) == [2, 3, 1]
-    assert without_overlaps(masks, scores, 1.0) == [2, 0, 3, 1]
-    assert without_overlaps(masks, np.array([0.9, 0.6, 0.8, 0.7]), 0.7) == [0, 3, 1]
-    assert without_overlaps(empty_masks(SIZE), np.zeros(0), 0.7) == []
+    scores, unsure = np.array([0.8, 0.6, 0.9, 0.7]), np.zeros(4, bool)
+    assert without_overlaps(masks, scores, 0.4, unsure) == [2, 3]
+    assert without_overlaps(masks, scores, 0.7, unsure) == [2, 3, 1]
+    assert without_overlaps(masks, scores, 1.0, unsure) == [2, 0, 3, 1]
+    assert without_overlaps(masks, np.array([0.9, 0.6, 0.8, 0.7]), 0.7, unsure) == [0, 3, 1]
+    assert without_overlaps(empty_masks(SIZE), np.zeros(0), 0.7, unsure[:0]) == []
 
 
 def test_objects_may_lie_on_larger_ones():
