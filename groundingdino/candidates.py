@@ -1,7 +1,7 @@
 """What prompts can mean, as the mask decoder answers them: on the whole picture, or on a close-up of it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -93,6 +93,11 @@ class CandidateFinder:
         return self._found.get_or_compute_each(
             keys, lambda missing: self._compute(encoded, [prompt for _, prompt in missing])
         )
+
+    def find_each(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> Iterator[Candidates]:
+        """As `find`, but few at once, so that what many prompts can mean need not fit in memory together."""
+        for start in range(0, len(prompts), PROMPTS_PER_PASS):
+            yield from self.find(encoded, prompts[start : start + PROMPTS_PER_PASS])
 
     def _compute(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
         corrected = {prompt: earlier for prompt in prompts if (earlier := prompt.before)}

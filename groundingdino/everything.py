@@ -10,7 +10,7 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.amg import rle_to_mask
 from torch import Tensor
 
-from groundingdino.candidates import PROMPTS_PER_PASS, Candidates
+from groundingdino.candidates import Candidates
 from groundingdino.mask_prompts import CANDIDATES, MaskPrompt
 from groundingdino.masks import Size, compact
 
@@ -60,22 +60,21 @@ def find_everything(
 
 
 def cut_out_twice(
-    find: Callable[[Sequence[MaskPrompt]], list[Candidates]], boxes: Iterable[np.ndarray], size: Size
+    find: Callable[[Sequence[MaskPrompt]], Iterable[Candidates]], boxes: Iterable[np.ndarray], size: Size
 ) -> list[Candidates]:
     """What is in proposed boxes: each is asked for, and then the box of its mask, which is closer to the object.
 
     Both answers, the later ones first: now and then a first mask was better.
 
     Args:
-        find: answers prompts, `PROMPTS_PER_PASS` at most.
+        find: answers prompts, of any number.
         boxes: (4,) xyxy in pixels of the picture; one without area has no answer, nor has one without a mask.
         size: (width, height) of the picture.
     """
 
     def ask(boxes: Iterable[np.ndarray]) -> list[Candidates]:
         prompts = [MaskPrompt(box=tuple(box)) for box in boxes if (box[2:] - box[:2]).min() >= 1]
-        chunks = (prompts[start : start + PROMPTS_PER_PASS] for start in range(0, len(prompts), PROMPTS_PER_PASS))
-        return [candidates for chunk in chunks for candidates in find(chunk)]
+        return list(find(prompts))
 
     first = ask(boxes)
     return ask(box for candidates in first if (box := candidates.box(size)) is not None) + first

@@ -15,7 +15,7 @@ from segment_anything import SamPredictor
 from torch import Tensor
 
 from groundingdino.cache import ByteCache
-from groundingdino.candidates import PROMPTS_PER_PASS, CandidateFinder, Candidates, ImageEmbedding
+from groundingdino.candidates import CandidateFinder, Candidates, ImageEmbedding
 from groundingdino.close_ups import enlarge
 from groundingdino.downloads import Progress
 from groundingdino.everything import cut_out_twice, find_everything
@@ -179,10 +179,9 @@ class Segmenter:
 
     def _find_masks(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Mask]:
         def compute(missing: list[tuple[str, MaskPrompt]]) -> Iterator[tuple[_Mask]]:
-            for start in range(0, len(missing), PROMPTS_PER_PASS):
-                chunk = [prompt for _, prompt in missing[start : start + PROMPTS_PER_PASS]]
-                for prompt, candidates in zip(chunk, self._finder.find(encoded, chunk), strict=True):
-                    yield (self._enlarge(encoded, candidates, prompt.candidate),)
+            asked = [prompt for _, prompt in missing]
+            for prompt, candidates in zip(asked, self._finder.find_each(encoded, asked), strict=True):
+                yield (self._enlarge(encoded, candidates, prompt.candidate),)
 
         for prompt in prompts:
             prompt.check_inside(encoded.size)
@@ -225,7 +224,7 @@ class Segmenter:
         boxes = encoded.in_picture(cells.propose(points_per_side))
         masks = [
             self._enlarge(encoded, each, 0)
-            for each in cut_out_twice(partial(self._finder.find, encoded), boxes, encoded.size)
+            for each in cut_out_twice(partial(self._finder.find_each, encoded), boxes, encoded.size)
             if each.quality[0] > min_quality and each.stability() >= min_stability
         ]
         joined = join((one.mask for one in masks), encoded.size)
