@@ -88,20 +88,14 @@ def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
     return torch.randn(batch, 3, height, width), torch.zeros(batch, height, width, dtype=torch.bool)
 
 
-def infer(function: Callable[[], T], dtype: torch.dtype) -> T:
-    """As `Detector` runs a part of the model."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        return workers.run(function)
-
-
-def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens, dtype: torch.dtype) -> Output:
+def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens) -> Output:
     """What a new prompt costs."""
-    return infer(lambda: model.ground(image, model.encode_text(tokens)), dtype)
+    return workers.run(lambda: model.ground(image, model.encode_text(tokens)))
 
 
-def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor], dtype: torch.dtype) -> ImageFeatures:
+def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor]) -> ImageFeatures:
     """What a new picture costs."""
-    return infer(lambda: model.encode_image(*inputs), dtype)
+    return workers.run(lambda: model.encode_image(*inputs))
 
 
 def as_glibc_is(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -147,10 +141,10 @@ def whole(bench: Bench, height: int, width: int) -> None:
     images: dict[torch.dtype, ImageFeatures] = {}
 
     def look(dtype: torch.dtype) -> None:
-        images[dtype] = encode(models[dtype], (pixels, padding_mask), dtype)
+        images[dtype] = encode(models[dtype], (pixels, padding_mask))
 
     def answer(dtype: torch.dtype) -> None:
-        boxes[name_of(dtype)] = ground(models[dtype], images[dtype], tokens, dtype).boxes
+        boxes[name_of(dtype)] = ground(models[dtype], images[dtype], tokens).boxes
 
     functions: dict[str, Callable[[], Any]] = {"peer": as_glibc_is(peer)}
     for dtype in DTYPES:
@@ -209,35 +203,31 @@ def parts(bench: Bench) -> None:
     for height, width in SIZES:
         inputs = picture(height, width)
         for dtype, model in models.items():
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                maps = model.backbone(inputs[0])
-                image, text = model.encode_image(*inputs), model.encode_text(tokens)
-                enhanced = model.enhancer(image, text)
-                queries = model.query_selection(*enhanced)
+            image, text = model.encode_image(*inputs), model.encode_text(tokens)
+            enhanced = model.enhancer(image, text)
+            queries = model.query_selection(*enhanced)
             functions: dict[str, Callable[[], Any]] = {
-                "backbone": partial(model.backbone, inputs[0]),
-                "neck": partial(model.neck, maps, inputs[1]),
+                "backbone and neck": partial(model.encode_image, *inputs),
                 "text": partial(model.encode_text, tokens),
                 "enhancer": partial(model.enhancer, image, text),
                 "query selection": partial(model.query_selection, *enhanced),
                 "decoder": partial(model.decoder, queries, *enhanced),
             }
-            took = bench.medians({name: partial(infer, part, dtype) for name, part in functions.items()})
+            took = bench.medians({name: partial(workers.run, part) for name, part in functions.items()})
             rows.append((f"{height} x {width}", name_of(dtype), *(f"{seconds:.3f}" for seconds in took.values())))
     print_table("Parts of Swin-T, seconds", ["picture", "precision", *functions], rows)
 
 
 def growth(bench: Bench) -> None:
     """Seconds as pictures, prompts and batches grow."""
-    model, dtype = bench.swin_t(), torch.float32
-    rows = []
+    model, rows = bench.swin_t(), []
     for name, size, batch, prompt in growing_cases():
         inputs, tokens = picture(*size, batch), bench.tokens(prompt, batch)
         image = model.encode_image(*inputs)
         took = bench.medians(
             {
-                "image": lambda inputs=inputs: encode(model, inputs, dtype),
-                "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens, dtype),
+                "image": lambda inputs=inputs: encode(model, inputs),
+                "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens),
             }
         )
         rows.append((name, f"{took['image']:.2f}", f"{took['prompt']:.2f}", f"{resident_mb():.0f}"))

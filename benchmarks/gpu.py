@@ -244,15 +244,16 @@ def model_rows() -> list[list[str]]:
     mask = tokens.token_mask.long()
 
     def run_theirs() -> Any:
-        return theirs(
-            pixel_values=pixels,
-            input_ids=tokens.input_ids,
-            attention_mask=mask,
-            token_type_ids=torch.zeros_like(mask),
-            pixel_mask=(~padding).long(),
-        )
+        with torch.autocast("cuda", torch.bfloat16):
+            return theirs(
+                pixel_values=pixels,
+                input_ids=tokens.input_ids,
+                attention_mask=mask,
+                token_type_ids=torch.zeros_like(mask),
+                pixel_mask=(~padding).long(),
+            )
 
-    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+    with torch.inference_mode():
         image, text = model.encode_image(pixels, padding), model.encode_text(tokens)
         enhanced, enhanced_text = model.enhancer(image, text)
         queries = model.query_selection(enhanced, enhanced_text)
@@ -301,7 +302,7 @@ def growth_rows() -> list[list[str]]:
         pixels = torch.randn(batch, 3, height, width, device="cuda")
         padding = torch.zeros(batch, height, width, dtype=torch.bool, device="cuda")
         tokens = tokenize_captions([prompt] * batch, tokenizer).to("cuda")
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        with torch.inference_mode():
             look = partial(model.encode_image, pixels, padding)
             image = look()
 

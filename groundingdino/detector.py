@@ -76,8 +76,8 @@ class Detector:
         On a CPU this sets how the whole process allocates memory, see `allocation.keep_freed_memory`.
 
         Args:
-            dtype: of matrix products, torch.float32 or torch.bfloat16; by default what is fastest here, see
-                `precision.fastest_dtype`. With bfloat16 the model keeps its weights in it, too.
+            dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
+                `precision.fastest_dtype`. For bfloat16 the model is changed, see `precision.store_bfloat16`.
 
         Raises:
             ValueError: another dtype.
@@ -252,15 +252,8 @@ class Detector:
 
     def _infer(self, function: Callable[[], T]) -> T:
         """What a part of the model computes; on a CPU by `workers`."""
-
-        def compute() -> T:
-            bfloat16 = self.dtype == torch.bfloat16
-            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-                return function()
-
-        if self.device.type == "cpu":
-            return workers.run(compute)
-        result = compute()
+        with torch.inference_mode():
+            result = workers.run(function) if self.device.type == "cpu" else function()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
         return result

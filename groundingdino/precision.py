@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from groundingdino.config import GroundingDINOConfig
+from groundingdino.model import GroundingDINO
 
 # Processors that multiply bfloat16 natively, twice as fast as float32 or more; elsewhere it is emulated, at a tenth.
 NATIVE_ON_CPU = ("avx512_bf16", "amx_bf16")
@@ -29,14 +30,16 @@ def fastest_dtype(device: torch.device, config: GroundingDINOConfig) -> torch.dt
     return torch.bfloat16 if wide_enough and multiplies_bfloat16(device) else torch.float32
 
 
-def store_bfloat16(model: nn.Module) -> None:
-    """Keep what is multiplied in the precision that autocast multiplies it in; the products stay the same.
+def store_bfloat16(model: GroundingDINO) -> None:
+    """Keep the weights in bfloat16; `GroundingDINO` then computes in it.
 
-    In inference mode autocast keeps no converted weight: it would convert each at each use, which in `workers` is once
-    for each piece of rows. Convolutions keep float32 on a CPU, see `model.layers.convolving`.
+    The prompt's side is in it altogether. The image side multiplies in it, under autocast, and keeps its norms and sums
+    in float32. Autocast would convert a float32 weight at each use, which in `workers` is once for each piece of rows.
+    Convolutions keep float32 on a CPU, see `model.layers.convolving`.
     """
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    kinds = (nn.Linear, nn.MultiheadAttention) if on_cpu else (nn.Linear, nn.MultiheadAttention, nn.Conv2d)
-    for layer in model.modules():
+    for part in (model.text_encoder, model.enhancer, model.query_selection, model.decoder):
+        part.to(torch.bfloat16)
+    kinds = nn.Linear if next(model.parameters()).device.type == "cpu" else (nn.Linear, nn.Conv2d)
+    for layer in (*model.backbone.modules(), *model.neck.modules()):
         if isinstance(layer, kinds):
             layer.to(torch.bfloat16)

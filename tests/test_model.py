@@ -55,7 +55,14 @@ def published_text_masks(monkeypatch):
     """The authors' text layers lay a batch's masks out as (heads, pictures) where (pictures, heads) are read, so that
     head h of picture b is given the mask of picture (b * heads + h) % B. The expected outputs of a batch carry this;
     ours does it right, and is made to do it wrong here only."""
-    monkeypatch.setattr(Tensor, "repeat_interleave", lambda mask, heads, **_: mask.repeat(heads, 1, 1))
+    attend = layers.Attention.forward
+
+    def published(attention, query, key, value, mask=None):
+        if mask is not None and mask.shape[2] > 1:
+            mask = mask[:, 0].repeat(attention.num_heads, 1, 1).view(len(mask), -1, *mask.shape[2:])
+        return attend(attention, query, key, value, mask)
+
+    monkeypatch.setattr(layers.Attention, "forward", published)
 
 
 @pytest.mark.usefixtures("published_text_masks")
@@ -215,8 +222,7 @@ def test_a_model_kept_in_bf16_finds_the_same_boxes(mini_model, tokenizer):
     expected = mini_model(pixels, padding_mask, tokens).boxes[0]
     kept = deepcopy(mini_model)
     store_bfloat16(kept)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = kept(pixels, padding_mask, tokens).boxes[0]
+    found = kept(pixels, padding_mask, tokens).boxes[0]
     assert not torch.equal(found, expected)
     nearest = torch.cdist(expected, found, p=torch.inf).amin(1)
     assert (nearest < 2e-2).float().mean() > 0.9  # of scores that tie others may be the last to be queries

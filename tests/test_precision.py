@@ -1,13 +1,18 @@
-from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.ops import aten
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from groundingdino.config import EMBEDDED, SWIN_T
+from groundingdino.kernels import choice
+from groundingdino.model import GroundingDINO, layers
 from groundingdino.precision import fastest_dtype, multiplies_bfloat16, store_bfloat16
+from groundingdino.prompt import TextTokens
 
 
 @pytest.mark.parametrize(
@@ -49,14 +54,43 @@ def test_whether_a_cpu_multiplies_it(monkeypatch, capabilities, expected):
     assert multiplies_bfloat16(torch.device("cpu")) == expected
 
 
-def test_weights_kept_in_bfloat16_give_what_autocast_gives():
-    torch.manual_seed(0)
-    layers = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.TransformerEncoderLayer(8, 2, 8, batch_first=True))
-    kept = deepcopy(layers.eval())
-    store_bfloat16(kept)
-    narrow = {name for name, parameter in kept.named_parameters() if parameter.dtype == torch.bfloat16}
-    assert {"0.weight", "2.self_attn.in_proj_weight", "2.self_attn.out_proj.weight", "2.linear1.bias"} <= narrow
-    assert not any("norm" in name or name.startswith("1.") for name in narrow)
-    x = torch.randn(2, 3, 8)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(kept(x), layers(x), rtol=0, atol=2e-2)
+def test_what_is_kept_in_bfloat16(mini_config):
+    model = GroundingDINO(mini_config)
+    store_bfloat16(model)
+    narrow = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
+    wide = dict(model.named_parameters()).keys() - narrow
+    assert {name.split(".")[0] for name in wide} == {"backbone", "neck"}
+    assert "backbone.stages.0.0.attn.qkv.weight" in narrow
+    assert {"backbone.stages.0.0.norm1.weight", "neck.projections.0.0.weight", "neck.level_embed"} <= wide
+
+
+class OneType(TorchDispatchMode):
+    """Products of tensors of different types fail, as on a device; fake tensors would let them pass."""
+
+    def __torch_dispatch__(self, function, _, args=(), kwargs=None):
+        if function.overloadpacket in (aten.mm, aten.addmm, aten.bmm):
+            first, *others = (x.dtype for x in args if isinstance(x, Tensor))
+            assert others == [first] * len(others), function
+        return function(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def test_a_gpu_computes_the_prompts_side_in_bfloat16(mini_config, monkeypatch):
+    """Without a GPU: tensors of which only the type, shape and device are known, and kernels that check those."""
+    monkeypatch.setattr(choice, "choose", lambda _: choice.Choice("triton", ""))
+    monkeypatch.setattr(layers, "wavelengths", layers.wavelengths.__wrapped__)  # not to keep those of such tensors
+    with FakeTensorMode(), OneType(), torch.device("cuda"):
+        pixels, padding_mask = torch.randn(1, 3, 96, 128), torch.zeros(1, 96, 128, dtype=torch.bool)
+        image = GroundingDINO(mini_config).encode_image(pixels, padding_mask)
+        image = image._replace(tokens=image.tokens.bfloat16(), positions=image.positions.bfloat16())
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            model = GroundingDINO(mini_config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        ids, mask = torch.zeros(1, 6, dtype=torch.long), torch.ones(1, 6, 6, dtype=torch.bool)
+        text = model.encode_text(TextTokens(ids, mask[:, 0], mask, ids))
+        output = model.ground(image, text)
+    assert text.features.dtype == torch.bfloat16
+    assert output.boxes.device.type == "cuda"
+    assert output.boxes.dtype == output.logits.dtype == torch.float32

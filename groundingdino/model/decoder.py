@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
-from groundingdino.model.enhancer import ImageFeatures, TextFeatures
-from groundingdino.model.layers import MLP, FeedForward, box_positions, by_rows, logit, split_heads
+from groundingdino.model.layers import MLP, Attention, FeedForward, box_positions, by_rows, logit
+from groundingdino.model.neck import ImageFeatures
 from groundingdino.model.query_selection import Queries, token_logits
+from groundingdino.model.text_encoder import TextFeatures
 
 
 class Output(NamedTuple):
@@ -26,10 +26,9 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: GroundingDINOConfig):
         super().__init__()
         dim, heads = config.hidden_dim, config.num_heads
-        self.num_heads = heads
-        self.self_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.self_attn = Attention(dim, heads)
         self.self_norm = nn.LayerNorm(dim)
-        self.text_attn = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.text_attn = Attention(dim, heads)
         self.text_norm = nn.LayerNorm(dim)
         self.image_attn = DeformableAttention(dim, heads, config.num_levels, config.num_points)
         self.image_norm = nn.LayerNorm(dim)
@@ -51,31 +50,29 @@ class DecoderLayer(nn.Module):
         (Q, Q) bool is True where a query must not see another.
         """
         projected = by_rows(self.project, x, positions, width=3 * len(x) * x.shape[2])
-        key, content = (split_heads(part, self.num_heads) for part in projected.chunk(3, dim=-1)[1:])
+        query, key, content = projected.chunk(3, dim=-1)
+        text_key, text_content = self.text_attn.project(text.features, "key", "value")
+        token_mask = text.tokens.token_mask[:, None, None]
         value = self.image_attn.project(image.tokens, image.padding_mask)
 
         def decode(
-            x: Tensor, positions: Tensor, projected: Tensor, reference: Tensor, blocked: Tensor | None = None
+            x: Tensor, positions: Tensor, query: Tensor, reference: Tensor, blocked: Tensor | None = None
         ) -> Tensor:
-            query = split_heads(projected.chunk(3, dim=-1)[0], self.num_heads)
-            seen = F.scaled_dot_product_attention(query, key, content, None if blocked is None else ~blocked[0])
-            x = self.self_norm(x + self.self_attn.out_proj(seen.transpose(1, 2).flatten(2)))
-            features, unused = text.features, ~text.tokens.token_mask
-            read, _ = self.text_attn(x + positions, features, features, key_padding_mask=unused, need_weights=False)
-            x = self.text_norm(x + read)
+            x = self.self_norm(x + self.self_attn(query, key, content, None if blocked is None else ~blocked[0]))
+            (text_query,) = self.text_attn.project(x + positions, "query")
+            x = self.text_norm(x + self.text_attn(text_query, text_key, text_content, token_mask))
             x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
             return self.ffn_norm(self.ffn(x))
 
-        inputs = [x, positions, projected, reference]
+        inputs = [x, positions, query, reference]
         if blocked is not None:
             inputs.append(blocked[None])
         return by_rows(decode, *inputs, width=len(x) * self.ffn.linear1.out_features)
 
     def project(self, x: Tensor, positions: Tensor) -> Tensor:
         """(B, Q, C) to what self-attention asks, is asked and answers with, (B, Q, 3 * C)."""
-        weight, bias, asking = self.self_attn.in_proj_weight, self.self_attn.in_proj_bias, 2 * x.shape[2]
-        query_and_key = F.linear(x + positions, weight[:asking], bias[:asking])
-        return torch.cat([query_and_key, F.linear(x, weight[asking:], bias[asking:])], dim=-1)
+        asking = self.self_attn.project(x + positions, "query", "key")
+        return torch.cat([*asking, *self.self_attn.project(x, "value")], dim=-1)
 
 
 class Decoder(nn.Module):
@@ -93,7 +90,7 @@ class Decoder(nn.Module):
     def forward(
         self, queries: Queries, image: ImageFeatures, text: TextFeatures, blocked: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Hidden states (B, Q, C), normed, and the boxes (B, Q, 4) they refine, for each layer."""
+        """Hidden states (B, Q, C), before the norm, and the boxes (B, Q, 4) they refine, for each layer."""
         ratios = torch.cat([image.valid_ratios, image.valid_ratios], -1)[:, None]  # (B, 1, L, 4)
         x, boxes = queries.content.to(image.tokens.dtype), queries.boxes.sigmoid()
         states, start = [], boxes
@@ -101,7 +98,7 @@ class Decoder(nn.Module):
             reference = boxes[:, :, None] * ratios
             positions = by_rows(self.place, reference, width=2 * x.shape[0] * x.shape[2]).to(x.dtype)
             x = layer(x, positions, reference, image, text, blocked)
-            states.append((self.norm(x), start))
+            states.append((x, start))
             if index < len(self.layers) - 1:
                 # Refinement reads the state before the norm, the output heads after it, as published. Without the
                 # next layer's gradient nothing would teach it ("look forward twice", arXiv 2203.03605, section 3.5).
@@ -120,5 +117,5 @@ class Decoder(nn.Module):
 
     def predict(self, state: tuple[Tensor, Tensor], text: TextFeatures) -> Output:
         """Token scores and boxes of one layer."""
-        hidden, boxes = state
+        hidden, boxes = self.norm(state[0]), state[1]
         return Output(token_logits(hidden, text), self.refine(hidden, boxes))

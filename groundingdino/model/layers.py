@@ -1,10 +1,12 @@
-"""Small parts that several blocks share: sine position encodings, a perceptron, the clamped logit."""
+"""Small parts that several blocks share: attention, a perceptron, sine position encodings, the clamped logit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +74,39 @@ def fill(x: Tensor, mask: Tensor, value: float) -> Tensor:
     return x if mask.device.type == "cpu" and not mask.any() else x.masked_fill(mask, value)
 
 
+class Attention(nn.Module):
+    """Attention of several heads with the parameters of `nn.MultiheadAttention`, in half its operations.
+
+    What keys and values are made of may be projected once for many calls, and masks are used as they are.
+    """
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(self, x: Tensor, *parts: Literal["query", "key", "value"]) -> tuple[Tensor, ...]:
+        """(B, N, C) to one (B, N, C) of each part; several must be neighbours in this order, for one product."""
+        dim, first = x.shape[-1], ("query", "key", "value").index(parts[0])
+        rows = slice(first * dim, (first + len(parts)) * dim)
+        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows]).chunk(len(parts), dim=-1)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What (B, N, C) queries see, (B, N, C).
+
+        Args:
+            query: (B, N, C), of `project`; `key` and `value` (B, M, C) likewise.
+            mask: bool, broadcast to (B, H, N, M), True where a query may see a key; None where each may see all.
+        """
+        query, key, value = (split_heads(x, self.num_heads) for x in (query, key, value))
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out_proj(seen.transpose(1, 2).flatten(2))
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them, as DETR's box head."""
 
@@ -101,7 +136,6 @@ class FeedForward(nn.Module):
 
 def logit(x: Tensor, eps: float) -> Tensor:
     """Inverse of the sigmoid for x in [0, 1], clamped so that the result stays within about +-log(1/eps)."""
-    x = x.clamp(0, 1)
     return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
 
 
@@ -114,25 +148,33 @@ def sine_encoding(x: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
     Returns:
         (*x.shape, dim) float32.
     """
-    index = torch.arange(dim // 2, dtype=torch.float32, device=x.device)
-    angles = x.float()[..., None] * (2 * math.pi) / temperature ** (2 * index / dim)
+    angles = x.float()[..., None] * (2 * math.pi) / wavelengths(dim, temperature, x.device)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
 
-def image_positions(padding_mask: Tensor, dim: int) -> Tensor:
-    """Position encoding of one feature map (arXiv 2005.12872, appendix A.4), rows first, temperature 20 as published.
+@lru_cache(maxsize=8)
+@torch.inference_mode(mode=False)  # what is kept may take part in training later
+def wavelengths(dim: int, temperature: float, device: torch.device) -> Tensor:
+    """(dim / 2,) float32 from 1 to nearly `temperature`."""
+    return temperature ** (2 * torch.arange(dim // 2, dtype=torch.float32, device=device) / dim)
+
+
+def image_positions(padding_masks: Sequence[Tensor], dim: int) -> Tensor:
+    """Position encodings of feature maps (arXiv 2005.12872, appendix A.4), rows first, temperature 20 as published.
 
     Args:
-        padding_mask: (B, H, W) bool, True on padding; positions run over 0..1 of the part that is not padding.
+        padding_masks: (B, H, W) bool of each map, True on padding; positions run over 0..1 of what is not padding.
 
     Returns:
-        (B, H, W, dim) float32.
+        (B, S, dim) float32, the maps one after the other.
     """
-    valid = (~padding_mask).float()
-    rows, columns = valid.cumsum(1), valid.cumsum(2)
-    rows = rows / (rows[:, -1:, :] + 1e-6)
-    columns = columns / (columns[:, :, -1:] + 1e-6)
-    return torch.cat([sine_encoding(rows, dim // 2, 20.0), sine_encoding(columns, dim // 2, 20.0)], dim=-1)
+    places: tuple[list[Tensor], list[Tensor]] = ([], [])  # along the height, along the width
+    for mask in padding_masks:
+        valid = (~mask).float()
+        for axis, of_maps in enumerate(places, start=1):
+            count = valid.cumsum(axis)
+            of_maps.append((count / (count.narrow(axis, -1, 1) + 1e-6)).flatten(1))
+    return torch.cat([sine_encoding(torch.cat(of_maps, dim=1), dim // 2, 20.0) for of_maps in places], dim=-1)
 
 
 def box_positions(boxes: Tensor, dim: int) -> Tensor:

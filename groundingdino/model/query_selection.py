@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from groundingdino.config import GroundingDINOConfig
-from groundingdino.model.enhancer import ImageFeatures, TextFeatures
 from groundingdino.model.layers import MLP, by_rows
+from groundingdino.model.neck import ImageFeatures
+from groundingdino.model.text_encoder import TextFeatures
 
 
 class Proposals(NamedTuple):
@@ -45,26 +46,24 @@ class QuerySelection(nn.Module):
 
     def forward(self, image: ImageFeatures, text: TextFeatures) -> Queries:
         """`select(propose(image, text))`, for which boxes of the selected tokens are enough."""
-        anchors, usable = anchor_boxes(image)
 
         def score(tokens: Tensor, usable: Tensor) -> Tensor:
             return token_logits(self.describe(tokens, usable), text).amax(-1)
 
         width = image.tokens.shape[0] * image.tokens.shape[2]
-        best = self._best(by_rows(score, image.tokens, usable, width=width))
+        best = self._best(by_rows(score, image.tokens, image.usable, width=width))
         tokens, anchors, usable = (
-            x.gather(1, best.expand(-1, -1, x.shape[2])) for x in (image.tokens, anchors, usable)
+            x.gather(1, best.expand(-1, -1, x.shape[2])) for x in (image.tokens, image.anchors, image.usable)
         )
         return self._queries(self.box_head(self.describe(tokens, usable)).float() + anchors)
 
     def propose(self, image: ImageFeatures, text: TextFeatures) -> Proposals:
         """A score for each text token and a box from every image token."""
-        anchors, usable = anchor_boxes(image)
-        features = self.describe(image.tokens, usable)
-        return Proposals(features, token_logits(features, text), self.box_head(features).float() + anchors)
+        features = self.describe(image.tokens, image.usable)
+        return Proposals(features, token_logits(features, text), self.box_head(features).float() + image.anchors)
 
     def describe(self, tokens: Tensor, usable: Tensor) -> Tensor:
-        """(B, S, C) image tokens to what is compared with the text; `usable` is of `anchor_boxes`."""
+        """(B, S, C) image tokens to what is compared with the text; `usable` (B, S, 1) as the picture's."""
         return self.norm(self.output(tokens.masked_fill(~usable, 0)))
 
     def select(self, proposals: Proposals) -> Queries:
@@ -78,29 +77,3 @@ class QuerySelection(nn.Module):
 
     def _queries(self, boxes: Tensor) -> Queries:
         return Queries(self.content.weight[: boxes.shape[1]].expand(boxes.shape[0], -1, -1), boxes.detach())
-
-
-def anchor_boxes(image: ImageFeatures) -> tuple[Tensor, Tensor]:
-    """A square around each image token as logits of cxcywh (B, S, 4), and which of them can be used (B, S, 1) bool.
-
-    The square is 0.05 of the picture on the finest level and doubles with each; squares that touch the picture's edge
-    or its padding are not used (inf), as in Deformable DETR's two-stage variant.
-    """
-    batch, device = image.tokens.shape[0], image.tokens.device
-    areas = [height * width for height, width in image.spatial_shapes]
-    anchors = []
-    for level, ((height, width), mask) in enumerate(
-        zip(image.spatial_shapes, image.padding_mask.split(areas, dim=1), strict=True)
-    ):
-        valid = ~mask.view(batch, height, width)
-        valid_size = torch.stack([valid[:, 0, :].sum(-1), valid[:, :, 0].sum(-1)], -1)  # (B, 2) width, height
-        y, x = torch.meshgrid(
-            torch.arange(height, dtype=torch.float32, device=device),
-            torch.arange(width, dtype=torch.float32, device=device),
-            indexing="ij",
-        )
-        centre = (torch.stack([x, y], -1) + 0.5).view(1, -1, 2) / valid_size[:, None]
-        anchors.append(torch.cat([centre, torch.full_like(centre, 0.05 * 2**level)], -1))
-    boxes = torch.cat(anchors, dim=1)
-    usable = ((boxes > 0.01) & (boxes < 0.99)).all(-1, keepdim=True) & ~image.padding_mask[..., None]
-    return torch.log(boxes / (1 - boxes)).masked_fill(~usable, torch.inf), usable

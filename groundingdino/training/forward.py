@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from groundingdino.model import GroundingDINO, Output
-from groundingdino.model.query_selection import Queries, anchor_boxes
+from groundingdino.model.query_selection import Queries
 from groundingdino.training.denoising import NoisyQueries, attention_blocks, noisy_queries
 from groundingdino.training.targets import Batch
 
@@ -34,8 +34,7 @@ def predict_all(model: GroundingDINO, batch: Batch, groups: int) -> tuple[Predic
     """The whole model, with `groups` groups of noisy queries."""
     image = model.encode_image(batch.pixels, batch.padding_mask)
     text = model.encode_text(batch.tokens)
-    _, usable = anchor_boxes(image)
-    naming = (model.query_selection.describe(image.tokens, usable), text.features)
+    naming = (model.query_selection.describe(image.tokens, image.usable), text.features)
     image, text = model.enhancer(image, text)
     proposals = model.query_selection.propose(image, text)
     queries = model.query_selection.select(proposals)
