@@ -5,10 +5,10 @@ The order of use is the order of the file: `load_image` -> `preprocess` -> `coll
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
@@ -55,14 +55,10 @@ def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
         ValueError: one sentence that says what is wrong: no such file, not an image, truncated, empty or more than
             `MAX_PIXELS` pixels (read from the header, before anything is decoded).
     """
-    if isinstance(source, np.ndarray):
-        return _to_rgb(_from_array(source))
-    if isinstance(source, Image.Image):
-        return source if _is_loaded(source) else _decode(source, "The picture")
-    if isinstance(source, bytes):
-        return _decode(_open(BytesIO(source), "The picture"), "The picture")
-    with _open_file(source) as image:
-        return _decode(image, f"'{source}'")
+    if isinstance(source, Image.Image) and _is_loaded(source):
+        return source
+    with decoded(source) as image:
+        return _as_seen(image)
 
 
 def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
@@ -72,27 +68,30 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
     """
     if isinstance(source, Image.Image) and _is_loaded(source):
         return source
-    if isinstance(source, np.ndarray):
-        image, name = _from_array(source), "The picture"
-    elif isinstance(source, Image.Image):
-        image, name = source, "The picture"
-    elif isinstance(source, bytes):
-        image, name = _open(BytesIO(source), "The picture"), "The picture"
-    else:
-        image, name = _open_file(source), f"'{source}'"
-    # Of more than 8 bits `load_image` keeps the channel alone.
-    if not image.has_transparency_data or _is_deep(image):
-        return _decode(image, name)
-    _check_size(image, name)
-    try:
-        image.load()
-    except Exception as error:  # as in `_open`
-        raise ValueError(f"{name} is truncated or damaged and cannot be decoded: {error}.") from error
-    if image.mode == "La":
-        image = image.convert("LA")
-    rgba = _upright(image).convert("RGBA")
-    rgba.info.clear()  # as in `_decode`
+    with decoded(source) as image:
+        # Of more than 8 bits `load_image` keeps the channel alone.
+        if not image.has_transparency_data or _is_deep(image):
+            return _as_seen(image)
+        rgba = _upright(image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    rgba.info.clear()  # as in `_as_seen`
     return rgba
+
+
+@contextmanager
+def decoded(source: str | Path | bytes | Image.Image | np.ndarray) -> Iterator[Image.Image]:
+    """What a picture is stored as, its pixels read; a file is open within it. Errors are those of `load_image`."""
+    if isinstance(source, Image.Image):
+        _decode(source, "The picture")
+        yield source
+    elif isinstance(source, np.ndarray):
+        image = _from_array(source)
+        _check_size(image, "The picture")
+        yield image
+    else:
+        name = "The picture" if isinstance(source, bytes) else f"'{source}'"
+        with _open(BytesIO(source), name) if isinstance(source, bytes) else _open_file(source) as image:
+            _decode(image, name)
+            yield image
 
 
 def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
@@ -178,10 +177,8 @@ def _open_file(path: str | Path) -> Image.Image:
 def _open(file: Path | BytesIO, name: str) -> Image.Image:
     """Read the header only."""
     try:
-        with catch_warnings():
-            # Pillow warns from 89 and refuses from 179 million pixels; both are over our limit.
-            simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(file)
+        return Image.open(file)
+    # Pillow warns from 89 and refuses from 179 million pixels; both are over our limit, which `_decode` looks at.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(_too_large(name)) from error
     except UnidentifiedImageError as error:
@@ -190,12 +187,16 @@ def _open(file: Path | BytesIO, name: str) -> Image.Image:
         raise ValueError(f"{name} cannot be read as an image: {error}.") from error
 
 
-def _decode(image: Image.Image, name: str) -> Image.Image:
+def _decode(image: Image.Image, name: str) -> None:
     _check_size(image, name)
     try:
         image.load()
     except Exception as error:  # as in `_open`
         raise ValueError(f"{name} is truncated or damaged and cannot be decoded: {error}.") from error
+
+
+def _as_seen(image: Image.Image) -> Image.Image:
+    """A decoded image as `load_image` promises it."""
     rgb = _to_rgb(_upright(image))
     rgb.readonly = 1  # Pillow then copies before it changes; see `content_hash`
     vars(rgb)[_LOADED] = rgb.im
@@ -223,9 +224,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         )
     if array.size == 0:
         raise ValueError(f"The picture is empty: its shape is {tuple(array.shape)}.")
-    image = Image.fromarray(np.ascontiguousarray(array))
-    _check_size(image, "The picture")
-    return image
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from groundingdino.editing.edits import BACKGROUNDS, ColorBackground, Edit, Regions, Remove
+from groundingdino.image import decoded
 
 KEYWORD = "groundingdino"  # of the PNG chunk
 
@@ -89,17 +90,17 @@ def read_recipe(source: str | Path | bytes) -> dict[str, Any]:
     """The recipe in a PNG file, given by its path or its bytes.
 
     Raises:
-        ValueError: it holds none, or cannot be read.
+        ValueError: it holds none, or cannot be read, see `image.load_image`.
     """
+    with decoded(source) as image:  # chunks may follow the pixels
+        text = getattr(image, "text", {}).get(KEYWORD, "null")
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            image.load()  # chunks may follow the pixels
-            text = getattr(image, "text", {}).get(KEYWORD)
-    except OSError as error:
-        raise ValueError(f"The picture cannot be read: {error}.") from error
-    if text is None:
+        recipe = json.loads(text)
+    except ValueError:
+        recipe = None
+    if not isinstance(recipe, dict):
         raise ValueError("The picture holds no recipe: it was not saved by this program, or by another one since.")
-    return json.loads(text)
+    return recipe
 
 
 def recipe_json(recipe: Mapping[str, Any]) -> bytes:
