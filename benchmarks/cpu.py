@@ -5,7 +5,6 @@ in one row was measured in turns in the same run, on PyTorch's number of threads
 """
 
 import argparse
-import copy
 import ctypes
 import gc
 import os
@@ -33,7 +32,7 @@ from groundingdino.detector import CacheBytes, Detector
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
-from groundingdino.precision import multiplies_bfloat16, store_bfloat16
+from groundingdino.precision import in_bfloat16, multiplies_bfloat16
 from groundingdino.prompt import TextTokens, tokenize_captions
 
 T = TypeVar("T")
@@ -77,10 +76,7 @@ class Bench:
 
 def narrowed(model: GroundingDINO) -> dict[torch.dtype, GroundingDINO]:
     """The model for each of `DTYPES`, as `Detector` keeps it."""
-    models = {dtype: model if dtype == torch.float32 else copy.deepcopy(model) for dtype in DTYPES}
-    if torch.bfloat16 in models:
-        store_bfloat16(models[torch.bfloat16])
-    return models
+    return {dtype: model if dtype == torch.float32 else in_bfloat16(model) for dtype in DTYPES}
 
 
 def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:

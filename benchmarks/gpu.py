@@ -23,7 +23,7 @@ from groundingdino.config import SWIN_T
 from groundingdino.config_json import from_transformers
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO
-from groundingdino.precision import store_bfloat16
+from groundingdino.precision import in_bfloat16
 from groundingdino.prompt import tokenize_captions
 
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
@@ -236,7 +236,7 @@ def model_rows() -> list[list[str]]:
     spread(theirs)
     model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
-    store_bfloat16(model.cuda())  # as `Detector` keeps it
+    model = in_bfloat16(model.cuda())  # as `Detector` has it
     theirs.cuda()
     pixels = torch.randn(1, 3, 800, 1333, device="cuda")
     padding = torch.zeros(1, 800, 1333, dtype=torch.bool, device="cuda")
@@ -296,7 +296,7 @@ def growth_rows() -> list[list[str]]:
     torch.manual_seed(0)
     model = GroundingDINO(SWIN_T).eval()
     spread(model)
-    store_bfloat16(model.cuda())
+    model = in_bfloat16(model.cuda())
     tokenizer, rows = BertTokenizerFast(vocab=str(BERT_VOCABULARY)), []
     for name, (height, width), batch, prompt in growing_cases():
         pixels = torch.randn(batch, 3, height, width, device="cuda")

@@ -6,6 +6,7 @@ What the commands need is imported when they run, so that help and mistakes are 
 import argparse
 import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from groundingdino.options import BAD_INPUT, build_parser
+from groundingdino.options import BAD_INPUT, BY_TEXT, build_parser, refuse_unread
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -137,7 +138,9 @@ def _cut_out(
     if not (has_text or prompts or everything):
         ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
         raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
+    refuse_unread(options, "An empty prompt", () if has_text else BY_TEXT)
     if not (with_masks or prompts):
+        refuse_unread(options, "Painting whole boxes", ("segmenter",))
         return _ground(options, image)
 
     from groundingdino.drawing import select
@@ -291,7 +294,8 @@ def _check_output(path: Path | None, mode: str = "RGB") -> None:
 
 
 def _check_folder(path: Path | None) -> None:
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+    # Where `Path.is_dir` raises, as for a name that is too long, these say no.
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
         raise ValueError(f"'{path}' cannot be written: expected a file name in a folder that exists.")
 
 

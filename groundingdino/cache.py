@@ -85,12 +85,11 @@ class ByteCache(Generic[V]):
                 found[key] = value
                 size = self._size_of(value)
                 with self._lock:
-                    if key not in self._values:
-                        self._keep(key, value, size)
+                    self._keep(key, value, size)
         return [found[key] for key in keys]
 
     def _keep(self, key: Hashable, value: V, size: int) -> None:
-        if size > self.max_bytes:
+        if size > self.max_bytes or key in self._values:
             return
         self._values[key] = (value, size)
         self._bytes += size

@@ -25,7 +25,7 @@ from groundingdino.image import collate, content_hash, load_image, preprocess, s
 from groundingdino.interruption import StopCheck, Stopped, make_interruptible, stopping
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
-from groundingdino.precision import fastest_dtype, store_bfloat16
+from groundingdino.precision import fastest_dtype, in_bfloat16
 from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
 from groundingdino.weight_files import find_device
 
@@ -77,18 +77,18 @@ class Detector:
 
         Args:
             dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
-                `precision.fastest_dtype`. For bfloat16 the model is changed, see `precision.store_bfloat16`.
+                `precision.fastest_dtype`. For bfloat16 the detector has a copy of the model, see
+                `precision.in_bfloat16`; the model that is given stays as it is.
 
         Raises:
             ValueError: another dtype.
         """
-        self.model, self.tokenizer, self.card = loaded
-        self.device = next(self.model.parameters()).device
+        model, self.tokenizer, self.card = loaded
+        self.device = next(model.parameters()).device
         if dtype not in (None, torch.float32, torch.bfloat16):
             raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
-        self.dtype = dtype or fastest_dtype(self.device, self.model.config)
-        if self.dtype == torch.bfloat16:
-            store_bfloat16(self.model)
+        self.dtype = dtype or fastest_dtype(self.device, model.config)
+        self.model = in_bfloat16(model) if self.dtype == torch.bfloat16 else model
         if self.device.type == "cpu":
             keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call

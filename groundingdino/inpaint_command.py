@@ -17,15 +17,16 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
+from groundingdino.editing.inpainter_models import find_card
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.image import load_image
 from groundingdino.model_cards import mask_settings_for
-from groundingdino.options import build_parser
+from groundingdino.options import BY_TEXT, refuse_unread
 
 # Options by what they are for: objects and their masks, which regions have none of, and painting by a model.
-FINDING = ("model", "box_threshold", "text_threshold", "nms_threshold", "segmenter", "point", "box", "grow", "boxes")
+FINDING = (*BY_TEXT, "segmenter", "point", "box", "grow", "boxes")
 PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prompt", "candidates", "scheduler")
 
 
@@ -36,8 +37,10 @@ def read_edit(options: argparse.Namespace) -> Edit:
         ValueError: an option is out of its range or nothing to this task, or the new background cannot be read.
     """
     task = _read_task(options)
-    _check_all_read(options, task)
-    mask = mask_settings_for(options.inpainter, task, options.grow, options.feather, options.one_by_one, options.boxes)
+    _refuse_unread(options, task)
+    mask = mask_settings_for(
+        find_card(options.inpainter), task, options.grow, options.feather, options.one_by_one, options.boxes
+    )
     sampling = Sampling(
         options.steps,
         options.guidance,
@@ -78,18 +81,13 @@ def show_steps(progress: EditProgress) -> None:
         print(f"\rpainting: step {progress.step} of {progress.steps}", end=end, file=sys.stderr, flush=True)
 
 
-def _check_all_read(options: argparse.Namespace, task: Task) -> None:
-    """That no option was given that the task does not read; one that says what holds without it may be."""
+def _refuse_unread(options: argparse.Namespace, task: Task) -> None:
     unread: tuple[str, ...] = () if task.needs_model else PAINTING
     if isinstance(task, Regions):
         unread += FINDING
     if isinstance(task, (*BACKGROUNDS, Regions)):
         unread += ("one_by_one",)
-    usual = vars(build_parser().parse_args(["inpaint", "IMAGE", "PROMPT", "--transparent"]))
-    given = {name: value for name, value in vars(options).items() if name not in usual or value != usual[name]}
-    names = [f"--{'no-' if given[name] is False else ''}{name.replace('_', '-')}" for name in unread if name in given]
-    if names:
-        raise ValueError(f"This edit makes no use of {', '.join(names)}: run it without.")
+    refuse_unread(options, "This edit", unread)
 
 
 def _read_task(options: argparse.Namespace) -> Task:

@@ -83,9 +83,7 @@ MODELS: dict[str, ModelCard] = {
 
 
 def is_cached(name: str) -> bool:
-    """Whether a model of `MODELS`, or a hub repository "owner/name", can be loaded without the network."""
-    if name not in MODELS:
-        return hub.cached_model_folder(name) is not None
+    """Whether a model of `MODELS` can be loaded without the network."""
     source = MODELS[name].source
     return EMBEDDED_FILE.is_file() if source is None else hub.cached(source) is not None
 
@@ -250,23 +248,20 @@ INPAINTERS: dict[str, InpainterCard] = {
 
 
 def has_inpainter(name: str) -> bool:
-    """Whether a model of `INPAINTERS`, or a hub repository "owner/name", can be loaded without the network."""
-    card = INPAINTERS.get(name)
-    if card is not None and card.repository is None:
-        return not lacking(EMBEDDED_INPAINTER)
-    return cached_pipeline(card.repository if card and card.repository else name) is not None
+    """Whether a model of `INPAINTERS` can be loaded without the network."""
+    repository = INPAINTERS[name].repository
+    return not lacking(EMBEDDED_INPAINTER) if repository is None else cached_pipeline(repository) is not None
 
 
 def mask_settings_for(
-    inpainter: str,
+    card: InpainterCard | None,
     task: Task,
     grow: int | None = None,
     feather: int | None = None,
     one_by_one: bool | None = None,
     boxes: bool | None = None,
 ) -> MaskSettings:
-    """The mask that is asked for; where nothing is, it suits the task and the inpainter of that name."""
-    card = INPAINTERS.get(inpainter)
+    """The mask that is asked for; where nothing is, it suits the task and the inpainter, if one is known."""
     suited = card.mask_for(task) if card and task.needs_model else MaskSettings()
     return MaskSettings(
         grow,

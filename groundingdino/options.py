@@ -2,12 +2,14 @@
 
 import argparse
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
+BY_TEXT = ("model", "box_threshold", "text_threshold", "nms_threshold")  # what finds what the prompt names
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,6 +45,24 @@ def build_parser() -> Parser:
     _add_painting(inpaint)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
+
+
+def refuse_unread(options: argparse.Namespace, task: str, unread: Iterable[str]) -> None:
+    """Check that no option was given that a command does not read; one that says what holds without it may be.
+
+    Args:
+        task: What has no use for the options, the subject of the sentence.
+        unread: Their names in `options`.
+
+    Raises:
+        ValueError: one was given.
+    """
+    needed = ["--transparent"] if options.command == "inpaint" else []
+    usual = vars(build_parser().parse_args([options.command, "IMAGE", "PROMPT", *needed]))
+    given = {name: value for name, value in vars(options).items() if name not in usual or value != usual[name]}
+    names = [f"--{'no-' if given[name] is False else ''}{name.replace('_', '-')}" for name in unread if name in given]
+    if names:
+        raise ValueError(f"{task} makes no use of {', '.join(names)}: run it without.")
 
 
 def _add_options(command: argparse.ArgumentParser, what: str) -> None:

@@ -97,8 +97,11 @@ class Grounding:
         queries = queries[confidence[queries] > box_threshold]
         class_id = self.scores[queries].argmax(axis=1) if len(queries) else np.empty(0, dtype=np.int64)
         if nms_threshold is not None:
+            groups = class_id
+            if self.prompt.kind == "sentence":  # a word that it has twice is one word
+                groups = np.array([self.phrases.index(word) for word in self.phrases])[class_id]
             # torchvision's, because supervision's takes 20 to 90 ms for 900 boxes, too long under a moving slider.
-            boxes, scores, classes = map(torch.from_numpy, (self.boxes[queries], confidence[queries], class_id))
+            boxes, scores, classes = map(torch.from_numpy, (self.boxes[queries], confidence[queries], groups))
             kept = np.sort(batched_nms(boxes, scores, classes, nms_threshold).numpy())
             queries, class_id = queries[kept], class_id[kept]
         queries, class_id = queries[:max_detections], class_id[:max_detections]

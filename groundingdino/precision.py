@@ -1,5 +1,7 @@
 """In which precision a model runs fastest on the machine at hand, boxes staying within 2e-2 of the picture."""
 
+import copy
+
 import torch
 from torch import nn
 
@@ -30,16 +32,20 @@ def fastest_dtype(device: torch.device, config: GroundingDINOConfig) -> torch.dt
     return torch.bfloat16 if wide_enough and multiplies_bfloat16(device) else torch.float32
 
 
-def store_bfloat16(model: GroundingDINO) -> None:
-    """Keep the weights in bfloat16; `GroundingDINO` then computes in it.
+def in_bfloat16(model: GroundingDINO) -> GroundingDINO:
+    """A copy that keeps its weights in bfloat16 and computes in it; a model that does so already is returned as it is.
 
     The prompt's side is in it altogether. The image side multiplies in it, under autocast, and keeps its norms and sums
     in float32. Autocast would convert a float32 weight at each use, which in `workers` is once for each piece of rows.
     Convolutions keep float32 on a CPU, see `model.layers.convolving`.
     """
-    for part in (model.text_encoder, model.enhancer, model.query_selection, model.decoder):
+    if model.dtype == torch.bfloat16:
+        return model
+    narrow = copy.deepcopy(model)
+    for part in (narrow.text_encoder, narrow.enhancer, narrow.query_selection, narrow.decoder):
         part.to(torch.bfloat16)
     kinds = nn.Linear if next(model.parameters()).device.type == "cpu" else (nn.Linear, nn.Conv2d)
-    for layer in (*model.backbone.modules(), *model.neck.modules()):
+    for layer in (*narrow.backbone.modules(), *narrow.neck.modules()):
         if isinstance(layer, kinds):
             layer.to(torch.bfloat16)
+    return narrow

@@ -137,7 +137,7 @@ class Segmenter:
         min_stability: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
     ) -> sv.Detections:
-        """All objects the model sees: the masks it is sure of, each object once, best first.
+        """All objects the model sees: the masks it is sure of, each object once, the surest first.
 
         A published model is asked for each point of a grid; the embedded one for the boxes that its embedding proposes
         at those points, and of its masks those are best whose boxes the embedding knows too, see `proposals`.

@@ -14,10 +14,8 @@ from torch import Tensor
 from groundingdino import downloads
 from groundingdino.downloads import Progress
 from groundingdino.embedded_sam import build_embedded_sam
-from groundingdino.model_cards import EMBEDDED_SEGMENTER, SEGMENTERS, SegmenterCard, has_segmenter
+from groundingdino.model_cards import EMBEDDED_SEGMENTER, SEGMENTERS, SegmenterCard
 from groundingdino.weight_files import check_device, load_strictly, read_weights
-
-__all__ = ["SEGMENTERS", "LoadedSegmenter", "SegmenterCard", "has_segmenter", "load_segmenter"]
 
 
 class LoadedSegmenter(NamedTuple):

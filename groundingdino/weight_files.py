@@ -89,11 +89,11 @@ def find_device() -> torch.device:
 
 
 def check_device(device: str | torch.device) -> None:
-    """Raise a ValueError with one sentence if there is no such device."""
+    """Raise a ValueError with one sentence if there is no such device, or one that holds no numbers."""
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:  # an unknown name; a PyTorch without this device
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
         raise ValueError(f"The device '{device}' cannot be used here: {reason}.") from error
 
 

@@ -42,6 +42,13 @@ def test_a_value_larger_than_the_cache_is_handed_out_and_drops_nothing():
     assert _fill(cache, "aaa") == [True]
 
 
+def test_a_value_that_two_threads_computed_counts_once():
+    cache = ByteCache[str](max_bytes=4, size_of=len)
+    cache.get_or_compute_each(["a"], lambda _: [cache.get_or_compute("a", lambda: "aa")[0]])
+    _fill(cache, "bb")
+    assert [cache.get(key) for key in ("a", "bb")] == ["aa", "bb"]
+
+
 def test_of_many_keys_only_the_missing_are_computed_each_once():
     cache = ByteCache[str](max_bytes=4, size_of=len)
     asked: list[list[str]] = []

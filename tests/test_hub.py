@@ -204,10 +204,9 @@ def model_files(repository: str, *, sharded: bool, vocabulary: bool) -> dict[str
 def test_a_model_folder_is_fetched_whole_and_once(sharded, vocabulary, server):
     server.files = model_files("owner/model", sharded=sharded, vocabulary=vocabulary)
     assert cached_model_folder("owner/model") is None
-    assert not is_cached("owner/model")
     folder = fetch_model_folder("owner/model")
     assert {f"owner/model/{file.name}": file.read_bytes() for file in folder.iterdir()} == server.files
-    assert is_cached("owner/model")
+    assert cached_model_folder("owner/model") == folder
     requests = len(server.requests)
     assert fetch_model_folder("owner/model", local_files_only=True) == folder
     assert len(server.requests) == requests

@@ -139,6 +139,14 @@ def test_each_candidate_has_a_file_with_its_own_seed(inpaint, tmp_path):
     assert Image.open(tmp_path / "out-3.png").getpixel((60, 70)) == (255, 0, 7)
 
 
+def test_a_segmenter_that_nothing_asks_for_is_refused(picture, capsys):
+    options = ["--replace", "red", "--segmenter", "vit_b", "--output", "out.png"]
+    assert main(["inpaint", picture, "cat", *options]) == 2
+    assert capsys.readouterr().err == (
+        "groundingdino: Painting whole boxes makes no use of --segmenter: run it without.\n"
+    )
+
+
 def test_where_nothing_is_found_the_picture_stays(dauber, picture, tmp_path, capsys):
     output = tmp_path / "out.png"
     assert main(["inpaint", picture, "dog", "--replace", "red", "--output", str(output), "--json", "-"]) == 0

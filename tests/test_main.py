@@ -174,11 +174,17 @@ def test_the_label_of_a_point_counts(segmenter, noise, capsys):
 
 
 def test_the_record_names_the_models_that_ran(model, segmenter, picture, capsys):
-    for prompt, expected in (("", "tiny-sam"), ("cat", "tiny + tiny-sam")):
-        main(
-            ["segment", picture, prompt, "--model", model, "--segmenter", segmenter, "--box", "1,1,9,9", "--json", "-"]
-        )
+    for asked, expected in ((["", "--box", "1,1,9,9"], "tiny-sam"), (["cat", "--model", model], "tiny + tiny-sam")):
+        main(["segment", picture, *asked, "--segmenter", segmenter, "--json", "-"])
         assert json.loads(capsys.readouterr().out)["model"] == expected
+
+
+def test_what_finds_names_is_refused_where_nothing_is_named(picture, capsys):
+    options = ["--box", "1,1,9,9", "--model", "swin-t", "--box-threshold", "0.4"]
+    assert main(["segment", picture, " ", *options]) == 2
+    assert capsys.readouterr().err == (
+        "groundingdino: An empty prompt makes no use of --model, --box-threshold: run it without.\n"
+    )
 
 
 def test_fill_removes_holes_and_specks(segmenter, noise, capsys):

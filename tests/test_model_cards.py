@@ -8,6 +8,7 @@ from groundingdino.editing.edits import MaskSettings, Remove, Replace
 from groundingdino.model_cards import (
     EMBEDDED_FILE,
     EMBEDDED_SEGMENTER,
+    INPAINTERS,
     MODELS,
     SEGMENTERS,
     has_segmenter,
@@ -83,4 +84,4 @@ def test_the_embedded_segmenters_card_knows_its_size():
     ],
 )
 def test_a_mask_is_as_asked_for_and_else_as_it_suits(inpainter, task, asked, expected):
-    assert mask_settings_for(inpainter, task, **asked) == expected
+    assert mask_settings_for(INPAINTERS.get(inpainter), task, **asked) == expected

@@ -103,6 +103,12 @@ def test_nms_in_a_sentence_works_within_a_best_word():
     assert found["class_name"].tolist() == ["cat and", "and dog", "cat"]
 
 
+def test_nms_in_a_sentence_takes_a_word_that_comes_twice_for_one():
+    scores = [[0.8, 0, 0, 0, 0], [0, 0, 0, 0.7, 0]]
+    found = make("a cat and a dog", scores, OVERLAPPING[:2]).detections()
+    assert found["class_name"].tolist() == ["a"]
+
+
 def test_the_limit_keeps_the_best():
     grounding = make("cat", [[0.5], [0.75], [0.625]])
     assert grounding.detections(max_detections=2).confidence.tolist() == [0.75, 0.625]

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from groundingdino.config import EMBEDDED, SWIN_T
 from groundingdino.kernels import choice
 from groundingdino.model import GroundingDINO, layers
-from groundingdino.precision import fastest_dtype, multiplies_bfloat16, store_bfloat16
+from groundingdino.precision import fastest_dtype, in_bfloat16, multiplies_bfloat16
 from groundingdino.prompt import TextTokens
 
 
@@ -55,8 +55,10 @@ def test_whether_a_cpu_multiplies_it(monkeypatch, capabilities, expected):
 
 
 def test_what_is_kept_in_bfloat16(mini_config):
-    model = GroundingDINO(mini_config)
-    store_bfloat16(model)
+    given = GroundingDINO(mini_config)
+    model = in_bfloat16(given)
+    assert in_bfloat16(model) is model
+    assert {parameter.dtype for parameter in given.parameters()} == {torch.float32}
     narrow = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
     wide = dict(model.named_parameters()).keys() - narrow
     assert {name.split(".")[0] for name in wide} == {"backbone", "neck"}

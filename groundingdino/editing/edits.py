@@ -85,9 +85,11 @@ class ColorBackground:
 
     def __post_init__(self) -> None:
         try:
-            ImageColor.getrgb(self.color)
+            rgba = ImageColor.getrgb(self.color)
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"'{self.color}' is no colour: expected a name such as 'white', or '#rrggbb'.") from error
+        if rgba[3:] not in ((), (255,)):
+            raise ValueError(f"'{self.color}' lets something show through: expected a whole colour, such as '#rrggbb'.")
 
     @property
     def rgb(self) -> tuple[int, int, int]:

@@ -145,16 +145,15 @@ def _box_mask(box: Sequence[float], size: Size) -> sv.CompactMask:
 
 
 def _brushed(parts: Sequence[sv.CompactMask], brush: Sequence[BrushStroke], size: Size) -> list[sv.CompactMask]:
-    """The parts, (1, H, W) each, after the strokes, and one more of what was drawn where no part is."""
-    if not brush:
-        return list(parts)
-    masks = [*parts, compact(np.zeros(size[::-1], bool))]
+    """The parts, (1, H, W) each, after the strokes, and those that were drawn where no part was."""
+    masks = list(parts)
     for stroke in brush:
         drawn = _drawn(stroke, size)
         touched = [index for index, mask in enumerate(masks) if _meet(mask, drawn)]
-        if stroke.adds:
-            index = touched[0] if touched else -1
-            masks[index] = compact(masks[index][0] | drawn)
+        if stroke.adds and not touched:
+            masks.append(compact(drawn))
+        elif stroke.adds:
+            masks[touched[0]] = compact(masks[touched[0]][0] | drawn)
         else:
             for index in touched:
                 masks[index] = compact(masks[index][0] & ~drawn)

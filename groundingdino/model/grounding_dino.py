@@ -30,7 +30,7 @@ class GroundingDINO(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the prompt's side computes in, see `precision.store_bfloat16`."""
+        """What the prompt's side computes in, see `precision.in_bfloat16`."""
         return self.decoder.norm.weight.dtype
 
     def forward(self, pixels: Tensor, padding_mask: Tensor, tokens: TextTokens) -> Output:

@@ -143,7 +143,7 @@ def sine_encoding(x: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
     """Sine and cosine of `x` at `dim / 2` frequencies, interleaved (arXiv 1706.03762, section 3.5).
 
     Args:
-        x: any shape; one turn of the slowest frequency is 1.
+        x: any shape; one turn of the fastest frequency is 1.
 
     Returns:
         (*x.shape, dim) float32.

@@ -21,7 +21,7 @@ class ImageFeatures(NamedTuple):
     valid_ratios: Tensor  # (B, L, 2), (width, height) share of each padded level that is picture
     centres: Tensor  # (B, S, L, 2), x and y of each token in [0, 1] of every padded level
     anchors: Tensor  # (B, S, 4), logits of the cxcywh from which a token's box starts; inf where it is not usable
-    usable: Tensor  # (B, S, 1) bool, False on padding and where an anchor touches the picture's edge
+    usable: Tensor  # (B, S, 1) bool, see `anchor_boxes`
 
 
 class Neck(nn.Module):
@@ -99,7 +99,8 @@ def valid_centres(size: Tensor, shape: tuple[int, int]) -> Tensor:
 def anchor_boxes(centres: list[Tensor], padding_mask: Tensor) -> tuple[Tensor, Tensor]:
     """A square around each image token as logits of cxcywh (B, S, 4), and which of them can be used (B, S, 1) bool.
 
-    Squares that touch the picture's edge or its padding are not used (inf), as in Deformable DETR's two-stage variant.
+    As in Deformable DETR's two-stage variant those are not used (inf) that lie on padding, whose centre is within 1% of
+    the picture's edge, or whose side is more than 99% of the picture's.
 
     Args:
         centres: (B, H * W, 2) of each level, as `valid_centres` gives them.

@@ -15,7 +15,7 @@ from groundingdino.drawing import annotate
 from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.recipe import search_of, with_recipe
-from groundingdino.model_cards import mask_settings_for
+from groundingdino.model_cards import INPAINTERS, mask_settings_for
 from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.phrases import NMS_THRESHOLD
@@ -193,7 +193,7 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
-            mask = mask_settings_for(inpainter, task, grow, feather, one_by_one, boxes)
+            mask = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
             sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
             if task.needs_model:
                 self.studio.inpainters.require(inpainter)

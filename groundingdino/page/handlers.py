@@ -37,7 +37,7 @@ from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.prompt import Prompt
 
-WORKERS = 4  # requests computed at the same time, of all visitors; others wait in Gradio's queue
+WORKERS = 4  # requests of the page, and of each endpoint, computed at the same time; others wait in Gradio's queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
 FAULT = "Something went wrong on the server; its log says what."

@@ -45,12 +45,19 @@ class _Run:
     given_up: bool = False
 
 
+class WrittenFiles(set[str]):
+    """Paths, to which threads add while Gradio's cleaning goes through them: to be told so would end it for good."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+
 class InpaintPage:
     """The handlers behind the controls of the tab; visits are those of `Page`."""
 
     def __init__(self, page: Page):
         self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
-        self.files: set[str] = set()  # that were written; Gradio, which is told of them, clears old ones away
+        self.files = WrittenFiles()  # that were written; Gradio, which is told of them, clears old ones away
 
     def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
         """Updates of the result: how far the edit is, and then the candidates."""

@@ -83,15 +83,16 @@ def _score_cost(logits: Tensor, shares: Tensor) -> Tensor:
 def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates: int = 4) -> tuple[Match, Tensor]:
     """Up to `candidates` image tokens for each object: task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2).
 
-    Candidates are the tokens whose proposed box has its centre in the object, ranked by score^0.5 * IoU^4; one that
-    serves two objects goes to the one it overlaps more.
+    Candidates are the tokens whose proposed box has its centre in the object, ranked by score^0.5 * fit^4, where the
+    published IoU is (GIoU + 1) / 2, which never lacks a slope; one that serves two objects goes to where it ranks
+    higher.
 
     Args:
         logits: (B, S, T), -inf on text padding.
         boxes: (B, S, 4), cxcywh in [0, 1].
 
     Returns:
-        The pairs, and for each its quality in (0, 1]: the alignment, scaled so that an object's best token has the IoU
+        The pairs, and for each its quality in (0, 1]: the alignment, scaled so that an object's best token has the fit
         it reaches.
     """
     objects = _objects(targets)
@@ -99,16 +100,16 @@ def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates
         empty = torch.zeros(0, dtype=torch.long, device=logits.device)
         return Match(empty, empty, empty), torch.zeros(0, device=logits.device)
     score = logits.float().clamp(min=-30).sigmoid() @ objects.shares.transpose(1, 2)  # (B, S, N)
-    iou = (_giou(boxes, objects.boxes) + 1) / 2  # in (0, 1], never without slope
+    fit = (_giou(boxes, objects.boxes) + 1) / 2  # in (0, 1]
     offset = (boxes[:, :, None, :2] - objects.boxes[:, None, :, :2]).abs()
     inside = (offset < objects.boxes[:, None, :, 2:] / 2).all(-1)  # never in what fills up
-    alignment = torch.where(inside, score.sqrt() * iou**4, 0)
+    alignment = torch.where(inside, score.sqrt() * fit**4, 0)
     best = alignment.topk(min(candidates, alignment.shape[1]), dim=1)
     chosen = torch.zeros_like(alignment).scatter(1, best.indices, best.values)
     chosen = chosen * (chosen == chosen.amax(2, keepdim=True))
     match = Match(*chosen.nonzero(as_tuple=True))
     alignment = chosen / chosen.amax(1, keepdim=True).clamp(min=1e-9)
-    quality = alignment * (iou * (chosen > 0)).amax(1, keepdim=True)
+    quality = alignment * (fit * (chosen > 0)).amax(1, keepdim=True)
     return match, quality[match]
 
 

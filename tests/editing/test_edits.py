@@ -37,9 +37,15 @@ def test_each_task_has_a_mode_and_says_whether_a_model_paints(task, mode, needs_
     assert (task.mode, task.needs_model) == (mode, needs_model)
 
 
-@pytest.mark.parametrize(("color", "rgb"), [("red", (255, 0, 0)), ("#0a0B0c", (10, 11, 12)), ("#fff8", (255,) * 3)])
+@pytest.mark.parametrize(("color", "rgb"), [("red", (255, 0, 0)), ("#0a0B0c", (10, 11, 12)), ("#ffff", (255,) * 3)])
 def test_a_colour_is_read(color, rgb):
     assert ColorBackground(color).rgb == rgb
+
+
+@pytest.mark.parametrize("color", ["#fff8", "rgba(0, 0, 0, 0)"])
+def test_a_colour_that_lets_something_show_through_is_refused(color):
+    with pytest.raises(ValueError, match="lets something show through"):
+        ColorBackground(color)
 
 
 def test_texts_are_trimmed():

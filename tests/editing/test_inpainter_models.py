@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing import inpainter_models
-from groundingdino.editing.inpainter_models import INPAINTERS, load_inpainter, quietly
-from groundingdino.model_cards import EMBEDDED_INPAINTER, has_inpainter
+from groundingdino.editing.edits import MaskSettings, Replace
+from groundingdino.editing.inpainter_models import find_card, load_inpainter, quietly
+from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, has_inpainter
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +102,25 @@ def test_an_unknown_name_is_refused(name, message):
 
 def test_a_model_that_is_not_here_is_refused_where_downloads_are_off(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert not has_inpainter("sd15")
     for name in ("sd15", "owner/name"):
-        assert not has_inpainter(name)
         with pytest.raises(ValueError, match="downloads are switched off"):
             load_inpainter(name, "cpu", local_files_only=True)
+
+
+def test_a_folder_with_weights_like_the_embedded_ones_is_asked_like_them(tmp_path):
+    card = find_card(EMBEDDED_INPAINTER)
+    embedded = find_card("embedded")
+    assert card.name == EMBEDDED_INPAINTER.name
+    assert card.mask_for(Replace("dog")) == embedded.mask_for(Replace("dog"))
+    assert (card.steps, card.guidance, card.context, card.square) == (
+        embedded.steps,
+        embedded.guidance,
+        embedded.context,
+        embedded.square,
+    )
+    assert find_card(tmp_path).mask_for(Replace("dog")) == MaskSettings()
+    assert find_card("owner/name") is None
 
 
 def test_a_folder_that_lacks_something_is_refused(tmp_path):

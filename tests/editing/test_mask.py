@@ -134,6 +134,10 @@ def test_the_brush_adds_to_what_it_touches_and_erases():
     assert mask.parts[2][5, 30]
     assert 20 < mask.parts[2].sum() < 50  # a dot as wide as the brush
 
+    another = BrushStroke(((30, 35),), 6)
+    mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), apart, (alone, another)))
+    assert [len(mask.parts), bool(mask.parts[2][35, 30]), bool(mask.parts[3][35, 30])] == [4, False, True]
+
     eraser = BrushStroke(((0, 10), (59, 10)), 30, adds=False)
     mask = edit_mask(found(LEFT, RIGHT), SIZE, Edit(Remove(), apart, (eraser,)))
     assert len(mask.parts) == 1

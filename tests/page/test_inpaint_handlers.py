@@ -33,7 +33,7 @@ from groundingdino.page.edit_form import (
     Form,
 )
 from groundingdino.page.handlers import FILL, INPAINT, Page, Query, Visit
-from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPage
+from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPage, WrittenFiles
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 
@@ -310,6 +310,13 @@ def test_gradio_is_told_of_files_to_clear_away(browser: Browser, edits: InpaintP
     mask = edits.export("mask", browser.visit, "", picture)
     assert edits.files == {*browser.visit.outcome.results, mask}
     assert all(Path(file).exists() for file in edits.files)
+
+
+def test_files_may_be_written_while_gradio_goes_through_them():
+    files = WrittenFiles({"a"})
+    for file in files:
+        files.add(f"{file}b")
+    assert files == {"a", "ab"}
 
 
 def test_names_of_files_do_not_grow(browser: Browser, edits: InpaintPage, picture: str):
