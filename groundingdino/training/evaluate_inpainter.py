@@ -1,6 +1,6 @@
 """How well edits do what they are asked to, on the held-out scenes, judged by a detector.
 
-    python -m groundingdino.training.evaluate_inpainter embedded
+    python -m groundingdino.training.evaluate_inpainter embedded --count 60
 
 prints the figures of the README. In each scene one object is edited: it becomes something else, and it goes away.
 """

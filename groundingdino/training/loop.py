@@ -41,13 +41,17 @@ class InStages(Generic[S]):
         """The number of steps before a stage."""
         return sum(earlier.steps for earlier in self.stages[:stage])
 
-    def stage_at(self, step: int) -> S:
-        """The stage of a step."""
-        for stage in self.stages:
+    def place_of(self, step: int) -> tuple[int, int]:
+        """The index of a step's stage, and the number of steps before it in the stage."""
+        for index, stage in enumerate(self.stages):
             if step < stage.steps:
-                return stage
+                return index, step
             step -= stage.steps
         raise IndexError("the plan has fewer steps")
+
+    def stage_at(self, step: int) -> S:
+        """The stage of a step."""
+        return self.stages[self.place_of(step)[0]]
 
 
 def follow(
@@ -136,6 +140,15 @@ def read_options(parser: argparse.ArgumentParser, stages: int) -> argparse.Names
             f"{options.output} holds a run, which goes on without --start and --stage: choose another --output."
         )
     return options
+
+
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
+    """One step down a loss; returns the norm of all gradients together before it was clipped."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return norm
 
 
 def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:

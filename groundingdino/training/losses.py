@@ -28,9 +28,7 @@ class LossWeights(NamedTuple):
 WEIGHTS = LossWeights()
 
 
-def detection_losses(
-    predictions: Predictions, batch: Batch, noisy: NoisyQueries | None, weights: LossWeights = WEIGHTS
-) -> dict[str, Tensor]:
+def detection_losses(predictions: Predictions, batch: Batch, noisy: NoisyQueries | None) -> dict[str, Tensor]:
     """Weighted terms whose sum is the loss; each name tells its part and kind.
 
     All terms are means over the objects that the batch's prompts name; where an object has several predictions, as
@@ -42,17 +40,17 @@ def detection_losses(
     def add(part: str, output: Output, match: Match, quality: Tensor | None, weight: float) -> None:
         terms = matched_losses(output, batch, match, quality)
         count = objects if quality is None else quality.sum().clamp(min=1)
-        for kind, term_weight in (("score", weights.score), ("l1", weights.l1), ("giou", weights.giou)):
+        for kind, term_weight in (("score", WEIGHTS.score), ("l1", WEIGHTS.l1), ("giou", WEIGHTS.giou)):
             losses[f"{part}/{kind}"] = weight * term_weight * terms[kind] / count
 
     match, quality = dense_match(predictions.proposals.logits, predictions.proposals.boxes, batch.targets)
-    add("proposals", predictions.proposals, match, quality, weights.proposals)
-    losses["naming"] = weights.naming * naming_loss(*predictions.naming, batch, match, quality)
+    add("proposals", predictions.proposals, match, quality, WEIGHTS.proposals)
+    losses["naming"] = WEIGHTS.naming * naming_loss(*predictions.naming, batch, match, quality)
     for index, layer in enumerate(predictions.layers):
         add(f"layer{index}", layer, hungarian_match(*layer, batch.targets), None, 1.0)
     for index, layer in enumerate(predictions.noisy_layers if noisy is not None else ()):
         assert noisy is not None
-        add(f"denoising{index}", layer, noisy.match, None, weights.denoising / noisy.groups)
+        add(f"denoising{index}", layer, noisy.match, None, WEIGHTS.denoising / noisy.groups)
     return losses
 
 

@@ -16,12 +16,11 @@ LOSER_WEIGHT = 0.3  # of the masks that were not the best of three
 class MaskLossWeights(NamedTuple):
     """Weights of the terms.
 
-    Published are 20, 1 and 1 with a focal loss of gamma 2: a small model is taught the last steps to the edge, and to
-    be sure of itself, by plain cross entropy (gamma 0).
+    Published are 20, 1 and 1 with a focal loss: a small model is taught the last steps to the edge, and to be sure of
+    itself, by plain cross entropy.
     """
 
-    gamma: float = 0.0
-    focal: float = 4.0
+    cross_entropy: float = 4.0
     dice: float = 2.0
     iou: float = 2.0
 
@@ -45,16 +44,17 @@ def mask_losses(logits: Tensor, qualities: Tensor, targets: Tensor, inside: Tens
     importance = cell_weights(targets, inside)[:, None]
     weight = inside[:, None].to(logits.dtype)
     targets = targets[:, None].expand_as(logits)
-    focal = (focal_loss(logits, targets, WEIGHTS.gamma) * importance).sum((2, 3)) / importance.sum((2, 3)).clamp(min=1)
+    wrong = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    cross_entropy = (wrong * importance).sum((2, 3)) / importance.sum((2, 3)).clamp(min=1)
     dice = dice_loss(logits, targets, weight)
-    cost = WEIGHTS.focal * focal + WEIGHTS.dice * dice
+    cost = WEIGHTS.cross_entropy * cross_entropy + WEIGHTS.dice * dice
     chosen = F.one_hot(1 + cost[:, 1:].detach().argmin(1), 4).to(logits.dtype).clamp(min=LOSER_WEIGHT)  # (N, 4)
     chosen[:, 0] = 1
     with torch.no_grad():
         truth = mask_iou(logits * weight, targets)
     count = max(1, len(logits))
     return {
-        "focal": WEIGHTS.focal * (chosen * focal).sum() / count,
+        "cross_entropy": WEIGHTS.cross_entropy * (chosen * cross_entropy).sum() / count,
         "dice": WEIGHTS.dice * (chosen * dice).sum() / count,
         "iou": WEIGHTS.iou * ((qualities.float() - truth) ** 2).sum() / count,
     }
@@ -79,12 +79,6 @@ def cell_weights(targets: Tensor, inside: Tensor) -> Tensor:
     elsewhere = (most / far.clamp(min=1)).clamp(max=BACKGROUND_WEIGHT)
     weights = torch.where(near, 1.0, elsewhere) + EDGE_WEIGHT * (spread > 0.5)
     return weights * inside
-
-
-def focal_loss(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
-    """Cross entropy, weighed down where it is small already (arXiv 1708.02002); for soft targets as well."""
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return (logits.sigmoid() - targets).abs() ** gamma * cross_entropy
 
 
 def dice_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:

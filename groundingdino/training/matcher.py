@@ -38,10 +38,11 @@ class MatchWeights(NamedTuple):
 
 
 WEIGHTS = MatchWeights()
+CANDIDATES = 4  # image tokens for each object
 
 
 @torch.no_grad()
-def hungarian_match(logits: Tensor, boxes: Tensor, targets: list[Target], weights: MatchWeights = WEIGHTS) -> Match:
+def hungarian_match(logits: Tensor, boxes: Tensor, targets: list[Target]) -> Match:
     """The one-to-one matching of least cost (DETR, arXiv 2005.12872, section 3.1), each picture for itself.
 
     Args:
@@ -49,9 +50,9 @@ def hungarian_match(logits: Tensor, boxes: Tensor, targets: list[Target], weight
         boxes: (B, Q, 4), cxcywh in [0, 1].
     """
     objects = _objects(targets)
-    cost = weights.score * _score_cost(logits.float(), objects.shares)
-    cost = cost + weights.l1 * torch.cdist(boxes, objects.boxes, p=1)
-    cost = cost - weights.giou * _giou(boxes, objects.boxes)
+    cost = WEIGHTS.score * _score_cost(logits.float(), objects.shares)
+    cost = cost + WEIGHTS.l1 * torch.cdist(boxes, objects.boxes, p=1)
+    cost = cost - WEIGHTS.giou * _giou(boxes, objects.boxes)
     pairs = []
     for picture, (own, target) in enumerate(zip(cost.cpu().numpy(), targets, strict=True)):
         rows, columns = linear_sum_assignment(own[:, : len(target.boxes)])
@@ -80,8 +81,8 @@ def _score_cost(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates: int = 4) -> tuple[Match, Tensor]:
-    """Up to `candidates` image tokens for each object: task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2).
+def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target]) -> tuple[Match, Tensor]:
+    """Up to `CANDIDATES` image tokens for each object: task-aligned assignment (TOOD, arXiv 2108.07755, section 3.2).
 
     Candidates are the tokens whose proposed box has its centre in the object, ranked by score^0.5 * fit^4, where the
     published IoU is (GIoU + 1) / 2, which never lacks a slope; one that serves two objects goes to where it ranks
@@ -104,7 +105,7 @@ def dense_match(logits: Tensor, boxes: Tensor, targets: list[Target], candidates
     offset = (boxes[:, :, None, :2] - objects.boxes[:, None, :, :2]).abs()
     inside = (offset < objects.boxes[:, None, :, 2:] / 2).all(-1)  # never in what fills up
     alignment = torch.where(inside, score.sqrt() * fit**4, 0)
-    best = alignment.topk(min(candidates, alignment.shape[1]), dim=1)
+    best = alignment.topk(min(CANDIDATES, alignment.shape[1]), dim=1)
     chosen = torch.zeros_like(alignment).scatter(1, best.indices, best.values)
     chosen = chosen * (chosen == chosen.amax(2, keepdim=True))
     match = Match(*chosen.nonzero(as_tuple=True))

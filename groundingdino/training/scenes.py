@@ -39,7 +39,6 @@ class Scene:
         boxes: (N, 4) float32, xyxy pixels of the visible part of each object.
         labels: (N,) int64, class indices in `names.load_names`.
         colours: the colour word that is true of each object, None where it is not known.
-        styles: the style of artwork of each object.
         phrases: the prompt.
         positives: per object the index of the only phrase that is true of it; None where the prompt does not name it.
         owners: (H, W) uint8, the index of the object seen at each pixel plus one; 0 is background.
@@ -50,7 +49,6 @@ class Scene:
     boxes: np.ndarray
     labels: np.ndarray
     colours: tuple[str | None, ...]
-    styles: tuple[str, ...]
     phrases: tuple[Phrase, ...]
     positives: tuple[int | None, ...]
     owners: np.ndarray
@@ -118,20 +116,17 @@ class SceneMaker:
         width, height = size or self._draw_size(rng)
         canvas = Canvas(paint(rng, width, height))
         things: list[Thing] = []
-        styles: list[str] = []
         labels = self._draw_labels(rng, crowded)
         for label in labels:
-            thing, style, sprite = self._draw_object(label, rng, min(width, height), len(labels))
+            thing, sprite = self._draw_object(label, rng, min(width, height), len(labels))
             if _place(canvas, sprite, rng):
                 things.append(thing)
-                styles.append(style)
         caption = self.captioner.compose(things, rng, complete=crowded)
         return Scene(
             image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
             boxes=canvas.boxes(),
             labels=np.array([thing.label for thing in things], np.int64),
             colours=tuple(thing.colour for thing in things),
-            styles=tuple(styles),
             phrases=caption.phrases,
             positives=caption.positives,
             owners=canvas.owners,
@@ -166,10 +161,8 @@ class SceneMaker:
         rng.shuffle(labels)
         return labels
 
-    def _draw_object(
-        self, label: int, rng: np.random.Generator, short: int, crowd: int
-    ) -> tuple[Thing, str, Image.Image]:
-        """An object of a class, ready to be placed: what is true of it, its style, its pixels."""
+    def _draw_object(self, label: int, rng: np.random.Generator, short: int, crowd: int) -> tuple[Thing, Image.Image]:
+        """An object of a class, ready to be placed: what is true of it, its pixels."""
         name = self.names[label]
         drawing = name.drawings[rng.integers(len(name.drawings))]
         styles = [style for style in self.artwork.styles if self.artwork.has(style, drawing.codepoints)]
@@ -185,7 +178,7 @@ class SceneMaker:
             sprite = tint(sprite, colour, rng)
         if self.varied:
             sprite = vary(sprite, rng, keep_colour=colour is not None)
-        return Thing(label, colour), style, warp(sprite, pose)
+        return Thing(label, colour), warp(sprite, pose)
 
 
 def evaluation_maker(name: str) -> SceneMaker:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
@@ -27,7 +27,7 @@ from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
-from groundingdino.training.loop import CHECKPOINT_EVERY, follow, numbers, rate, read_options
+from groundingdino.training.loop import CHECKPOINT_EVERY, InStages, follow, numbers, rate, read_options, update
 from groundingdino.training.losses import detection_losses
 from groundingdino.training.scenes import SceneMaker, draw_scale
 from groundingdino.training.targets import Batch, Example, make_batch
@@ -46,9 +46,14 @@ class Stage:
     short_sides: tuple[int, ...]  # pixels; each batch takes one of them
     whole: bool  # False: backbone, text and proposals only
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.pictures // self.batch_size
+
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(InStages[Stage]):
     """What to train on for how long, and how fast."""
 
     stages: tuple[Stage, ...]
@@ -65,25 +70,10 @@ class Plan:
     seed: int = 0
     restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages."""
-        return self.first_step(len(self.stages))
-
-    def first_step(self, stage: int) -> int:
-        """The number of steps before a stage."""
-        return sum(stage.pictures // stage.batch_size for stage in self.stages[:stage])
-
-    def stage_at(self, step: int) -> tuple[int, int]:
-        """The index of a step's stage, and that of the step's first picture."""
-        first = 0
-        for index, stage in enumerate(self.stages):
-            steps = stage.pictures // stage.batch_size
-            if step < steps:
-                return index, first + step * stage.batch_size
-            step -= steps
-            first += stage.pictures
-        raise IndexError("the plan has fewer steps")
+    def first_picture(self, step: int) -> int:
+        """The number of pictures before a step."""
+        index, done = self.place_of(step)
+        return sum(stage.pictures for stage in self.stages[:index]) + done * self.stages[index].batch_size
 
 
 EMBEDDED_PLAN = Plan(
@@ -131,8 +121,8 @@ class Batches(Dataset[Batch]):
         return self.plan.steps
 
     def __getitem__(self, step: int) -> Batch:
-        index, picture = self.plan.stage_at(step)
-        stage, source = self.plan.stages[index], self.sources[index]
+        stage, source = self.plan.stage_at(step), self.sources[self.plan.place_of(step)[0]]
+        picture = self.plan.first_picture(step)
         choice = np.random.default_rng([self.plan.seed, step])
         short_side = int(choice.choice(stage.short_sides))
         aspect = float(choice.choice(ASPECTS))
@@ -166,7 +156,7 @@ def train(
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: Batch) -> dict[str, float]:
-        return training_step(model, batch, optimizer, plan, plan.stages[plan.stage_at(step)[0]].whole)
+        return training_step(model, batch, optimizer, plan, plan.stage_at(step).whole)
 
     return follow(
         model,
@@ -197,10 +187,7 @@ def training_step(
         else:
             predictions, noisy = predict_proposals(model, batch), None
     losses = detection_losses(predictions, batch, noisy)
-    optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
-    optimizer.step()
+    update(model, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
     return numbers(losses)
 
 

@@ -23,7 +23,7 @@ from groundingdino.model.backbone import ResNet
 from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import build_autoencoder
-from groundingdino.training.loop import InStages, cosine, follow, numbers
+from groundingdino.training.loop import InStages, cosine, follow, numbers, update
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,7 @@ def training_step(
         "perceptual": plan.perceptual * view(restored, pictures),
         "divergence": plan.divergence * latents.kl().mean() / latents.mean[0].numel(),
     }
-    optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    nn.utils.clip_grad_norm_(autoencoder.parameters(), plan.clip)
-    optimizer.step()
+    update(autoencoder, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
     return numbers(losses)
 
 

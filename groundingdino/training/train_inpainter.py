@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from groundingdino.training.inpainter_model import (
     build_unet,
     save_pipeline,
 )
-from groundingdino.training.loop import cosine, follow
+from groundingdino.training.loop import cosine, follow, update
 from groundingdino.training.train_autoencoder import to_signed
 
 ENCODED_AT_ONCE = 16  # pictures
@@ -47,7 +47,6 @@ class Plan:
     pictures: int = 24  # of a step
     edits: int = 7560  # encoded once, then seen again and again under other noise: encoding costs as much as a step
     learning_rate: float = 1e-3
-    text_rate: float = 1.0  # the text encoder's learning rate, relative to the UNet's
     weight_decay: float = 0.001
     warm_up: int = 60  # steps
     clip: float = 1.0  # norm of all gradients together
@@ -146,10 +145,7 @@ def training_step(
     repainted = F.max_pool2d(batch.masks.float(), 3, stride=1, padding=1)[:, 0]
     weights = plan.kept + (1 - plan.kept) * repainted
     loss = (errors * weights).sum() / weights.sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(editor.parameters(), plan.clip)
-    optimizer.step()
+    update(editor, optimizer, loss, plan.clip)
     inside = (errors.detach() * repainted).sum((1, 2)) / repainted.sum((1, 2)).clamp(min=1)
     blank = timesteps == last
     parts = {"blank": inside[blank], "noisy": inside[~blank]}
@@ -158,12 +154,8 @@ def training_step(
 
 def train(editor: Editor, pool: Pool, plan: Plan, folder: Path) -> Editor:
     """Follow the plan, from the start or from `folder`'s checkpoint; see `loop.follow`."""
-    groups: list[dict[str, Any]] = [
-        {"params": list(editor.unet.parameters())},
-        {"params": list(editor.text_encoder.parameters()), "lr": plan.learning_rate * plan.text_rate},
-    ]
     optimizer = torch.optim.AdamW(
-        groups,
+        editor.parameters(),
         lr=plan.learning_rate,
         betas=(0.9, 0.98),
         weight_decay=plan.weight_decay,

@@ -23,7 +23,7 @@ from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.precision import multiplies_bfloat16
 from groundingdino.segmenter_models import load_segmenter
 from groundingdino.training.artwork import Artwork
-from groundingdino.training.loop import follow, numbers, rate, read_options
+from groundingdino.training.loop import follow, numbers, rate, read_options, update
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import mask_iou, mask_losses, object_losses
 from groundingdino.training.pointing import Pointing, draw_kind
@@ -118,10 +118,7 @@ def training_step(
     with in_bfloat16():
         outlines, taken, reach = (x.float() for x in sam.image_encoder.objects(features))
     losses |= object_losses(outlines, taken, reach, owners, extents)
-    optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()
-    norm = nn.utils.clip_grad_norm_(sam.parameters(), plan.clip)
-    optimizer.step()
+    norm = update(sam, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
     return numbers(losses | {"gradient": norm} | overlaps)
 
 

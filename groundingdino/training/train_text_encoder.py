@@ -28,7 +28,7 @@ from groundingdino.training.inpainter_model import (
     build_text_encoder,
     build_tokenizer,
 )
-from groundingdino.training.loop import cosine, follow
+from groundingdino.training.loop import cosine, follow, update
 
 CELL = 5  # pixels of a sketch's cell along each side
 
@@ -89,11 +89,6 @@ def to_cells(sprite: Image.Image) -> Tensor:
     return pixels.view(SKETCH, CELL, SKETCH, CELL, 4).transpose(1, 2).reshape(SKETCH**2, -1)
 
 
-def to_picture(cells: Tensor) -> Tensor:
-    """The inverse of `to_cells`: (H, W, 4) premultiplied RGBA."""
-    return cells.view(SKETCH, SKETCH, CELL, CELL, 4).transpose(1, 2).reshape(SKETCH * CELL, SKETCH * CELL, 4)
-
-
 class Sketcher(nn.Module):
     """A text encoder, and the pixels that its paddings stand for."""
 
@@ -112,10 +107,7 @@ def training_step(
 ) -> dict[str, float]:
     """One update of the weights; returns the loss."""
     loss = (sketcher(batch.tokens) - batch.sketches).square().mean()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(sketcher.parameters(), plan.clip)
-    optimizer.step()
+    update(sketcher, optimizer, loss, plan.clip)
     return {"sketch": loss.item()}
 
 

@@ -10,18 +10,11 @@ from groundingdino.training.mask_losses import (
     WEIGHTS,
     cell_weights,
     dice_loss,
-    focal_loss,
     mask_iou,
     mask_losses,
     object_losses,
     reach_loss,
 )
-
-
-def test_focal_loss_by_hand():
-    logits = torch.zeros(2)
-    expected = [0.25 * 0.6931, 0.25**2 * 0.6931]  # |0.5 - t| squared times the cross entropy
-    assert focal_loss(logits, torch.tensor([1.0, 0.25]), gamma=2).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_dice_and_iou_by_hand():
@@ -42,7 +35,7 @@ def test_the_first_mask_and_the_best_of_the_others_learn_most():
     logits.requires_grad_()
     qualities = torch.full((1, 4), 0.5, requires_grad=True)
     losses = mask_losses(logits, qualities, target, torch.ones(1, 8, 8, dtype=torch.bool))
-    assert set(losses) == {"focal", "dice", "iou"}
+    assert set(losses) == {"cross_entropy", "dice", "iou"}
     assert losses["iou"].item() == pytest.approx(
         WEIGHTS.iou * (3 * 0.25 + 0.25)
     )  # three empty masks, and one that is right
@@ -59,7 +52,7 @@ def test_padding_teaches_nothing():
     inside[:, :, 2:] = False
     logits = torch.randn(1, 4, 4, 4, requires_grad=True)
     losses = mask_losses(logits, torch.zeros(1, 4), target, inside)
-    (losses["focal"] + losses["dice"]).backward()
+    (losses["cross_entropy"] + losses["dice"]).backward()
     assert (logits.grad[..., 2:] == 0).all()
     assert (logits.grad[:, 0, :, :2] != 0).all()
 

@@ -141,13 +141,15 @@ def test_pictures_without_objects_teach_what_is_background(sam):
     assert losses["seen"] > 0
     assert losses["on"] > 0
     assert losses["reach"] == 0
-    assert "focal" not in losses
+    assert "cross_entropy" not in losses
 
 
 def test_a_few_steps_learn_a_block(sam, batch):
     optimizer = torch.optim.AdamW(sam.parameters(), 2e-3)
     losses = [training_step(sam, batch, optimizer, PLAN, step) for step in range(1, 25)]
-    assert np.mean([step["focal"] for step in losses[-4:]]) < 0.5 * np.mean([step["focal"] for step in losses[:4]])
+    assert np.mean([step["cross_entropy"] for step in losses[-4:]]) < 0.5 * np.mean(
+        [step["cross_entropy"] for step in losses[:4]]
+    )
 
 
 def test_training_starts_from_the_detectors_backbone(tmp_path):
