@@ -1,6 +1,6 @@
 """Files from the network: resumed where a transfer broke off, verified, kept.
 
-`hub` takes models from the Hugging Face hub with it; `fetch` takes single files from anywhere else.
+`hub` takes models from the Hugging Face hub with `download`; `fetch` takes single files from anywhere else.
 """
 
 import hashlib
@@ -64,29 +64,69 @@ def fetch(file: WebFile, local_files_only: bool = False, progress: Progress | No
             f"'{file.filename}' is not on this machine and downloads are switched off: allow them once, or fetch "
             f"{file.url} on a connected machine and pass the path of it."
         )
-    partial = file.path.with_name(f"{file.filename}.incomplete")
+    lock, name = file.path.with_name(f"{file.filename}.lock"), f"'{file.filename}'"
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(partial.with_name(f"{file.filename}.lock")):
-            if cached(file) is None:  # another program may have fetched it meanwhile
-                transfer(
-                    file.url,
-                    partial,
-                    file.size,
-                    lambda done: progress and progress(done, file.size, f"downloading {file.filename}"),
-                )
-                verify(partial, file.size, file.sha256, f"'{file.filename}'")
-                partial.replace(file.path)
+        download(
+            file.url,
+            file.path,
+            lock,
+            file.size,
+            file.sha256,
+            name,
+            lambda done: progress and progress(done, file.size, f"downloading {file.filename}"),
+        )
     except httpx.HTTPError as error:
-        raise ValueError(
-            f"'{file.filename}' could not be downloaded ({first_line(error)}): check the connection and try again, "
-            "what has arrived is kept."
-        ) from error
+        raise not_downloaded(name, error) from error
     except OSError as error:
-        raise ValueError(
-            f"'{file.filename}' could not be saved in '{partial.parent}' ({first_line(error)})."
-        ) from error
+        raise not_saved(name, file.path.parent, error) from error
     return file.path
+
+
+def download(
+    url: str,
+    path: Path,
+    lock: Path,
+    size: int | None,
+    checksum: str,
+    name: str,
+    report: Callable[[int], object],
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> None:
+    """Fetch a file to `path`, by one program at a time; what of it is beside it already is gone on with.
+
+    Args:
+        lock: The file by which programs wait for each other.
+        size: In bytes; None where it is not known.
+        checksum: See `verify`.
+        name: Of the file, the subject of a sentence.
+        report: Called with the bytes done.
+
+    Raises:
+        ValueError: it arrived damaged.
+        httpx.HTTPError, OSError: it could not be fetched, see `not_downloaded`, or not be written, see `not_saved`.
+    """
+    for folder in (path.parent, lock.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):
+        if path.is_file() and path.stat().st_size == size:  # another program fetched it meanwhile, and all of it
+            return
+        incomplete = path.with_name(f"{path.name}.incomplete")
+        transfer(url, incomplete, size, report, headers)
+        verify(incomplete, size, checksum, name)
+        incomplete.replace(path)
+
+
+def not_downloaded(name: str, error: Exception) -> ValueError:
+    """What to raise where the network failed."""
+    return ValueError(
+        f"{name} could not be downloaded ({first_line(error)}): check the connection and try again, what has arrived "
+        "is kept."
+    )
+
+
+def not_saved(name: str, folder: str | Path, error: Exception) -> ValueError:
+    """What to raise where the disk failed."""
+    return ValueError(f"{name} could not be saved in '{folder}' ({first_line(error)}).")
 
 
 def transfer(

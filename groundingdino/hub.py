@@ -24,9 +24,9 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, httpx
+from huggingface_hub.utils import build_hf_headers, httpx
 
-from groundingdino.downloads import Progress, first_line, transfer, verify
+from groundingdino.downloads import Progress, download, not_downloaded, not_saved
 
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")  # either will do
 
@@ -79,10 +79,11 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
             f" are switched off: allow them once, or run `hf download {file.repository} {file.filename}` on a connected"
             " machine and pass the path of what it fetched."
         )
+    name = f"'{file.filename}' of '{file.repository}'"
     try:
-        return _download(file, progress)
+        return _download(file, name, progress)
     except LocalEntryNotFoundError as error:  # of the hub's library, for a connection that was lost; no HTTPError
-        raise _not_downloaded(file, error) from error
+        raise not_downloaded(name, error) from error
     except EntryNotFoundError as error:
         raise NotInRepository(f"The repository '{file.repository}' has no file '{file.filename}'.") from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -90,12 +91,9 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
             f"The Hugging Face hub has no repository '{file.repository}' (revision {file.revision}) that you may read."
         ) from error
     except httpx.HTTPError as error:
-        raise _not_downloaded(file, error) from error
+        raise not_downloaded(name, error) from error
     except OSError as error:
-        raise ValueError(
-            f"'{file.filename}' of '{file.repository}' could not be saved in '{constants.HF_HUB_CACHE}' "
-            f"({first_line(error)})."
-        ) from error
+        raise not_saved(name, constants.HF_HUB_CACHE, error) from error
 
 
 def fetch_model_folder(repository: str, local_files_only: bool = False, progress: Progress | None = None) -> Path:
@@ -150,42 +148,30 @@ def shard_names(index: Path) -> list[str]:
         raise ValueError(f"'{index}' does not list weight files: download it again.") from error
 
 
-def _not_downloaded(file: HubFile, error: Exception) -> ValueError:
-    return ValueError(
-        f"'{file.filename}' of '{file.repository}' could not be downloaded ({first_line(error)}): check the "
-        "connection and try again, what has arrived is kept."
-    )
-
-
-def _download(file: HubFile, progress: Progress | None) -> Path:
+def _download(file: HubFile, name: str, progress: Progress | None) -> Path:
     url = hf_hub_url(file.repository, file.filename, revision=file.revision)
     remote = get_hf_file_metadata(url)
     if remote.etag is None or remote.commit_hash is None:
         raise ValueError(f"The server at '{constants.ENDPOINT}' does not answer as a Hugging Face hub does.")
     if file.size is not None and remote.size not in (None, file.size):
         raise ValueError(
-            f"'{file.filename}' of '{file.repository}' has {remote.size} bytes at '{constants.ENDPOINT}' instead of "
-            f"{file.size}: it is not the published file."
+            f"{name} has {remote.size} bytes at '{constants.ENDPOINT}' instead of {file.size}: it is not the published "
+            "file."
         )
-    size = file.size or remote.size
-    checksum = file.sha256 or remote.etag
     # The layout of the cache is documented: blobs/<etag> holds the content, hf_hub_download links a name to it.
     folder = "models--" + file.repository.replace("/", "--")
     cache = Path(constants.HF_HUB_CACHE)
     blob = cache / folder / "blobs" / remote.etag
     lock = cache / ".locks" / folder / f"{remote.etag}.lock"
-    for path in (blob, lock):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):
-        if not blob.exists() or blob.stat().st_size != size:  # another program may have left half of it
-            partial = blob.with_name(f"{blob.name}.incomplete")
-            transfer(
-                url,
-                partial,
-                size,
-                lambda done: progress and progress(done, size, f"downloading {file.filename}"),
-                build_hf_headers(),
-            )
-            verify(partial, size, checksum, f"'{file.filename}' of '{file.repository}'")
-            partial.replace(blob)
+    size = file.size or remote.size
+    download(
+        url,
+        blob,
+        lock,
+        size,
+        file.sha256 or remote.etag,
+        name,
+        lambda done: progress and progress(done, size, f"downloading {file.filename}"),
+        build_hf_headers(),
+    )
     return Path(hf_hub_download(file.repository, file.filename, revision=file.revision))
