@@ -14,6 +14,7 @@ from torch import Tensor
 
 from groundingdino.cache import ByteCache
 from groundingdino.close_ups import Part, decode_part, encode_part, move, part_around
+from groundingdino.embedded_decoder import FineMaskDecoder
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import Size
 from groundingdino.segmenter_models import LoadedSegmenter
@@ -52,6 +53,7 @@ class Candidates(NamedTuple):
 
     logits: Tensor  # (3, h, w) of the padded square that the model sees, or of a part of the picture
     quality: Tensor  # (3,) predicted IoU
+    judged: Tensor  # (3,) the same, after a look at the masks where the model has a judge of them
     part: Part  # which of the two
 
     def box(self, size: Size) -> np.ndarray | None:
@@ -84,7 +86,7 @@ class CandidateFinder:
         self._model, self._card = loaded
         self._parts: ByteCache[Tensor] = ByteCache(part_bytes, lambda value: value.nbytes)
         self._found: ByteCache[Candidates] = ByteCache(
-            candidate_bytes, lambda value: value.logits.nbytes + value.quality.nbytes
+            candidate_bytes, lambda value: value.logits.nbytes + value.quality.nbytes + value.judged.nbytes
         )
 
     def find(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
@@ -147,9 +149,9 @@ class CandidateFinder:
         )
         previous = None if before is None else before.moved(part)[0]
         box = None if inside is None else inside.tolist()
-        logits, quality = decode_part(self._model, features, part, box, clicks, previous)
+        logits, quality, judged = decode_part(self._model, features, part, box, clicks, previous)
         chosen = best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
-        return Candidates(logits[chosen], quality[chosen], part)
+        return Candidates(logits[chosen], quality[chosen], judged[chosen], part)
 
     def _whole(self, encoded: ImageEmbedding) -> Part:
         return encoded.whole(self._model.image_encoder.img_size)
@@ -179,17 +181,23 @@ class CandidateFinder:
         sparse, dense = self._model.prompt_encoder(
             points=points, boxes=box_tensor, masks=torch.stack(list(previous)) if previous else None
         )
-        logits, quality = self._model.mask_decoder.predict_masks(
-            image_embeddings=encoded.features,
-            image_pe=self._model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-        )
+        decoder = self._model.mask_decoder
+        embeddings = {
+            "image_embeddings": encoded.features,
+            "image_pe": self._model.prompt_encoder.get_dense_pe(),
+            "sparse_prompt_embeddings": sparse,
+            "dense_prompt_embeddings": dense,
+        }
+        if isinstance(decoder, FineMaskDecoder):
+            logits, quality, judged = decoder.predict_and_judge(**embeddings)
+        else:
+            logits, quality = decoder.predict_masks(**embeddings)
+            judged = quality
         order = best_first(quality, self._is_ambiguous(clicks_each, bool(boxes)))
         whole = self._whole(encoded)
         return [
-            Candidates(masks[chosen], scores[chosen], whole)
-            for masks, scores, chosen in zip(logits, quality, order, strict=True)
+            Candidates(masks[chosen], scores[chosen], looked[chosen], whole)
+            for masks, scores, looked, chosen in zip(logits, quality, judged, order, strict=True)
         ]
 
     def _tensor(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import LoadedModel, load_pretrained
 from groundingdino.hub import Progress
 from groundingdino.image import collate, content_hash, load_image, preprocess, scaled_size
-from groundingdino.interruption import StopCheck, Stopped, make_interruptible, stopping
+from groundingdino.interruption import StopCheck, make_interruptible, unless_stopped
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
 from groundingdino.precision import fastest_dtype, in_bfloat16
@@ -148,7 +148,9 @@ class Detector:
         image = load_image(image)
         side = short_side or self.model.config.short_side
         key = content_hash(image) if side == self.model.config.short_side else f"{content_hash(image)} {side}"
-        features, cached = _kept(self._images, key, lambda: self._encode_image(image, side), stop)
+        features, cached = unless_stopped(
+            lambda: self._images.get_or_compute(key, lambda: self._encode_image(image, side)), stop
+        )
         return EncodedImage(features, image.size, key, cached, _milliseconds_since(start), owner=self)
 
     def draft_side(self, image: Image.Image, prompt: str | Sequence[str]) -> int | None:
@@ -199,7 +201,9 @@ class Detector:
             raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
         parsed = _as_prompt(prompt, spans)
         key = (encoded.key, parsed)
-        grounding, cached = _kept(self._groundings, key, lambda: self._ground(encoded, parsed), stop)
+        grounding, cached = unless_stopped(
+            lambda: self._groundings.get_or_compute(key, lambda: self._ground(encoded, parsed)), stop
+        )
         if not cached:
             return grounding
         took = _milliseconds_since(start)
@@ -257,17 +261,6 @@ class Detector:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
         return result
-
-
-def _kept(cache: ByteCache[T], key: Hashable, compute: Callable[[], T], stop: StopCheck | None) -> tuple[T, bool]:
-    """What a cache has or computes; a computation that somebody else began and gave up is begun again."""
-    while True:
-        try:
-            with stopping(stop):
-                return cache.get_or_compute(key, compute)
-        except Stopped:
-            if stop is not None and stop():
-                raise
 
 
 def _as_prompt(prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None) -> Prompt:

@@ -1,6 +1,7 @@
 """How the embedded segmenter draws masks: segment-anything's decoder first, then what corrects its masks."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +122,15 @@ class MaskJudge(nn.Module):
         return torch.cat(means, dim=2), torch.stack(measured, dim=2)
 
 
+class _Predicted(NamedTuple):
+    """What the decoder makes of N prompts."""
+
+    logits: Tensor  # (N, 4, 4 h, 4 w)
+    quality: Tensor  # (N, 4) predicted IoU
+    told: Tensor  # (N, 4, 4 h, 4 w), how much likelier each cell's colour is inside, of `ColourModel`
+    embedding: Tensor  # (N, C, h, w), what is known of each cell
+
+
 class FineMaskDecoder(MaskDecoder):
     """segment-anything's mask decoder, which also sees the fine map and the picture's colours."""
 
@@ -160,6 +170,35 @@ class FineMaskDecoder(MaskDecoder):
         Returns:
             Logits (N, 4, 4 h, 4 w) and the predicted IoU (N, 4).
         """
+        predicted = self._predict(
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings, prompts_each
+        )
+        return predicted.logits, predicted.quality
+
+    def predict_and_judge(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `predict_masks`, with the predicted IoU once more, (N, 4), after the judge has looked at the masks.
+
+        The judge knows the masks of proposed boxes. Of what somebody points at, and corrects, the other one is better.
+        """
+        logits, quality, told, embedding = self._predict(
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
+        )
+        return logits, quality, quality + self.judge(*self.judge.look(logits, told, embedding))
+
+    def _predict(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        prompts_each: Sequence[int] | None = None,
+    ) -> "_Predicted":
         coarse, fine, colours = split_features(image_embeddings)
         fine = fine.contiguous(memory_format=torch.channels_last)  # and what it is added to: a third of the time less
         count, _, height, width = dense_prompt_embeddings.shape
@@ -180,7 +219,7 @@ class FineMaskDecoder(MaskDecoder):
         filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         logits = torch.einsum("nmf,nfhw->nmhw", filters, image)
         logits, told = self.colour_model(logits, image, fine, colours, prompts_each)
-        return logits, self.iou_prediction_head(tokens[:, 0]) + self.judge(*self.judge.look(logits, told, embedding))
+        return _Predicted(logits, self.iou_prediction_head(tokens[:, 0]), told, embedding)
 
 
 def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:

@@ -1,15 +1,16 @@
-"""Stop a forward pass that nobody waits for any more, between two of its layers."""
+"""Stop what nobody waits for any more: a forward pass between two of its layers, or many masks between two passes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
+from segment_anything.modeling import Sam
 from torch import nn
 
 from groundingdino.model import GroundingDINO
-from groundingdino.model.backbone import Swin
 
+T = TypeVar("T")
 StopCheck = Callable[[], bool]  # True once the result is not wanted any more
 
 _stop: ContextVar[StopCheck | None] = ContextVar("stop", default=None)
@@ -29,22 +30,41 @@ def stopping(stop: StopCheck | None) -> Iterator[None]:
         _stop.reset(token)
 
 
+def unless_stopped(compute: Callable[[], T], stop: StopCheck | None) -> T:
+    """`compute()`, given up once `stop()`; what somebody else began, was waited for and is given up is begun again.
+
+    Raises:
+        Stopped: `stop()` is true.
+    """
+    while True:
+        try:
+            with stopping(stop):
+                return compute()
+        except Stopped:
+            if stop is not None and stop():
+                raise
+
+
 def make_interruptible(model: GroundingDINO) -> None:
     """Ask before each block of the backbone and each layer of enhancer and decoder; costs nothing worth measuring."""
-    layers: list[nn.Module] = [*model.enhancer.layers, *model.decoder.layers]
-    if isinstance(model.backbone, Swin):
-        layers += [block for stage in model.backbone.stages for block in stage.children()]
-    interrupt_before(layers)
+    blocks = [block for stage in model.backbone.stages for block in stage.children()]
+    interrupt_before([*blocks, *model.enhancer.layers, *model.decoder.layers])
+
+
+def make_segmenter_interruptible(model: Sam) -> None:
+    """Ask before each pass of prompts through the decoder."""
+    interrupt_before([model.prompt_encoder])
 
 
 def interrupt_before(layers: Iterable[nn.Module]) -> None:
     """Ask before each of these layers runs."""
     for layer in layers:
-        if _check not in layer._forward_pre_hooks.values():  # two detectors may share a model
-            layer.register_forward_pre_hook(_check)
+        if raise_if_stopped not in layer._forward_pre_hooks.values():  # two detectors may share a model
+            layer.register_forward_pre_hook(raise_if_stopped)
 
 
-def _check(*_: Any) -> None:
+def raise_if_stopped(*_: Any) -> None:
+    """Raises `Stopped` where what is computed in this thread, within `stopping`, is not wanted any more."""
     stop = _stop.get()
     if stop is not None and stop():
         raise Stopped

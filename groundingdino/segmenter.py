@@ -20,6 +20,7 @@ from groundingdino.close_ups import enlarge
 from groundingdino.downloads import Progress
 from groundingdino.everything import cut_out_twice, find_everything
 from groundingdino.image import content_hash, load_image
+from groundingdino.interruption import make_segmenter_interruptible
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import boxes_of, compact, join, size_bytes, without_overlaps
 from groundingdino.proposals import ObjectCells
@@ -57,6 +58,7 @@ class Segmenter:
         self._images: ByteCache[tuple[Tensor, tuple[int, int]]] = ByteCache(
             cache_bytes.images, lambda value: value[0].nbytes
         )
+        make_segmenter_interruptible(self.model)
         self._finder = CandidateFinder(loaded, cache_bytes.parts, cache_bytes.candidates)
         self._masks: ByteCache[tuple[_Mask, ...]] = ByteCache(
             cache_bytes.masks, lambda value: sum(size_bytes(one.mask) for one in value)
@@ -181,14 +183,15 @@ class Segmenter:
         def compute(missing: list[tuple[str, MaskPrompt]]) -> Iterator[tuple[_Mask]]:
             asked = [prompt for _, prompt in missing]
             for prompt, candidates in zip(asked, self._finder.find_each(encoded, asked), strict=True):
-                yield (self._enlarge(encoded, candidates, prompt.candidate),)
+                chosen = prompt.candidate
+                yield (_Mask(self._enlarge(encoded, candidates, chosen), float(candidates.quality[chosen])),)
 
         for prompt in prompts:
             prompt.check_inside(encoded.size)
         return [mask for (mask,) in self._masks.get_or_compute_each([(encoded.key, each) for each in prompts], compute)]
 
     @torch.inference_mode()
-    def _enlarge(self, encoded: ImageEmbedding, candidates: Candidates, index: int) -> _Mask:
+    def _enlarge(self, encoded: ImageEmbedding, candidates: Candidates, index: int) -> sv.CompactMask:
         logits, part = candidates.logits[None, index : index + 1], candidates.part
         if part == encoded.whole(self.model.image_encoder.img_size):
             logits = self.model.postprocess_masks(logits, encoded.input_size, encoded.size[::-1])[0, 0]
@@ -198,7 +201,7 @@ class Segmenter:
             closer = enlarge(logits[0, 0], part) > self.model.mask_threshold
             left, top = int(part.left), int(part.top)
             mask[top : top + closer.shape[0], left : left + closer.shape[1]] = closer.cpu().numpy()
-        return _Mask(compact(mask), float(candidates.quality[index]))
+        return compact(mask)
 
     def _everything(
         self,
@@ -223,9 +226,9 @@ class Segmenter:
         cells = ObjectCells.read(self.model.image_encoder, encoded.features, encoded.input_size)
         boxes = encoded.in_picture(cells.propose(points_per_side))
         masks = [
-            self._enlarge(encoded, each, 0)
+            _Mask(self._enlarge(encoded, each, 0), float(each.judged[0]))
             for each in cut_out_twice(partial(self._finder.find_each, encoded), boxes, encoded.size)
-            if each.quality[0] > min_quality and each.stability() >= min_stability
+            if each.judged[0] > min_quality and each.stability() >= min_stability
         ]
         joined = join((one.mask for one in masks), encoded.size)
         agreement = cells.agreement(joined)
@@ -240,7 +243,7 @@ class Segmenter:
 
 def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detections | None) -> sv.Detections:
     joined = join((one.mask for one in masks), size)
-    quality = np.array([one.quality for one in masks], np.float32).clip(max=1)  # decoders promise more at times
+    quality = np.array([one.quality for one in masks], np.float32).clip(0, 1)  # decoders promise more at times, or less
     if objects is None:
         names = np.array([f"object {number}" for number in range(1, len(masks) + 1)], dtype=str)
         class_id = np.full(len(masks), -1)

@@ -121,7 +121,7 @@ def test_a_mask_lies_where_its_part_does(segmenter, monkeypatch):
         x, y = ((low + high) / 2 for low, high in ((200, 224), (100, 120)))
         column, row = (x - part.left) * part.scale[0] / 2, (y - part.top) * part.scale[1] / 2
         logits[:, int(row) - 2 : int(row) + 2, int(column) - 2 : int(column) + 2] = 1
-        return logits, torch.tensor([0.9, 0.1, 0.1, 0.1])
+        return logits, torch.tensor([0.9, 0.1, 0.1, 0.1]), torch.zeros(4)
 
     monkeypatch.setattr(asking, "decode_part", middle)
     found = segmenter.segment(segmenter.encode_image(picture()), [MaskPrompt(box=SMALL)])
@@ -165,7 +165,7 @@ def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch)
         wide, high = (int(16 * scale / 2) for scale in part.scale)
         logits = torch.full((4, part.height // 2, part.width // 2), -5.0)
         logits[:, y : y + high, x : x + wide] = 5
-        return logits, torch.tensor([1 - box[0] / 1000, 0, 0, 0])
+        return logits, torch.zeros(4), torch.tensor([1 - box[0] / 1000, 0, 0, 0])
 
     known = [0.0] * 6  # by the embedding's cells, of each mask: of the second answers to the proposals, then the first
     monkeypatch.setattr(segmenting.ObjectCells, "propose", lambda _, points_per_side: proposed[:points_per_side])

@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,12 +8,16 @@ import supervision as sv
 import torch
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, build_sam_vit_b
+from segment_anything.modeling import Sam
 
+from groundingdino.detector import Detector
 from groundingdino.embedded_sam import build_embedded_sam
+from groundingdino.interruption import Stopped, stopping
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.segmenter import Segmenter, SegmenterCacheBytes
 from groundingdino.segmenter_models import SEGMENTERS, LoadedSegmenter
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
 CLICK = MaskPrompt(points=[(30, 40, 1)])
 BOX = MaskPrompt(box=(10, 20, 60, 50))
 BOTH = MaskPrompt(box=(10, 20, 60, 50), points=[(30, 40, 1), (55, 45, 0)])
@@ -26,7 +31,14 @@ def loaded() -> LoadedSegmenter:
     """
     torch.manual_seed(0)
     card = replace(SEGMENTERS["embedded"], close_ups=False, proposes=False)
-    return LoadedSegmenter(build_embedded_sam(96).eval(), card)
+    return LoadedSegmenter(confident(build_embedded_sam(96).eval()), card)
+
+
+def confident(model: Sam) -> Sam:
+    """A model that was never trained with a predicted IoU about 0.5, as 0 is the least that is told."""
+    with torch.no_grad():
+        model.mask_decoder.iou_prediction_head.layers[-1].bias += 0.5
+    return model
 
 
 @pytest.fixture
@@ -38,19 +50,19 @@ def segmenter(loaded) -> Segmenter:
 def calls(loaded, monkeypatch) -> dict[str, int]:
     """Counts how often each part of the model runs, and over how many prompts the decoder."""
     counts = {"encoder": 0, "decoder": 0, "prompts": 0}
-    encode, decode = loaded.model.image_encoder.forward, loaded.model.mask_decoder.predict_masks
+    encode, decode = loaded.model.image_encoder.forward, loaded.model.mask_decoder._predict
 
     def counted_encode(pixels):
         counts["encoder"] += 1
         return encode(pixels)
 
-    def counted_decode(**arguments):
+    def counted_decode(features, places, sparse, *arguments):
         counts["decoder"] += 1
-        counts["prompts"] += len(arguments["sparse_prompt_embeddings"])
-        return decode(**arguments)
+        counts["prompts"] += len(sparse)
+        return decode(features, places, sparse, *arguments)
 
     monkeypatch.setattr(loaded.model.image_encoder, "forward", counted_encode)
-    monkeypatch.setattr(loaded.model.mask_decoder, "predict_masks", counted_decode)
+    monkeypatch.setattr(loaded.model.mask_decoder, "_predict", counted_decode)
     return counts
 
 
@@ -85,7 +97,7 @@ def test_a_box_alone_is_answered_as_the_model_was_trained(loaded, prompt, first)
 
 def test_meta_weights_give_meta_masks_bit_for_bit(tmp_path):
     torch.manual_seed(0)
-    model = build_sam_vit_b().eval()
+    model = confident(build_sam_vit_b().eval())
     path = tmp_path / "sam_vit_b.pth"
     torch.save(model.state_dict(), path)
     image = picture(size=(160, 120))
@@ -125,6 +137,25 @@ def test_a_picture_is_encoded_once_and_a_prompt_decoded_once(segmenter, calls):
         segmenter.segment(again, [CLICK, BOX])
     segmenter.segment(again, [BOX, CLICK, BOX])
     assert calls == {"encoder": 1, "decoder": 2, "prompts": 2}
+
+
+def test_a_correction_is_told_how_good_it_is():
+    """The judge of masks knows proposals alone: of what is corrected it would say the opposite."""
+    segmenter, image = Segmenter.from_pretrained("embedded", device="cpu"), EXAMPLES / "desk.webp"
+    encoded = segmenter.encode_image(image)
+    found = Detector.from_pretrained("embedded", device="cpu")(image, "laptop . phone")
+    assert len(found) == 2
+    for box in map(tuple, found.xyxy.tolist()):
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1)
+        for prompt in (MaskPrompt(box=box), MaskPrompt(box=box, points=[middle])):
+            assert segmenter.segment(encoded, [prompt]).confidence[0] > 0.7
+
+
+def test_what_is_not_wanted_any_more_is_not_cut_out(segmenter):
+    encoded = segmenter.encode_image(picture())
+    with stopping(lambda: True), pytest.raises(Stopped):
+        segmenter.segment(encoded, [CLICK])
+    assert len(segmenter.segment(encoded, [CLICK])) == 1
 
 
 def test_the_other_candidates_are_one_click_away(segmenter, calls):

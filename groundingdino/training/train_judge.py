@@ -60,7 +60,7 @@ class Watcher:
         self.segmenter = segmenter
         self.found: list[Looks] = []
         self._told = torch.empty(0)
-        self._judged: tuple[Tensor, Tensor, Tensor, Tensor] | None = None  # what it saw, what was told, its correction
+        self._judged: tuple[Tensor, Tensor, Tensor] | None = None  # what it saw, and what was told
         decoder = segmenter.model.mask_decoder
         decoder.iou_prediction_head.register_forward_hook(self._keep_told)  # runs first
         decoder.judge.register_forward_hook(self._keep_looks)
@@ -94,9 +94,9 @@ class Watcher:
             answers.append(answer)
             if self._judged is None:
                 continue  # asked for before
-            seen, measured, told, correction = (x[0] for x in self._judged)
+            seen, measured, told = (x[0] for x in self._judged)
             is_click = prompt.box is None
-            order = best_first((told + correction)[None], is_click)[0, : CANDIDATES if is_click else 1]
+            order = best_first(told[None], is_click)[0, : CANDIDATES if is_click else 1]
             truth = [overlaps(logits > 0, masks, answer.part).max(initial=0) for logits in answer.logits[: len(order)]]
             self.found.append(
                 Looks(
@@ -113,7 +113,7 @@ class Watcher:
         self._told = told
 
     def _keep_looks(self, judge: MaskJudge, inputs: tuple[Tensor, Tensor], correction: Tensor) -> None:  # noqa: ARG002
-        self._judged = (*inputs, self._told, correction)
+        self._judged = (*inputs, self._told)
 
 
 def overlaps(mask: Tensor, objects: np.ndarray, part: Part) -> np.ndarray:
