@@ -57,7 +57,7 @@ def annotated_png(
     mask_style: MaskStyle = DEFAULT_MASK_STYLE,
 ) -> bytes:
     """The picture at its own resolution with what was found drawn on it, see `drawing.annotate`."""
-    return _png(annotate(image, detections, phrases, marked, mask_style=mask_style))
+    return png(annotate(image, detections, phrases, marked, mask_style=mask_style))
 
 
 def cut_out(image: Image.Image, mask: np.ndarray) -> Image.Image:
@@ -74,7 +74,7 @@ def cut_out(image: Image.Image, mask: np.ndarray) -> Image.Image:
 
 def cut_out_png(image: Image.Image, detections: sv.Detections) -> bytes:
     """All objects together, cut out, at the size of the picture."""
-    return _png(cut_out(image, union(_masks(detections), image.size)))
+    return png(cut_out(image, union(_masks(detections), image.size)))
 
 
 def masks_zip(detections: sv.Detections) -> bytes:
@@ -82,7 +82,7 @@ def masks_zip(detections: sv.Detections) -> bytes:
     names = file_names(labels_of(detections))
     return _zip_of(
         {
-            f"{name}.png": _png(Image.fromarray(mask.astype(np.uint8) * 255))
+            f"{name}.png": png(Image.fromarray(mask.astype(np.uint8) * 255))
             for name, mask in zip(names, _masks(detections), strict=True)
         }
     )
@@ -156,13 +156,14 @@ def _dataset(
     categories = vocabulary(detections, phrases)
     path = root / "images" / f"{name}.png"
     path.parent.mkdir()
-    path.write_bytes(_png(image))
+    path.write_bytes(png(image))
     class_id = np.array([categories.index(label) for label in labels_of(detections)], dtype=int)
     objects = sv.Detections(detections.xyxy, detections.mask, class_id=class_id)
     return sv.DetectionDataset(categories, [str(path)], {str(path): objects})
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """A picture as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=3)  # a third of the default's time for a tenth more bytes
     return buffer.getvalue()

@@ -24,6 +24,7 @@ from transformers import BertTokenizerFast
 # A dot or comma between two digits is part of a number ("2.5 l bottle", "1,000 people"). A question mark separates
 # because the published sub-sentence mask ends a phrase there, whatever we would call it.
 _SEPARATOR = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[;?\r\n]")
+_QUOTES = "\"'`´“”„‘’‚«»‹›"  # around a phrase, no part of it  # noqa: RUF001
 _DELIMITERS = ("[CLS]", "[SEP]", ".", "?")  # the tokens at which the published sub-sentence mask ends a phrase
 
 # A prompt of one phrase is read as a sentence when it is longer than names are, or joins several things.
@@ -119,8 +120,12 @@ class TokenizedPrompt(NamedTuple):
 
 
 def split_phrases(text: str) -> tuple[str, ...]:
-    """The phrases of a typed prompt: lower case, white space squeezed, duplicates once, in order."""
-    return _unique(_SEPARATOR.split(text))
+    """The phrases of a typed prompt: lower case, white space squeezed, no quotes around, duplicates once, in order.
+
+    What has neither letters nor digits nor signs, but punctuation alone, names nothing.
+    """
+    phrases = (phrase.strip().strip(_QUOTES) for phrase in _SEPARATOR.split(text))
+    return _unique(phrase for phrase in phrases if not all(unicodedata.category(c)[0] in "PZ" for c in phrase))
 
 
 def tokenize(prompt: Prompt, tokenizer: BertTokenizerFast, max_tokens: int) -> TokenizedPrompt:

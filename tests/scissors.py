@@ -11,6 +11,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
+from groundingdino.interruption import raise_if_stopped
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import boxes_of, compact, join
 from groundingdino.model_cards import SegmenterCard
@@ -46,7 +47,9 @@ class Scissors:
         self, encoded: Any, prompts: Sequence[MaskPrompt], objects: sv.Detections | None = None
     ) -> sv.Detections:
         self.cut += 1
-        time.sleep(self.seconds)
+        for _ in range(10):  # passes
+            raise_if_stopped()
+            time.sleep(self.seconds / 10)
         masks = join((compact(_shape(prompt, encoded.size)) for prompt in prompts), encoded.size)
         quality = np.array([QUALITIES[prompt.candidate] for prompt in prompts], np.float32)
         if objects is not None:

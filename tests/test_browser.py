@@ -120,6 +120,37 @@ def test_a_phrase_is_switched_off_and_on_in_the_legend(visitor: Visitor):
     visitor.expect_table(CAT, DOG, OTHER_CAT)
 
 
+def test_another_word_keeps_ticks_and_what_is_hidden_as_long_as_their_phrase_is_asked_for(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.rows.nth(0).locator("input").click()
+    expect(visitor.message).to_have_text("2 objects, 1 hidden")
+    visitor.prompt.press("End")
+    visitor.prompt.press_sequentially(" . dog", delay=40)
+    expect(visitor.message).to_have_text("3 objects, 1 hidden")
+    expect(visitor.rows.nth(0).locator("input")).not_to_be_checked()
+    visitor.chips.nth(1).click()
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.type("pizza")
+    expect(visitor.message).to_contain_text("Nothing found")
+    visitor.type("cat . dog")
+    expect(visitor.message).to_have_text("3 objects")
+
+
+def test_a_long_phrase_leaves_the_table_in_its_place(visitor: Visitor):
+    visitor.type("cat . " + "x" * 300)
+    visitor.expect_table(CAT, OTHER_CAT)
+    for selector in ("#result .legend", "#result .objects"):
+        assert visitor.find(selector).evaluate("part => part.scrollWidth <= part.clientWidth")
+
+
+def test_there_is_a_way_back_from_the_camera(visitor: Visitor):
+    visitor.find("#picture").get_by_label("Capture from camera").click()
+    expect(visitor.find('#picture [title="grant webcam access"]')).to_be_visible()
+    visitor.find("#picture").get_by_label("Upload file").click()
+    expect(visitor.find('#picture [title="grant webcam access"]')).to_have_count(0)
+
+
 def test_an_example_brings_its_prompt_and_forgets_the_old_result(visitor: Visitor):
     visitor.type("cat")
     visitor.expect_table(CAT, OTHER_CAT)

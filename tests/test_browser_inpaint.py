@@ -238,15 +238,26 @@ def test_an_edit_shows_its_progress_and_then_before_and_after(visitor: Visitor, 
 
     split, after = visitor.find("#result .split"), visitor.find("#result .after")
     clip = "after => getComputedStyle(after).clipPath"
-    assert "50%" in after.evaluate(clip)
+    assert " 0%" in after.evaluate(clip)  # the whole result
+    expect(visitor.find("#result .before-label")).not_to_be_visible()
     box = split.bounding_box()
     visitor.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
     visitor.page.mouse.down()
     visitor.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 60)
     visitor.page.mouse.up()
     assert 20 < float(re.findall(r"([\d.]+)%", after.evaluate(clip))[-1]) < 30
-    split.press("Home")
-    assert "0%" in after.evaluate(clip)
+    expect(visitor.find("#result .before-label")).to_be_visible()
+    split.press("End")
+    assert "100%" in after.evaluate(clip)
+
+
+def test_what_an_edit_lacked_is_told_until_it_is_given(visitor: Visitor):
+    select(visitor)
+    expected = visitor.message.inner_text()
+    visitor.find("#run").click()
+    expect(visitor.message).to_contain_text("There is no text")
+    visitor.find("#put textarea").fill("red")
+    expect(visitor.message).to_have_text(expected)
 
 
 def test_holding_a_button_shows_the_original(visitor: Visitor):

@@ -19,11 +19,19 @@ function takeEdit() {
   if (!working && candidates.length && run !== seenRun && status.tone === "done") {
     seenRun = run;
     showing = "result";
+    compareAt(0); // the whole result: whoever looks for what changed must not have to find the slider first
     if (selection().candidate) props.value = { ...selection(), candidate: 0 };
   }
   drawEdit();
   drawStatus();
 }
+
+// What an edit lacked may have been given since.
+document.addEventListener("input", ({ target }) => {
+  if (edit().working || edit().status.tone === "done" || !target.closest("#wish, #paint")) return;
+  newest = "status";
+  drawStatus();
+});
 
 // What is asked after an edit is seen at once: the result steps back, a button away.
 let lastAsked = {};
@@ -46,12 +54,21 @@ function noticeQuestion() {
 function statusOfEdit() {
   const { working, status } = edit();
   if (!isInpainting() || !status.message) return null;
-  return working || newest === "edit" || (showing === "result" && isDone()) ? status : null;
+  if (working || (showing === "result" && isDone())) return status;
+  return newest === "edit" && status.tone !== "done" ? status : null;
 }
 
 const sheet = find(".sheet");
 const split = find(".split");
-split.oninput = () => sheet.style.setProperty("--split", split.value);
+split.oninput = () => compareAt(Number(split.value));
+
+// How much of the picture before is left of the line, in percent.
+function compareAt(percent) {
+  split.value = percent;
+  sheet.style.setProperty("--split", percent);
+  find(".before-label").hidden = percent < 10;
+  find(".after-label").hidden = percent > 90;
+}
 
 function drawEdit() {
   const { working, share, preview, candidates } = edit();

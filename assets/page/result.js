@@ -5,7 +5,7 @@
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
 //    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
 //    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
-// What is hidden, and all from gestures on (see pointing.js and brush.js), belongs to the picture whatever the query is.
+// All of it belongs to the picture; what is said of found objects and phrases, as long as the prompt has their phrase.
 const find = (selector) => element.querySelector(selector);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -17,18 +17,24 @@ function selection() {
     const pointing = { gestures: [], candidates: {}, everything: false };
     return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0 };
   }
-  const lasts = (id) => last.query === query || isPointed(id);
+  if (last.query === query || !props.view.phrases.length) return last;
+  const asked = new Set(props.view.phrases.map(({ key }) => key));
+  const lasts = (id) => asked.has(phraseOf(id)) || isPointed(id) || id.startsWith("everything [");
+  const texts = Object.fromEntries(Object.entries(last.texts).filter(([id]) => lasts(id)));
   const marked = last.marked && lasts(last.marked) ? last.marked : null;
-  return { ...last, query, unticked: last.unticked.filter(lasts), marked };
+  const hidden = last.hidden.filter((key) => asked.has(key) || key.startsWith("."));
+  return { ...last, query, unticked: last.unticked.filter(lasts), hidden, texts, marked };
 }
 
 function choose(change) {
   props.value = { ...selection(), ...change };
+  if ("gestures" in change || "candidates" in change || "everything" in change) trigger("reconsider");
   trigger("input");
   drawPointing();
   drawBrush();
 }
 
+const phraseOf = (id) => id.replace(/ \[[-\d, ]+\]$/, "");
 const isPointed = (id) => /^pointed \d+$/.test(id);
 const toggled = (list, item) => (list.includes(item) ? list.filter((other) => other !== item) : [...list, item]);
 const mark = (object) => choose({ marked: selection().marked === object.id ? null : object.id });
@@ -56,6 +62,9 @@ function swatch(color) {
   node.style.background = color;
   return node;
 }
+
+// As wide as there is room for; the rest of a long phrase is told to who points at it.
+const named = (phrase) => make("span", { className: "name", textContent: phrase, title: phrase });
 
 function drawCanvas(view) {
   const image = find("img");
@@ -98,7 +107,7 @@ function drawShape(object) {
 function drawLegend(view) {
   find(".legend").replaceChildren(
     ...view.phrases.map((phrase) => {
-      const chip = make("button", { type: "button", className: "chip" }, swatch(phrase.color), phrase.name);
+      const chip = make("button", { type: "button", className: "chip" }, swatch(phrase.color), named(phrase.name));
       chip.append(make("span", { className: "count", textContent: phrase.count }));
       chip.setAttribute("data-key", `chip ${phrase.key}`);
       chip.setAttribute("aria-pressed", phrase.shown);
@@ -120,7 +129,7 @@ function drawTable(view) {
       box.setAttribute("aria-label", `${view.tick} ${object.phrase} ${object.score || object.quality}`);
       box.onclick = (event) => event.stopPropagation();
       box.onchange = () => tick(object);
-      const name = make("button", { type: "button" }, swatch(object.color), object.phrase);
+      const name = make("button", { type: "button" }, swatch(object.color), named(object.phrase));
       name.setAttribute("data-key", `name ${object.id}`);
       const quality = make("td", { className: "quality", hidden: !view.masks }, object.quality);
       const cells = [box, name, object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
@@ -158,7 +167,10 @@ function textField({ id, phrase }) {
 let seenPicture = "";
 function forget() {
   const { picture } = props.view;
-  if (picture === seenPicture) return;
+  if (picture === seenPicture) {
+    props.value = selection();
+    return;
+  }
   seenPicture = picture;
   const kept = keptSelection(picture);
   props.value = kept ?? { ...selection(), picture };

@@ -7,8 +7,8 @@ import supervision as sv
 
 from groundingdino.candidates import ImageEmbedding
 from groundingdino.drawing import labels_of, select
-from groundingdino.masks import SAME_OBJECT, is_new, join, merge_objects, smooth_masks
-from groundingdino.page.selection import Pointing, box_ids, object_ids, read_id
+from groundingdino.masks import is_new, join, merge_objects, smooth_masks
+from groundingdino.page.selection import Pointing, box_ids, lasting_ids, object_ids
 from groundingdino.segmenter import Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
@@ -36,7 +36,7 @@ def cut(
         ValueError: What was pointed at lies outside the picture, or excludes without including.
     """
     named = segmenter.segment_boxes(encoded, detections)
-    named = _correct(segmenter, encoded, _with_ids(named, _lasting_ids(detections, pointing)), pointing)
+    named = _correct(segmenter, encoded, _with_ids(named, lasting_ids(detections, pointing.corrected)), pointing)
     parts = [_in_groups(named, labels_of(named))]
 
     ids = pointing.pointed
@@ -51,21 +51,6 @@ def cut(
         parts.append(_in_groups(others, [EVERYTHING] * len(others)))
     found = [part for part in parts if len(part)]
     return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
-
-
-def _lasting_ids(detections: sv.Detections, pointing: Pointing) -> list[str]:
-    ids, labels = object_ids(detections), labels_of(detections)
-    for target in pointing.corrected:
-        phrase, box = read_id(target)
-        rivals = [
-            index for index, label in enumerate(labels) if label == phrase and ids[index] not in pointing.corrected
-        ]
-        if target in ids or not rivals:
-            continue
-        overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]
-        if overlaps.max() > SAME_OBJECT:
-            ids[rivals[int(overlaps.argmax())]] = target
-    return ids
 
 
 def _correct(

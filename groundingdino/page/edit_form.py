@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import supervision as sv
@@ -170,11 +170,6 @@ def suited_shape(card: InpainterCard, mode: str) -> str:
 def suited_grow(mode: str, before: str, grow: float) -> float:
     """How far masks best grow in a mode; stays as it is if in the mode `before` it was chosen by hand."""
     return GROW[mode] if grow == GROW[before] else grow
-
-
-def read_texts(value: Any) -> dict[str, str]:
-    """The selection's "texts": what each region is to show, by the id of its object."""
-    return {str(name): str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
 
 
 def as_drawn(objects: sv.Detections, pointing: Pointing) -> sv.Detections:

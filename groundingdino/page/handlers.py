@@ -13,9 +13,11 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -31,7 +33,7 @@ from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, 
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.picker import Picker
-from groundingdino.page.selection import Selection, chosen
+from groundingdino.page.selection import Selection, chosen, lasting_ids
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
@@ -146,7 +148,7 @@ class Page:
         self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
     ) -> Iterator[Any]:
         try:
-            selection = Selection.parse(sent, *query.keys)
+            selection = Selection.parse(sent, query.keys[0])
             if visit.shown == (query, selection, canvas):
                 return  # one change often raises two events; an answer to the second would only overwrite the timing
             visit.shown = None
@@ -176,7 +178,9 @@ class Page:
         for draft in (True, False):
             findings = None
             # What is fast is not given up: there would be nothing to see before typing pauses.
-            for task, work in self.steps(query, selection, picture.image, draft, None if draft else stop):
+            slow_from = monotonic() + (PATIENCE if draft else 0)
+            give_up = partial(_from, slow_from, stop)
+            for task, work in self.steps(query, selection, picture.image, draft, give_up):
                 running = self._workers.submit(work, findings)
                 try:
                     findings = running.result(PATIENCE)
@@ -204,11 +208,8 @@ class Page:
         objects, _ = chosen(findings.detections, selection)
         if query.tab != INPAINT:
             return {"view": shown, "status": status(findings, len(objects))}
-        if query.mask.boxes:
-            objects = as_drawn(objects, selection.pointing)
-        size = picture.image.size
         try:
-            alpha = edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
+            alpha = self.alpha(query, selection, findings, picture.image.size)
         except ValueError as error:  # there is nothing to edit yet, in a sentence
             message, otherwise = str(error), "draw over it with the brush"
             if query.mode == REGIONS:  # which has no brush
@@ -219,6 +220,17 @@ class Page:
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
 
+    def alpha(self, query: Query, selection: Selection, findings: Findings, size: tuple[int, int]) -> np.ndarray:
+        """How much of each pixel an edit of a picture of `size` (width, height) would change, (H, W) uint8.
+
+        Raises:
+            ValueError: there is nothing to edit.
+        """
+        objects, _ = chosen(findings.detections, selection)
+        if query.mask.boxes:
+            objects = as_drawn(objects, selection.pointing)
+        return edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
+
     def steps(
         self,
         query: Query,
@@ -227,21 +239,45 @@ class Page:
         draft: bool = False,
         stop: StopCheck | None = None,
     ) -> Iterator[tuple[str, Callable[[Findings | None], Findings]]]:
-        """What has to be done, in words and as a function of what was found so far."""
+        """What has to be done, in words and as a function of what was found so far.
+
+        A draft is not stopped, nor what needs no draft; masks are.
+        """
         task = "Looking" if query.prompt.strip() else "Reading the picture"
         title = self.studio.detectors.card(query.model).title
         yield (
             f"{task} with {title} …",
-            lambda _: self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop),
+            partial(self._find, query, selection, image, draft, None if draft else stop),
         )
         needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
         if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
             title = self.studio.segmenters.card(query.segmenter).title
-            yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image)
+            yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image, stop)
 
-    def _cut_out(self, query: Query, selection: Selection, image: Image.Image, findings: Findings | None) -> Findings:
+    def _find(
+        self,
+        query: Query,
+        selection: Selection,
+        image: Image.Image,
+        draft: bool,
+        stop: StopCheck | None,
+        _: Findings | None,
+    ) -> Findings:
+        findings = self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop)
+        ids = np.array(lasting_ids(findings.detections, selection.known), dtype=str)
+        detections = replace(findings.detections, data={**findings.detections.data, "id": ids})
+        return replace(findings, detections=detections)
+
+    def _cut_out(
+        self,
+        query: Query,
+        selection: Selection,
+        image: Image.Image,
+        stop: StopCheck | None,
+        findings: Findings | None,
+    ) -> Findings:
         assert findings
-        return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100)
+        return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100, stop)
 
     def _failure(self, query: Query, canvas: Canvas, message: str) -> Any:
         """The picture alone, if there is one, so that no old boxes stay beside the message."""
@@ -258,7 +294,7 @@ class Page:
             gr.Warning("Choose a picture first: there is nothing to download yet.")
             return None
         try:
-            selection = Selection.parse(sent, *query.keys)
+            selection = Selection.parse(sent, query.keys[0])
             image, findings = self.studio.image(query.path), None
             for _, work in self.steps(query, selection, image):
                 findings = work(findings)
@@ -308,3 +344,8 @@ class Page:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""
         card = self.studio.detectors.card(model)
         return card.box_threshold, card.text_threshold, *self.detectors.choose(model)
+
+
+def _from(moment: float, stop: StopCheck) -> bool:
+    """`stop()`, but False before a moment."""
+    return monotonic() > moment and stop()

@@ -15,13 +15,16 @@ from time import monotonic
 from typing import Any
 
 import gradio as gr
+import numpy as np
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
+from groundingdino import export
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
+from groundingdino.image import load_image
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import Form, as_drawn, read_texts, suited_grow, suited_shape
+from groundingdino.page.edit_form import Form, as_drawn, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.handlers import FAULT, Page, Query, Visit
 from groundingdino.page.selection import Selection, chosen
@@ -105,9 +108,13 @@ class InpaintPage:
         edit = outcome.shown if outcome and outcome.path == other else NO_EDIT
         return other, gr.update(history=visit.history.view(), edit=edit)
 
-    def export(self, kind: str, visit: Visit, sent: Any, path: str | None) -> str | None:
-        """Writes the chosen result, its recipe or its mask; None, after a notice, if there is no result."""
-        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+    def export(self, kind: str, visit: Visit, sent: Any, *values: Any) -> str | None:
+        """Writes the chosen result or its recipe, or the mask; None, after a notice, if there is none."""
+        query = Query(*values)
+        path, outcome = query.path, visit.outcome
+        index = _candidate(sent, outcome, path)
+        if kind == "mask" and path is not None and (outcome is None or path not in outcome.results):
+            return self._export_mask(outcome, path, query, sent)
         if outcome is None or path is None or index is None:
             gr.Warning("Run an edit first: there is nothing to download yet.")
             return None
@@ -116,6 +123,26 @@ class InpaintPage:
         if kind == "result":
             return outcome.results[index]
         return self._write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
+
+    def _export_mask(self, outcome: Outcome | None, path: str, query: Query, sent: Any) -> str | None:
+        """The mask on the canvas: the outcome's, with its recipe, unless another one was chosen since."""
+        try:
+            selection = Selection.parse(sent, path)
+            image, findings = self.studio.image(path), None
+            for _, work in self.page.steps(query, selection, image):
+                findings = work(findings)
+            assert findings
+            alpha = self.page.alpha(query, selection, findings, image.size)
+        except ValueError as error:
+            gr.Warning(str(error))
+            return None
+        if (
+            outcome
+            and outcome.path == path
+            and np.array_equal(np.asarray(load_image(outcome.mask).getchannel(0)), alpha)
+        ):
+            return outcome.mask
+        return self._write(export.png(Image.fromarray(alpha)), path, "-mask.png")
 
     def choose_inpainter(self, visit: Visit, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
@@ -159,7 +186,7 @@ class InpaintPage:
         self, run: _Run, query: Query, form: Form, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
     ) -> Outcome:
         path = query.path or ""
-        selection = Selection.parse(sent, *query.keys)
+        selection = Selection.parse(sent, path)
         image, findings = self.studio.image(path), None
         for task, work in self.page.steps(query, selection, image, stop=stop):
             run.news.put(task)
@@ -168,8 +195,7 @@ class InpaintPage:
         objects, _ = chosen(findings.detections, selection)
         if query.mask.boxes:
             objects = as_drawn(objects, selection.pointing)
-        texts = read_texts(sent.get("texts"))
-        edit = form.edit(query.mask, image.size, objects, selection.strokes, texts, self.studio.image)
+        edit = form.edit(query.mask, image.size, objects, selection.strokes, dict(selection.texts), self.studio.image)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
         title = self.studio.inpainters.card(form.model).title if edit.task.needs_model else "no model"

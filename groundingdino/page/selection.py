@@ -1,7 +1,7 @@
 """What a visitor hid, ticked off, marked, pointed at and drew, as the browser sends it with each request."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import supervision as sv
 from groundingdino.drawing import labels_of, select
 from groundingdino.editing.edits import BrushStroke
 from groundingdino.mask_prompts import MaskPrompt, Point
+from groundingdino.masks import SAME_OBJECT
 
 Box = tuple[float, ...]
 Line = tuple[tuple[float, ...], ...]
@@ -92,8 +93,7 @@ class Pointing:
 class Selection:
     """What a visitor hid, ticked off, marked, pointed at and drew.
 
-    Hidden phrases, what was pointed at and brush strokes last as long as the picture; ticks and the mark as long as
-    picture, prompt and model, those of objects that were pointed at as long as the picture.
+    It lasts as long as the picture; the browser forgets what it says of phrases that the prompt does not have any more.
     """
 
     hidden: frozenset[str] = frozenset()  # phrases, see `groups_of`
@@ -101,19 +101,28 @@ class Selection:
     marked: str | None = None  # id of an object
     pointing: Pointing = field(default_factory=Pointing)
     strokes: tuple[BrushStroke, ...] = ()  # of the brush that corrects what is edited, oldest first
+    texts: tuple[tuple[str, str], ...] = ()  # id of an object, and what a region in its place is to show
 
     @classmethod
-    def parse(cls, value: Any, picture: str, query: str) -> Self:
-        """The part of what the browser sent that was chosen for this picture and this query; at first it sends ""."""
+    def parse(cls, value: Any, picture: str) -> Self:
+        """What the browser sent, if it was chosen for this picture; at first it sends ""."""
         if not isinstance(value, Mapping) or value.get("picture") != picture:
             return cls()
-        lasting = value.get("query") == query
-        unticked = {name for name in value.get("unticked") or () if lasting or name.startswith(POINTED)}
-        marked = value.get("marked")
-        if marked and not lasting and not marked.startswith(POINTED):
-            marked = None
-        hidden = frozenset(value.get("hidden") or ())
-        return cls(hidden, frozenset(unticked), marked, Pointing.parse(value), _strokes(value.get("strokes") or ()))
+        texts = value.get("texts")
+        return cls(
+            frozenset(value.get("hidden") or ()),
+            frozenset(value.get("unticked") or ()),
+            value.get("marked"),
+            Pointing.parse(value),
+            _strokes(value.get("strokes") or ()),
+            tuple((str(name), str(text)) for name, text in texts.items()) if isinstance(texts, Mapping) else (),
+        )
+
+    @property
+    def known(self) -> list[str]:
+        """Ids of all found objects of which something was said."""
+        said = (*sorted(self.unticked), *filter(None, [self.marked]), *self.pointing.corrected, *dict(self.texts))
+        return [name for name in dict.fromkeys(said) if not name.startswith(POINTED)]
 
 
 def _strokes(values: Iterable[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
@@ -152,6 +161,26 @@ def object_ids(detections: sv.Detections) -> list[str]:
 def box_ids(labels: list[str], boxes: np.ndarray) -> list[str]:
     """Names of objects by label and box (N, 4)."""
     return [f"{label} {box}" for label, box in zip(labels, boxes.round().astype(int).tolist(), strict=True)]
+
+
+def lasting_ids(detections: sv.Detections, known: Sequence[str]) -> list[str]:
+    """`object_ids`, but an object that was known before keeps its id, and so what was said of it.
+
+    Its box moves a little with each other word of the prompt: it is what overlaps it most of the same phrase.
+
+    Raises:
+        ValueError: a known id is none of a found object.
+    """
+    ids, labels = object_ids(detections), labels_of(detections)
+    for name in known:
+        phrase, box = read_id(name)
+        rivals = [index for index, label in enumerate(labels) if label == phrase and ids[index] not in known]
+        if name in ids or not rivals:
+            continue
+        overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]
+        if overlaps.max() > SAME_OBJECT:
+            ids[rivals[int(overlaps.argmax())]] = name
+    return ids
 
 
 def read_id(name: str) -> tuple[str, list[int]]:

@@ -12,11 +12,12 @@ from PIL import Image
 
 from groundingdino.cache import ByteCache
 from groundingdino.detector import Detector
+from groundingdino.drawing import labels_of
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.image import load_editable, load_image
 from groundingdino.inpainter import Inpainter
-from groundingdino.interruption import StopCheck
+from groundingdino.interruption import StopCheck, unless_stopped
 from groundingdino.masks import size_bytes
 from groundingdino.model_cards import (
     INPAINTERS,
@@ -30,7 +31,7 @@ from groundingdino.model_cards import (
     is_cached,
 )
 from groundingdino.page.cutting import EVERYTHING, cut
-from groundingdino.page.selection import Pointing
+from groundingdino.page.selection import Pointing, object_ids
 from groundingdino.page.shelf import Shelf
 from groundingdino.phrases import NMS_THRESHOLD
 from groundingdino.segmenter import Segmenter
@@ -187,16 +188,22 @@ class Studio:
         return Findings(nothing, (), 0.0, card, card.box_threshold, (), Timing(None, None, None))
 
     def cut_out(
-        self, image: Image.Image, findings: Findings, model: str, pointing: Pointing, min_area: float
+        self,
+        image: Image.Image,
+        findings: Findings,
+        model: str,
+        pointing: Pointing,
+        min_area: float,
+        stop: StopCheck | None = None,
     ) -> Findings:
-        """Findings with masks, and with what was pointed at, see `cutting.cut`."""
+        """Findings with masks, and with what was pointed at, see `cutting.cut`; `stop` as in `find`."""
         segmenter = self.segmenters.get(model)
-        encoded = segmenter.encode_image(image)
+        encoded = segmenter.encode_image(image)  # to the end: whatever is asked of the picture next needs it, too
         found = findings.detections
         start = time.perf_counter()
-        objects, cached = self._cuts.get_or_compute(
-            (model, encoded.key, _content(found), pointing, min_area),
-            lambda: cut(segmenter, encoded, found, pointing, min_area),
+        key = (model, encoded.key, _content(found), pointing, min_area)
+        objects, cached = unless_stopped(
+            lambda: self._cuts.get_or_compute(key, lambda: cut(segmenter, encoded, found, pointing, min_area)), stop
         )
         took = 1000 * (time.perf_counter() - start)
         timing = findings.timing._replace(
@@ -229,8 +236,7 @@ def _mask_bytes(objects: sv.Detections) -> int:
 def _content(detections: sv.Detections) -> tuple[object, ...]:
     """Detections without masks, as a key."""
     assert detections.confidence is not None
-    labels = tuple(map(str, detections.data["class_name"]))
-    return detections.xyxy.tobytes(), detections.confidence.tobytes(), labels
+    return detections.xyxy.tobytes(), detections.confidence.tobytes(), *labels_of(detections), *object_ids(detections)
 
 
 def _version(path: Path) -> tuple[Path, int]:

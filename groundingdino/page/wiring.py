@@ -99,16 +99,11 @@ def _wire_result(
 ) -> None:
     question, answer, _, settings, masks, _ = controls
     detector, segmenter = settings.detector, masks.segmenter
-    gr.on(
-        [question.prompt.input, question.picture.change, detector.model.change],
-        page.interrupt,
-        [visit, answer.result],
-        None,
-        trigger_mode="multiple",
-        queue=False,
-        js=INTERRUPT,
-        **PRIVATE,
-    )
+    interrupting: dict[str, Any] = {"trigger_mode": "multiple", "queue": False, "js": INTERRUPT, **PRIVATE}
+    changes = [question.prompt.input, question.picture.change, detector.model.change]
+    changes += [tab.select for tab in answer.tabs.values()]
+    gr.on(changes, page.interrupt, [visit, answer.result], None, **interrupting)
+    answer.result.reconsider(page.interrupt, [visit, answer.result], None, **interrupting)
     gr.on(
         [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
         answering(page.render),
@@ -156,7 +151,7 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
     result.back(partial(edits.step, steps=-1), [visit, picture], [picture, result], **PRIVATE)
     result.forth(partial(edits.step, steps=1), [visit, picture], [picture, result], **PRIVATE)
     for kind, button in answer.edit_downloads.items():
-        written = button.click(partial(edits.export, kind), [visit, result, picture], answer.file, **PRIVATE)
+        written = button.click(partial(edits.export, kind), [visit, result, *query], answer.file, **PRIVATE)
         written.success(None, answer.file, js=SAVE, **PRIVATE)
     shape, grow, mode = painting.shape, painting.grow, wish.mode
     mode.input(edits.choose_mode, [visit, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)

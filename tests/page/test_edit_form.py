@@ -40,7 +40,6 @@ from groundingdino.page.edit_form import (
     MaskForm,
     as_drawn,
     hex_color,
-    read_texts,
     suited_grow,
     suited_shape,
 )
@@ -189,8 +188,3 @@ def test_a_box_drawn_by_hand_stays_as_it_was_drawn(objects: sv.Detections):
 )
 def test_colours_are_read_as_the_picker_sends_them(sent: str, read: str):
     assert hex_color(sent) == read
-
-
-@pytest.mark.parametrize(("sent", "read"), [(None, {}), ("", {}), ([1], {}), ({"a": 1}, {"a": "1"})])
-def test_texts_are_read_as_the_browser_sends_them(sent: Any, read: dict[str, str]):
-    assert read_texts(sent) == read

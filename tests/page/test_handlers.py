@@ -509,6 +509,22 @@ def test_the_next_key_gives_up_a_pass_under_way_but_never_a_draft(
     assert browser.boxes == [CAT, OTHER_CAT]
 
 
+def test_masks_that_take_long_are_given_up(page: Page, browser: Browser, scissors: Scissors, picture: str):
+    browser.ask(picture, "cat", tab=SEGMENT)
+    scissors.seconds = 60.0
+    started = time.monotonic()
+    request = browser.request(picture, "cat", tab=SEGMENT, everything=True)
+    assert next(request)["status"]["message"].startswith("Cutting out")
+    page.interrupt(browser.visit, {"stamp": browser.clock + 100})
+    assert list(request) == []
+    assert time.monotonic() - started < 30
+
+    scissors.seconds = 0.0
+    browser.clock += 200
+    browser.ask(picture, "cat", tab=SEGMENT, everything=True)
+    assert len(browser.view["objects"]) == 3
+
+
 @pytest.mark.usefixtures("slow")
 def test_the_message_of_the_same_key_gives_up_nothing(page: Page, browser: Browser, picture: str):
     request = browser.request(picture, "cat")

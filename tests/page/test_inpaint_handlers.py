@@ -98,7 +98,12 @@ class Browser:
         self.edits.cancel(self.visit, {"stamp": self.clock})
 
     def result(self, sent: Any = "") -> Image.Image:
-        return Image.open(self.edits.export("result", self.visit, sent, self.path) or "")
+        return Image.open(self.export("result", sent) or "")
+
+    def export(self, kind: str, sent: Any = "", path: str | None = None, **changed: Any) -> str | None:
+        """Downloads what belongs to a picture, by default the one that is shown."""
+        query = self.values({"path": path or self.path, **changed})[0][: len(Query._fields)]
+        return self.edits.export(kind, self.visit, sent, *query)
 
     @property
     def status(self) -> tuple[str, str]:
@@ -131,7 +136,7 @@ def test_an_edit_tells_how_far_it_is_and_ends_with_a_candidate(browser: Browser,
     assert [candidate["seed"] for candidate in browser.edit["candidates"]] == [7]
     image = browser.result()
     assert [image.getpixel(place) for place in (MIDDLE, OTHER_MIDDLE)] == [(255, 0, 7)] * 2
-    outside = np.asarray(image)[np.asarray(Image.open(browser.edits.export("mask", browser.visit, "", picture))) == 0]
+    outside = np.asarray(image)[np.asarray(Image.open(browser.export("mask", "", picture))) == 0]
     assert (outside == (0, 128, 128)).all()
 
 
@@ -228,7 +233,7 @@ def test_one_visitor_cancels_nobody_elses_edit(edits: InpaintPage, picture: str)
     one.cancel()
     other.run()
     assert other.status == ("Done.", "done")
-    assert edits.export("result", one.visit, "", picture) is None
+    assert one.export("result") is None
 
 
 @pytest.mark.parametrize(
@@ -307,7 +312,7 @@ def test_a_result_becomes_the_picture_and_goes_back_and_forth(browser: Browser, 
 
 def test_gradio_is_told_of_files_to_clear_away(browser: Browser, edits: InpaintPage, picture: str):
     browser.run(candidates=2)
-    mask = edits.export("mask", browser.visit, "", picture)
+    mask = browser.export("mask", "", picture)
     assert edits.files == {*browser.visit.outcome.results, mask}
     assert all(Path(file).exists() for file in edits.files)
 
@@ -323,25 +328,37 @@ def test_names_of_files_do_not_grow(browser: Browser, edits: InpaintPage, pictur
     browser.run()
     browser.path, _ = edits.accept(browser.visit, "", picture)
     browser.run()
-    assert Path(edits.export("result", browser.visit, "", browser.path) or "").name == "two cats-edited.png"
+    assert Path(browser.export("result", "", browser.path) or "").name == "two cats-edited.png"
 
 
-def test_downloads_hold_the_recipe(browser: Browser, edits: InpaintPage, picture: str):
+def test_the_mask_that_is_downloaded_is_the_one_on_the_canvas(browser: Browser):
+    before = Image.open(browser.export("mask") or "")
+    assert before.getchannel(0).getextrema() == (0, 255)
+    browser.run()
+    mask = browser.export("mask") or ""
+    assert mask == browser.visit.outcome.mask
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)), np.asarray(before))
+    grown = browser.export("mask", grow=20) or ""
+    assert (np.asarray(Image.open(grown)) > 0).sum() > (np.asarray(before) > 0).sum()
+    assert browser.export("mask", prompt="") is None, "nothing is selected"
+
+
+def test_downloads_hold_the_recipe(browser: Browser, picture: str):
     browser.run(candidates=2)
-    path = edits.export("recipe", browser.visit, {"candidate": 1}, picture)
+    path = browser.export("recipe", {"candidate": 1}, picture)
     recipe = json.loads(Path(path or "").read_text())
     assert (recipe["find"], recipe["text"], recipe["seed"], recipe["box_threshold"]) == ("cat", "red", 8, 0.35)
-    assert recipe == read_recipe(edits.export("result", browser.visit, {"candidate": 1}, picture) or "")
+    assert recipe == read_recipe(browser.export("result", {"candidate": 1}, picture) or "")
 
 
 def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Browser, edits: InpaintPage, monkeypatch):
     notices: list[str] = []
     monkeypatch.setattr(gr, "Warning", notices.append)
-    assert edits.export("result", browser.visit, "", browser.path) is None
+    assert browser.export("result", "", browser.path) is None
     assert edits.accept(browser.visit, "", browser.path) == (gr.skip(), gr.skip())
     assert edits.repeat_seed(browser.visit, "", browser.path) == gr.skip()
     browser.run()
-    assert edits.export("mask", browser.visit, "", "another picture") is None
+    assert browser.export("mask", "", "another picture") is None
     assert edits.repeat_seed(browser.visit, "", "another picture") == gr.skip()
     assert len(notices) == 5
 
@@ -356,10 +373,10 @@ def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Brow
     ],
 )
 def test_the_recipe_names_what_had_a_part_in_finding(
-    browser: Browser, edits: InpaintPage, picture: str, changed: dict[str, Any], search: dict[str, Any]
+    browser: Browser, picture: str, changed: dict[str, Any], search: dict[str, Any]
 ):
     browser.run(**{"prompt": "", "segmenter": "scissors", **changed})
-    recipe = json.loads(Path(edits.export("recipe", browser.visit, "", picture) or "").read_text())
+    recipe = json.loads(Path(browser.export("recipe", "", picture) or "").read_text())
     names = ("find", "found_by", "box_threshold", "text_threshold", "nms_threshold")
     found = {name: recipe[name] for name in names if name in recipe}
     more = {"text_threshold": 0.25, "nms_threshold": 0.7} if "box_threshold" in search else {}
@@ -368,11 +385,11 @@ def test_the_recipe_names_what_had_a_part_in_finding(
 
 def test_a_result_that_became_the_picture_is_still_there(browser: Browser, edits: InpaintPage, picture: str):
     browser.run(candidates=2)
-    expected = edits.export("recipe", browser.visit, {"candidate": 1}, picture)
+    expected = browser.export("recipe", {"candidate": 1}, picture)
     after, _ = edits.accept(browser.visit, {"candidate": 1}, picture)
     # Another picture begins with the first candidate.
-    assert edits.export("result", browser.visit, {"candidate": 0}, after) == after
-    recipe = edits.export("recipe", browser.visit, {"candidate": 0}, after)
+    assert browser.export("result", {"candidate": 0}, after) == after
+    recipe = browser.export("recipe", {"candidate": 0}, after)
     assert Path(recipe or "").read_text() == Path(expected or "").read_text()
     assert edits.repeat_seed(browser.visit, {"candidate": 0}, after) == "8"
     assert edits.accept(browser.visit, "", after) == (gr.skip(), gr.skip()), "it is the picture already"

@@ -5,7 +5,7 @@ import pytest
 import supervision as sv
 
 from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.page.selection import Gesture, Pointing, Selection, chosen, object_ids
+from groundingdino.page.selection import Selection, chosen, lasting_ids, object_ids
 
 KEYS = ("picture.png", "embedded: cat . pizza")
 FOUND = sv.Detections(
@@ -20,11 +20,11 @@ LINE = {"target": "pointed 1", "stroke": [[1, 2], [3, 4]]}
 
 
 def select(**chosen_by_visitor: Any) -> Selection:
-    return Selection.parse({"picture": KEYS[0], "query": KEYS[1], **chosen_by_visitor}, *KEYS)
+    return Selection.parse({"picture": KEYS[0], "query": KEYS[1], **chosen_by_visitor}, KEYS[0])
 
 
 def test_everything_is_chosen_at_first():
-    objects, marked = chosen(FOUND, Selection.parse("", *KEYS))
+    objects, marked = chosen(FOUND, Selection.parse("", KEYS[0]))
     assert objects["class_name"].tolist() == ["cat", "cat", "pizza"]
     assert marked == []
 
@@ -53,25 +53,25 @@ def test_ticks_stay_with_their_objects_when_thresholds_move():
     assert object_ids(objects) == [SECOND]
 
 
-def test_another_prompt_forgets_ticks_and_marks_but_not_what_was_hidden_or_pointed_at():
-    sent = {
-        "picture": KEYS[0],
-        "query": "embedded: cat",
-        "hidden": ["cat"],
-        "unticked": [THIRD, "pointed 1"],
-        "marked": THIRD,
-        "gestures": [CLICK],
-        "everything": True,
-    }
-    pointing = Pointing((Gesture("pointed 1", point=(30.0, 40.5, 1)),), everything=True)
-    expected = Selection(frozenset({"cat"}), frozenset({"pointed 1"}), None, pointing)
-    assert Selection.parse(sent, *KEYS) == expected
-    assert Selection.parse({**sent, "marked": "pointed 1"}, *KEYS).marked == "pointed 1"
+def test_an_object_that_is_found_again_keeps_what_was_said_of_it():
+    said = select(unticked=[FIRST, "pointed 1"], marked=SECOND, texts={THIRD: "moon"}, gestures=[CLICK])
+    assert said.known == [FIRST, SECOND, THIRD]
+    moved = sv.Detections(FOUND.xyxy + np.float32([3, -2, 3, -2]), confidence=FOUND.confidence, data=FOUND.data)
+    assert object_ids(moved) != [FIRST, SECOND, THIRD]
+    assert lasting_ids(moved, said.known) == [FIRST, SECOND, THIRD]
+    assert lasting_ids(moved, []) == object_ids(moved)
+    away = sv.Detections(FOUND.xyxy + np.float32(1000), confidence=FOUND.confidence, data=FOUND.data)
+    assert lasting_ids(away, said.known) == object_ids(away)
+
+
+@pytest.mark.parametrize(("texts", "read"), [(None, ()), ("", ()), ([1], ()), ({"a": 1}, (("a", "1"),))])
+def test_texts_are_read_as_the_browser_sends_them(texts: Any, read: tuple[tuple[str, str], ...]):
+    assert select(texts=texts).texts == read
 
 
 def test_another_picture_forgets_everything():
     sent = {"picture": "other.png", "query": KEYS[1], "hidden": ["cat"], "unticked": [THIRD], "gestures": [CLICK]}
-    assert Selection.parse(sent, *KEYS) == Selection()
+    assert Selection.parse(sent, KEYS[0]) == Selection()
 
 
 def test_gestures_of_one_object_are_one_prompt():

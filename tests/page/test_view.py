@@ -45,7 +45,7 @@ def cut(prompt: str = "cat . pizza", *gestures: Gesture, everything: bool = Fals
 
 
 def select(**chosen_by_visitor: Any) -> Selection:
-    return Selection.parse({"picture": KEYS[0], "query": KEYS[1], **chosen_by_visitor}, *KEYS)
+    return Selection.parse({"picture": KEYS[0], "query": KEYS[1], **chosen_by_visitor}, KEYS[0])
 
 
 FIRST, SECOND, THIRD = object_ids(find().detections)
