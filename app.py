@@ -7,7 +7,7 @@ import argparse
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -157,14 +157,14 @@ def main(arguments: list[str] | None = None) -> int:
         workers.prepare()
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)
-        # The page opens at once, and the model is ready before the first word is typed.
-        Thread(target=_warm_up, args=(studio, options.model), daemon=True).start()
     except ValueError as error:
         _say(error)
         return 2
+    # The page opens at once, and the model is ready before the first word is typed.
+    warming = Thread(target=_warm_up, args=(studio, options.model), daemon=True)
     try:
         # Without a host or port, Gradio's environment variables hold, as on a Space.
-        serve(demo, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
+        serve(demo, warming.start, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
     except OSError:
         where = f"port {options.port}" if options.port else "any port from 7860 on"
         _say(f"cannot listen on {where}; choose another with --port.")
@@ -172,8 +172,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def serve(demo: gr.Blocks, **options: Any) -> None:
-    """Serves the page, for `main` and for tests; `options` are more of `launch`'s."""
+def serve(demo: gr.Blocks, begin: Callable[[], None] = lambda: None, **options: Any) -> None:
+    """Serves the page, for `main` and for tests.
+
+    Args:
+        begin: Called once the server runs: a program that ends at once, as the port is taken, has begun nothing.
+        options: More of `launch`'s.
+    """
+
+    @asynccontextmanager
+    async def running(server: Any) -> AsyncIterator[None]:
+        _cancel_twice(server)
+        begin()
+        yield
+
     demo.launch(
         theme=THEME,
         css_paths=PAGE_FILES / "page.css",
@@ -182,7 +194,7 @@ def serve(demo: gr.Blocks, **options: Any) -> None:
         ssr_mode=False,
         # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these none.
         state_session_capacity=300,
-        app_kwargs={"lifespan": _cancel_twice},
+        app_kwargs={"lifespan": running},
         **options,
     )
 
@@ -194,15 +206,13 @@ class _Running(dict[str, Any]):
         self.pop(event, None)
 
 
-@asynccontextmanager
-async def _cancel_twice(server: Any) -> AsyncIterator[None]:
+def _cancel_twice(server: Any) -> None:
     """Lets an event be cancelled while it is being cancelled already, or ends.
 
     Gradio looks whether it runs before it waits for its turn, and deletes it without looking again: a quick second
     click was answered with an error and a page of traceback in the log.
     """
     server.iterators = _Running(server.iterators)
-    yield
 
 
 def _check_host(host: str) -> None:

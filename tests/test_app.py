@@ -206,6 +206,8 @@ def test_a_download_that_failed_saves_no_file_of_before(examples: Path):
 
 def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):
     monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
+    # A program that ends while a thread of its computes is aborted.
+    monkeypatch.setattr(app, "_warm_up", lambda *_: pytest.fail("Models are warmed up for nobody."))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -70,13 +70,6 @@ def search_of(prompt: str, models: Sequence[str], thresholds: Mapping[str, float
     return {"find": prompt, "found_by": list(models), **thresholds}
 
 
-def with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> Image.Image:
-    """A copy of the picture that holds the recipe, for those who save it as PNG with its text, as Gradio does."""
-    image = image.copy()
-    image.info[KEYWORD] = json.dumps(recipe, ensure_ascii=False)
-    return image
-
-
 def png_with_recipe(image: Image.Image, recipe: Mapping[str, Any]) -> bytes:
     """The picture as a PNG file that holds the recipe, as JSON in a text chunk named "groundingdino"."""
     chunks = PngInfo()

@@ -14,8 +14,9 @@ from groundingdino import export
 from groundingdino.drawing import annotate
 from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.modes import parse_task
-from groundingdino.editing.recipe import search_of, with_recipe
+from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.model_cards import INPAINTERS, mask_settings_for
+from groundingdino.page.files import write_file
 from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.phrases import NMS_THRESHOLD
@@ -56,7 +57,7 @@ class Endpoints:
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
-    ) -> tuple[Image.Image, dict[str, Any]]:
+    ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture.
 
         Args:
@@ -94,7 +95,7 @@ class Endpoints:
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
         fill: float = 0.0,
-    ) -> tuple[Image.Image, dict[str, Any]]:
+    ) -> tuple[str, dict[str, Any]]:
         """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
 
         Args:
@@ -155,7 +156,7 @@ class Endpoints:
         seed: int | None = None,
         negative_prompt: str = "",
         scheduler: str | None = None,
-    ) -> tuple[Image.Image, dict[str, Any]]:
+    ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
         Args:
@@ -213,13 +214,14 @@ class Endpoints:
                 search = search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
                     record = export.record(objects, picture.size, " + ".join(models))
-                    return self.studio.editable(image), {**record, "notes": [*notes]}
+                    return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
             edit = Edit(task, mask, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []
         record = export.record(objects, picture.size, " + ".join(models))
-        return with_recipe(edited.images[0], recipe), {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
+        written = _as_file(png_with_recipe(edited.images[0], recipe))
+        return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
     def models(self) -> list[dict[str, Any]]:
         """Lists the models: name, task, title, description, size in bytes, and whether they are downloaded.
@@ -267,11 +269,15 @@ def _told_in_a_sentence() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[Image.Image, dict[str, Any]]:
+def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[str, dict[str, Any]]:
     """The picture with what was found in it, and the record."""
     drawn = annotate(picture, findings.detections, findings.phrases)
     record = export.record(findings.detections, picture.size, model)
-    return drawn, {**record, "notes": [*findings.notes]}
+    return _as_file(export.png(drawn)), {**record, "notes": [*findings.notes]}
+
+
+def _as_file(png: bytes) -> str:
+    return write_file(png, "image.png")
 
 
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:

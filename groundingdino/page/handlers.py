@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
-from gradio.processing_utils import check_all_files_in_cache, save_bytes_to_cache
+from gradio.processing_utils import check_all_files_in_cache
 from PIL import Image
 
 from groundingdino import export
@@ -32,6 +32,7 @@ from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
+from groundingdino.page.files import write_file
 from groundingdino.page.picker import Picker
 from groundingdino.page.selection import Selection, chosen, lasting_ids
 from groundingdino.page.status_line import mask_status, sentence, status
@@ -327,7 +328,7 @@ class Page:
             "coco": lambda: (export.coco_zip(image, name, objects, phrases), "-coco.zip"),
             "yolo": lambda: (export.yolo_zip(image, name, objects, phrases), "-yolo.zip"),
         }[kind]()
-        return save_bytes_to_cache(data, name + ending, gr.utils.get_upload_folder())
+        return write_file(data, name + ending)
 
     def take_picture(self, event: gr.EventData) -> str:
         """A picture that was pasted, or dropped on the canvas.

@@ -16,7 +16,6 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from groundingdino import export
@@ -26,6 +25,7 @@ from groundingdino.image import load_image
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.page.edit_form import Form, as_drawn, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
+from groundingdino.page.files import write_file
 from groundingdino.page.handlers import FAULT, Page, Query, Visit
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.status_line import sentence
@@ -263,7 +263,7 @@ class InpaintPage:
     def _write(self, data: bytes, path: str, ending: str) -> str:
         """A file named like the picture; its path."""
         stem = Path(path).stem.removesuffix("-edited")
-        written = save_bytes_to_cache(data, stem + ending, gr.utils.get_upload_folder())
+        written = write_file(data, stem + ending)
         self.files.add(written)
         return written
 

@@ -17,7 +17,7 @@ from groundingdino.editing.edits import (
     Sampling,
     TransparentBackground,
 )
-from groundingdino.editing.recipe import png_with_recipe, read_recipe, recipe_json, recipe_of, search_of, with_recipe
+from groundingdino.editing.recipe import png_with_recipe, read_recipe, recipe_json, recipe_of, search_of
 
 SIZE = (960, 640)
 PICTURE = Image.new("RGBA", (4, 4), (1, 2, 3, 4))
@@ -70,13 +70,6 @@ def test_a_recipe_travels_in_the_png_file(tmp_path):
     with Image.open(io.BytesIO(data)) as image:
         assert (image.mode, image.getpixel((0, 0))) == ("RGBA", (1, 2, 3, 4))
     assert json.loads(recipe_json(recipe)) == recipe
-
-
-def test_a_recipe_travels_with_a_picture_that_gradio_saves():
-    from gradio.processing_utils import encode_pil_to_bytes
-
-    assert read_recipe(encode_pil_to_bytes(with_recipe(PICTURE, {"text": "dög"}))) == {"text": "dög"}
-    assert "groundingdino" not in PICTURE.info
 
 
 def test_a_picture_without_a_recipe_says_so():

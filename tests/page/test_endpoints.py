@@ -1,6 +1,7 @@
 """The endpoints, above all `/inpaint`, called without a server; `test_app` calls them over one."""
 
 import inspect
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
+from groundingdino.page import endpoints as answering
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
@@ -38,7 +40,10 @@ def segmenters() -> list[str]:
 
 
 @pytest.fixture
-def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str]) -> Endpoints:
+def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str], monkeypatch: pytest.MonkeyPatch) -> Endpoints:
+    """They hand out pictures, not files of them."""
+    monkeypatch.setattr(answering, "write_file", lambda data, _: Image.open(io.BytesIO(data)))
+
     def load_segmenter(name: str, **_: object) -> Scissors:
         segmenters.append(name)
         return Scissors()

@@ -1,0 +1,38 @@
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from groundingdino.page.files import write_file
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+
+def test_the_same_content_is_one_file_that_is_never_written_again():
+    path = Path(write_file(b"content", "cat.png"))
+    assert (path.name, path.read_bytes()) == ("cat.png", b"content")
+    before = path.stat().st_ino
+    assert write_file(b"content", "cat.png") == str(path)
+    assert path.stat().st_ino == before
+    assert write_file(b"content", "dog.png") != str(path)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["cat.png", "dog.png"], "nothing is left behind"
+
+
+def test_who_reads_a_file_while_it_is_asked_for_again_reads_all_of_it():
+    content, done, seen = bytes(2**22), Event(), set()
+    path = Path(write_file(content, "cat.png"))
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(len(path.read_bytes()))
+
+    reader = Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        write_file(content, "cat.png")
+    done.set()
+    reader.join()
+    assert seen == {2**22}
