@@ -41,17 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, also where nothing was found; 2 for bad input, with one line on standard error.
     """
     options = build_parser().parse_args(arguments)
+    commands = {"models": list_models, "segment": segment, "inpaint": inpaint, "detect": detect}
     try:
-        if options.command == "models":
-            list_models()
-        elif options.command == "segment":
-            segment(options)
-        elif options.command == "inpaint":
-            inpaint(options)
-        else:
-            detect(options)
+        with _told_about("standard output"):
+            commands[options.command](options)
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read the results has seen enough
+        _silence()
     except ValueError as error:
         _say(error)
+        _silence()
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
@@ -63,6 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(message: object) -> None:
     """A line for who sits at the terminal; results alone go to stdout, where programs read them."""
     print(f"groundingdino: {message}", file=sys.stderr)
+
+
+def _silence() -> None:
+    """What could not be written to stdout is not written at the end, either, which would end with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def detect(options: argparse.Namespace) -> None:
@@ -90,13 +97,15 @@ def inpaint(options: argparse.Namespace) -> None:
     """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
     from groundingdino.editing.edits import Regions
     from groundingdino.image import load_image
-    from groundingdino.inpaint_command import read_edit, result_mode, show_steps
+    from groundingdino.inpaint_command import candidate_path, read_edit, result_mode, show_steps
 
     edit = read_edit(options)
     if options.output is None:
         raise ValueError("There is nowhere to put the picture: give --output, as in --output out.png.")
     picture = _load_picture(options, with_alpha=True)
     _check_output(options.output, result_mode(edit.task, picture))
+    for number in range(2, options.candidates + 1):
+        _check_folder(candidate_path(options.output, number))
 
     import supervision as sv
 
@@ -166,7 +175,10 @@ def _load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Ima
     from groundingdino.image import load_editable, load_image
 
     _check_output(options.output)
-    _check_folder(None if options.json in (None, "-") else Path(options.json))
+    record = None if options.json in (None, "-") else Path(options.json)
+    _check_folder(record)
+    if record is not None and record == options.output:
+        raise ValueError(f"The picture and its record cannot both become '{record}': name two files.")
     source = sys.stdin.buffer.read() if options.image == "-" else options.image
     return load_editable(source) if with_alpha else load_image(source)
 
@@ -243,7 +255,7 @@ def print_table(found: Found) -> None:
         print(f"{score:5.2f}  {' '.join(f'{edge:7.1f}' for edge in box)}  {phrase}")
 
 
-def list_models() -> None:
+def list_models(_: argparse.Namespace) -> None:
     """One line per model: its size, whether it is here, its thresholds, what it knows."""
     from groundingdino.model_cards import (
         INPAINTERS,
@@ -304,8 +316,10 @@ def _told_about(path: str | Path) -> Iterator[None]:
     """A ValueError instead of what goes wrong while a file is written."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise ValueError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+        raise ValueError(f"'{error.filename or path}' cannot be written: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

@@ -74,10 +74,12 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
     if path := cached(file):
         return path
     if local_files_only or is_offline_mode():
+        # A file that is known beforehand is a model, any other one is part of one.
+        what = f"{file.repository} {file.filename}" if file.sha256 else file.repository
         raise ValueError(
             f"'{file.filename}' of the Hugging Face repository '{file.repository}' is not on this machine and downloads"
-            f" are switched off: allow them once, or run `hf download {file.repository} {file.filename}` on a connected"
-            " machine and pass the path of what it fetched."
+            f" are switched off: allow them once, or run `hf download {what}` on a connected machine and pass the path"
+            " that it prints."
         )
     name = f"'{file.filename}' of '{file.repository}'"
     try:

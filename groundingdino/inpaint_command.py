@@ -60,6 +60,11 @@ def result_mode(task: Task, picture: Image.Image) -> str:
     return "RGBA" if isinstance(task, TransparentBackground) else picture.mode
 
 
+def candidate_path(path: Path, number: int) -> Path:
+    """Where a candidate, counted from 1, is saved if the first is saved as `path`."""
+    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+
+
 def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
     """Saves the first as `path`, the next ones as NAME-2, NAME-3, ...; a PNG file of an edit holds its recipe.
 
@@ -67,7 +72,7 @@ def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
         OSError: a file cannot be written, or its kind cannot hold the transparency of a picture that was not edited.
     """
     for index, image in enumerate(edited.images):
-        target = path if index == 0 else path.with_stem(f"{path.stem}-{index + 1}")
+        target = candidate_path(path, index + 1)
         if edited.recipe and target.suffix.lower() == ".png":
             target.write_bytes(png_with_recipe(image, {**search, **edited.recipe_of(index)}))
         else:

@@ -212,7 +212,9 @@ def span_weights(positive_map: Tensor) -> Tensor:
 
 
 def _unique(phrases: Iterable[str]) -> tuple[str, ...]:
-    squeezed = (" ".join(phrase.lower().split()) for phrase in phrases)
+    # Half of a character, as the bytes of a command line can be, no tokenizer reads.
+    readable = (phrase.encode(errors="ignore").decode() for phrase in phrases)
+    squeezed = (" ".join(phrase.lower().split()) for phrase in readable)
     return tuple(dict.fromkeys(phrase for phrase in squeezed if phrase))
 
 

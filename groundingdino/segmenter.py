@@ -253,7 +253,7 @@ def _detections(masks: Sequence[_Mask], size: tuple[int, int], objects: sv.Detec
     return sv.Detections(
         objects.xyxy.copy(),
         joined,
-        objects.confidence,
-        objects.class_id,
+        None if objects.confidence is None else objects.confidence.copy(),
+        None if objects.class_id is None else objects.class_id.copy(),
         data={**objects.data, "mask_quality": quality},
     )

@@ -86,6 +86,7 @@ def running_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[FakeH
     threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
     fake.url = f"http://127.0.0.1:{service.server_port}"
     # huggingface_hub reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # whatever the environment says
     monkeypatch.setattr(constants, "ENDPOINT", fake.url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 from fake_hub import COMMIT, running_hub
@@ -134,8 +135,14 @@ def test_half_a_pinned_file_in_the_cache_is_replaced(server):
 @pytest.mark.parametrize("how", ["argument", "environment"])
 def test_without_permission_nothing_is_asked(how, server, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "environment")
-    with pytest.raises(ValueError, match=r"downloads are switched off.*`hf download owner/name weights\.pth`"):
+    with pytest.raises(ValueError, match=r"downloads are switched off.*`hf download owner/name`"):
         fetch(WEIGHTS, local_files_only=how == "argument")
+    assert not server.requests
+
+
+def test_without_permission_a_model_of_one_file_is_named(server):
+    with pytest.raises(ValueError, match=r"`hf download owner/name weights\.pth` on"):
+        fetch(replace(WEIGHTS, sha256=SHA256), local_files_only=True)
     assert not server.requests
 
 

@@ -139,6 +139,14 @@ def test_each_candidate_has_a_file_with_its_own_seed(inpaint, tmp_path):
     assert Image.open(tmp_path / "out-3.png").getpixel((60, 70)) == (255, 0, 7)
 
 
+def test_all_candidates_can_be_written_or_none_is_painted(dauber, picture, tmp_path, capsys):
+    (tmp_path / "out-2.png").mkdir()
+    options = ["--replace", "red", "--candidates", "2", "--output", str(tmp_path / "out.png")]
+    assert main(["inpaint", picture, "cat", *options]) == 2
+    assert "out-2.png' cannot be written" in capsys.readouterr().err
+    assert dauber.painted == []
+
+
 def test_a_segmenter_that_nothing_asks_for_is_refused(picture, capsys):
     options = ["--replace", "red", "--segmenter", "vit_b", "--output", "out.png"]
     assert main(["inpaint", picture, "cat", *options]) == 2

@@ -187,6 +187,22 @@ def test_what_finds_names_is_refused_where_nothing_is_named(picture, capsys):
     )
 
 
+def test_picture_and_record_need_a_file_each(picture, tmp_path, capsys):
+    path = str(tmp_path / "out.png")
+    assert main(["detect", picture, "cat", "--output", path, "--json", path]) == 2
+    assert "cannot both become" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("end", "status", "told"), [("| true", 0, ""), (">/dev/full", 2, "cannot be written")])
+@pytest.mark.parametrize("json", ["", "--json -"])
+def test_results_that_nobody_takes_end_without_a_traceback(model, picture, end, status, told, json):
+    command = f"{sys.executable} -m groundingdino detect {picture} cat --model {model} --box-threshold 0 {json}"
+    ended = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {end}"], capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+    assert told in ended.stderr
+    assert ended.stderr.count("\n") == bool(told)
+
+
 def test_fill_removes_holes_and_specks(segmenter, noise, capsys):
     options = ["--segmenter", segmenter, "--point", "30,40,1"]
     plain, filled, share = (

@@ -31,6 +31,10 @@ SPLITS = [
 ]
 
 
+def test_half_a_character_is_left_out():
+    assert Prompt.parse("c\udcffat . \ud800").phrases == ("cat",)
+
+
 @pytest.mark.parametrize(("text", "phrases"), SPLITS)
 def test_split_phrases(text, phrases):
     assert split_phrases(text) == phrases

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from operator import index
+from typing import ClassVar, Literal, get_args
 
 from PIL import Image, ImageColor
 
@@ -88,6 +89,8 @@ class ColorBackground:
             rgba = ImageColor.getrgb(self.color)
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"'{self.color}' is no colour: expected a name such as 'white', or '#rrggbb'.") from error
+        if max(rgba) > 255:
+            raise ValueError(f"'{self.color}' is no colour: expected red, green and blue from 0 to 255.")
         if rgba[3:] not in ((), (255,)):
             raise ValueError(f"'{self.color}' lets something show through: expected a whole colour, such as '#rrggbb'.")
 
@@ -229,6 +232,8 @@ class Sampling:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("steps", "seed", "candidates"):
+            object.__setattr__(self, name, _whole(name, getattr(self, name)))
         _in_range("steps", self.steps, 1, MAX_STEPS)
         _in_range("guidance", self.guidance, 0, MAX_GUIDANCE)
         _in_range("seed", self.seed, 0, MAX_SEED)
@@ -251,13 +256,15 @@ class Edit:
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.task, get_args(Task)):
+            raise ValueError(f"Expected a task such as Replace('dog') or TransparentBackground(), got {self.task!r}.")
         object.__setattr__(self, "brush", tuple(self.brush))
         if len(self.brush) > MAX_STROKES:
             raise ValueError(f"Expected at most {MAX_STROKES} brush strokes, got {len(self.brush)}.")
 
 
 def _text(text: str, meaning: str) -> str:
-    text = text.strip()
+    text = text.encode(errors="ignore").decode().strip()  # half of a character, no tokenizer reads
     if not text:
         raise ValueError(f"There is no text: say {meaning}.")
     if len(text) > MAX_TEXT:
@@ -265,6 +272,14 @@ def _text(text: str, meaning: str) -> str:
     return text
 
 
+def _whole(name: str, value: int | None) -> int | None:
+    """The value as Python's own integer, numpy's too."""
+    try:
+        return None if value is None else index(value)
+    except TypeError as error:
+        raise ValueError(f"Expected a whole number as {name}, got {value}.") from error
+
+
 def _in_range(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:
-        raise ValueError(f"Expected {name} from {low:g} to {high:g}, got {value}.")
+        raise ValueError(f"Expected {name} from {low:.10g} to {high:.10g}, got {value}.")

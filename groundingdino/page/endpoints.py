@@ -119,7 +119,7 @@ class Endpoints:
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
-            pointing = _pointing(points, boxes, strokes, everything)
+            pointing = _pointing(points, boxes, strokes, _flag("everything", everything) or False)
             self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             is_named = bool(Prompt.parse(prompt).phrases)
@@ -194,6 +194,7 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
+            one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
             mask = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
             sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
             if task.needs_model:
@@ -280,6 +281,13 @@ def _as_file(png: bytes) -> str:
     return write_file(png, "image.png")
 
 
+def _flag(name: str, value: Any) -> bool | None:
+    """Whatever else programs send would count as true."""
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"Expected true or false as {name}, got {value!r}.")
+    return value
+
+
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:
     text = findings.card.text_threshold if thresholds.text is None else thresholds.text
     return {"box_threshold": findings.box_threshold, "text_threshold": text, "nms_threshold": thresholds.nms}
@@ -304,4 +312,4 @@ def _pointing(
         raise ValueError(
             "Expected points as [[x, y, 1 or 0], ...], boxes as [[x0, y0, x1, y1], ...] and strokes as lists of [x, y]."
         ) from error
-    return Pointing(tuple(gestures), everything=bool(everything))
+    return Pointing(tuple(gestures), everything=everything)

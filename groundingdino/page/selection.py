@@ -20,6 +20,12 @@ Line = tuple[tuple[float, ...], ...]
 POINTED = "pointed "
 
 
+def _label(value: Any) -> int:
+    if value not in (0, 1):
+        raise ValueError(f"A label is 1 or 0, not {value}.")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class Gesture:
     """One click, box or stroke, in pixels of the picture; exactly one of the three."""
@@ -35,7 +41,7 @@ class Gesture:
         point, box, stroke = (value.get(kind) for kind in ("point", "box", "stroke"))
         return cls(
             str(value["target"]),
-            point=(float(point[0]), float(point[1]), int(point[2])) if point else None,
+            point=(float(point[0]), float(point[1]), _label(point[2])) if point else None,
             box=tuple(map(float, box)) if box else None,
             stroke=tuple(tuple(map(float, place)) for place in stroke) if stroke else None,
         )

@@ -90,7 +90,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=EVALUATION_SCENES, help="how many pictures of each")
     parser.add_argument("--box-threshold", type=float, help="for what is found; by default the model's own")
     arguments = parser.parse_args()
-    detector = Detector.from_pretrained(arguments.model)
+    if arguments.count < 1:
+        parser.error(f"--count should be 1 or more, but is {arguments.count}.")
+    try:
+        detector = Detector.from_pretrained(arguments.model)
+    except ValueError as error:
+        parser.error(str(error))
     for name in arguments.scenes:
         scenes = tqdm(evaluation_scenes(name, arguments.count), total=arguments.count, desc=name, leave=False)
         figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase), arguments.box_threshold)

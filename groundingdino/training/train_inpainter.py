@@ -8,6 +8,7 @@ trains it from what the two before it wrote; each, started again with the same f
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -184,6 +185,9 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     arguments = parser.parse_args()
+    for part in (arguments.autoencoder, arguments.text_encoder):
+        if not os.path.isdir(part):
+            parser.error(f"There is no folder '{part}': train that part first, or name another folder.")
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(EMBEDDED_PLAN.seed)
     tokenizer = build_tokenizer()

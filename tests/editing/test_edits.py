@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,6 +47,31 @@ def test_a_colour_is_read(color, rgb):
 def test_a_colour_that_lets_something_show_through_is_refused(color):
     with pytest.raises(ValueError, match="lets something show through"):
         ColorBackground(color)
+
+
+@pytest.mark.parametrize("task", [TransparentBackground, "replace", None])
+def test_what_is_no_task_is_refused_at_once(task):
+    with pytest.raises(ValueError, match=r"Expected a task such as Replace\('dog'\)"):
+        Edit(task)
+
+
+def test_whole_numbers_of_any_kind_are_taken_and_no_others():
+    sampling = Sampling(steps=np.int32(4), seed=np.int64(5))
+    assert (type(sampling.steps), type(sampling.seed)) == (int, int)
+    for name in ("steps", "seed", "candidates"):
+        with pytest.raises(ValueError, match=f"Expected a whole number as {name}, got 1.5"):
+            Sampling(**{name: 1.5})
+    with pytest.raises(ValueError, match=r"seed from 0 to 4294967295, got -1"):
+        Sampling(seed=-1)
+
+
+def test_a_colour_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="from 0 to 255"):
+        ColorBackground("rgb(300, 0, 0)")
+
+
+def test_half_a_character_is_left_out():
+    assert Replace("d\udcffog").text == "dog"
 
 
 def test_texts_are_trimmed():

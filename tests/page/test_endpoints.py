@@ -97,6 +97,17 @@ def test_each_mode_edits_what_it_says(endpoints, picture, options, inside, outsi
     assert image.getpixel((150, 200)) == outside
 
 
+@pytest.mark.parametrize("value", ["false", "nonsense", 1, [1]])
+def test_what_is_neither_true_nor_false_is_refused(endpoints, picture, value):
+    for name in ("boxes", "one_by_one"):
+        with pytest.raises(gr.Error, match=f"Expected true or false as {name}"):
+            endpoints.inpaint(picture, "cat", text="red", **{name: value})
+    with pytest.raises(gr.Error, match="Expected true or false as everything"):
+        endpoints.segment(picture, everything=value)
+    with pytest.raises(gr.Error, match="Expected points as"):
+        endpoints.segment(picture, points=[[50, 50, 0.5]])
+
+
 def test_a_picture_lies_behind(endpoints, picture, tmp_path):
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
     image, _ = endpoints.inpaint(picture, "cat", mode="picture", background=str(tmp_path / "red.png"))
