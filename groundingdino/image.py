@@ -64,17 +64,22 @@ def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
 def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
     """Open a picture as `load_image` does, but keep its transparency: upright, 8 bits, RGBA if it has any, else RGB.
 
+    A colour profile of these channels stays in `info["icc_profile"]`: without it the same numbers are other colours.
     `load_image` of the result is `load_image` of the source. Errors are those of `load_image`.
     """
     if isinstance(source, Image.Image) and _is_loaded(source):
         return source
     with decoded(source) as image:
+        profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
         # Of more than 8 bits `load_image` keeps the channel alone.
         if not image.has_transparency_data or _is_deep(image):
-            return _as_seen(image)
-        rgba = _upright(image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-    rgba.info.clear()  # as in `_as_seen`
-    return rgba
+            editable = _as_seen(image)
+        else:
+            editable = _upright(image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+            editable.info.clear()  # as in `_as_seen`
+    if profile:
+        editable.info["icc_profile"] = profile
+    return editable
 
 
 @contextmanager

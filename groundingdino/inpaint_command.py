@@ -76,7 +76,7 @@ def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
         if edited.recipe and target.suffix.lower() == ".png":
             target.write_bytes(png_with_recipe(image, {**search, **edited.recipe_of(index)}))
         else:
-            image.save(target)
+            image.save(target, icc_profile=image.info.get("icc_profile"))
 
 
 def show_steps(progress: EditProgress) -> None:

@@ -105,8 +105,8 @@ class Edited:
     """What came of an edit.
 
     Attributes:
-        images: One for each candidate, of the picture's size; RGB, or RGBA where the picture or its new background has
-            transparency.
+        images: One for each candidate, of the picture's size and colour profile; RGB, or RGBA where the picture or its
+            new background has transparency.
         mask: (H, W) uint8, how much of each pixel is new: where it is 0 the images are the picture to the bit; of what
             is translucent there a new colour or picture shows through.
         seeds: Of the candidates; empty where no model painted. Asked for with one of them and the same settings, an
@@ -166,6 +166,9 @@ def edit_picture(
         raise ValueError("This edit is painted by a model: choose an inpainter.")
     else:
         images, seeds = run.candidates(painter)
+    if profile := picture.info.get("icc_profile"):
+        for each in images:
+            each.info["icc_profile"] = profile
     took = 1000 * (time.perf_counter() - start)
     model = painter.name if edit.task.needs_model and painter else None
     recipe = recipe_of(edit, picture.size, model, seeds, run.settings)

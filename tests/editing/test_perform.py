@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import supervision as sv
 from dauber import Dauber
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from groundingdino.editing.edits import (
     Background,
@@ -21,6 +21,7 @@ from groundingdino.editing.edits import (
 )
 from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture, unchanged
 from groundingdino.editing.preview import PREVIEW_SIDE
+from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.image import load_editable
 from groundingdino.interruption import Stopped
 
@@ -114,6 +115,19 @@ def test_a_picture_is_edited_as_people_see_it(tmp_path):
     edited = edit_picture(load_editable(path), two_objects(), Edit(Replace("red")), Dauber())
     assert edited.images[0].size == (64, 48)
     assert edited.images[0].getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_colour_profile_stays_with_the_numbers_it_explains(tmp_path, mode):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path, out = tmp_path / "wide.png", tmp_path / "out.png"
+    noise((64, 48)).convert(mode).save(path, icc_profile=profile)
+    for task in (Replace("red"), Remove("opencv"), TransparentBackground()):
+        edited = edit_picture(load_editable(path), two_objects(), Edit(task), Dauber())
+        out.write_bytes(png_with_recipe(edited.images[0], edited.recipe))
+        assert Image.open(out).info["icc_profile"] == profile
+    Image.new("CMYK", (64, 48)).save(tmp_path / "four.tif", icc_profile=profile)
+    assert "icc_profile" not in load_editable(tmp_path / "four.tif").info
 
 
 def test_what_is_painted_fills_the_mask_and_fades_at_its_edge():
