@@ -17,11 +17,11 @@
 
 The way of the data, one file each:
 
-    image -> model/backbone ----+
-                                +-> model/enhancer -> model/query_selection -> model/decoder -> phrases -> sv.Detections
-    prompt -> model/text_encoder+                                                             boxes, mask_prompts |
-                                                                                  image -> segmenter -> masks <---+
-                                       editing/edits, editing/mask -> editing/perform -> inpainter <------------+
+    image -> model/backbone, neck --+
+                                    +-> model/enhancer -> query_selection -> decoder -> phrases -> sv.Detections
+    prompt -> model/text_encoder ---+                                                 boxes, mask_prompts |
+                                                                          image -> segmenter -> masks <---+
+                                     editing/edits, editing/mask -> editing/perform -> inpainter <--------+
 
 `detector` and `segmenter` keep what was computed, `checkpoints` and `segmenter_models` load and save, `kernels` holds
 deformable attention, `drawing` and `export` show results. `page` is the demo's page and its state; `training` is

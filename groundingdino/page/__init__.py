@@ -4,5 +4,5 @@
 one request. `selection` and `edit_form` read what the browser sends, `view`, `edit_view`, `outlines` and `status_line`
 make what it shows, `edit_history` keeps the pictures that were made one from another. `layout`, `inpaint_layout` and
 `picker` lay the components out, `handlers` and `inpaint_handlers` are what they do, `wiring` connects the two;
-`endpoints` serves programs.
+`endpoints` serves programs; `files` writes what both hand out.
 """
