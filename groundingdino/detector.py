@@ -47,7 +47,7 @@ class CacheBytes:
     images: int = 512 << 20
     texts: int = 64 << 20
     groundings: int = 64 << 20
-    most_images: int = 24
+    most_images: int = 16
 
 
 DEFAULT_CACHE_BYTES = CacheBytes()
