@@ -147,7 +147,8 @@ def _cut_out(
     if not (has_text or prompts or everything):
         ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
         raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
-    refuse_unread(options, "An empty prompt", () if has_text else BY_TEXT)
+    if not has_text:
+        refuse_unread(options, "An empty prompt", BY_TEXT)
     if not (with_masks or prompts):
         refuse_unread(options, "Painting whole boxes", ("segmenter",))
         return _ground(options, image)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
+import supervision as sv
 from gradio.processing_utils import check_all_files_in_cache
 from PIL import Image
 
@@ -221,16 +222,27 @@ class Page:
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
 
+    def edited(self, query: Query, selection: Selection, findings: Findings) -> sv.Detections:
+        """The objects that an edit is about; those that are edited as boxes have the boxes that were drawn."""
+        objects, _ = chosen(findings.detections, selection)
+        return as_drawn(objects, selection.pointing) if query.mask.boxes else objects
+
     def alpha(self, query: Query, selection: Selection, findings: Findings, size: tuple[int, int]) -> np.ndarray:
         """How much of each pixel an edit of a picture of `size` (width, height) would change, (H, W) uint8.
 
         Raises:
             ValueError: there is nothing to edit.
         """
-        objects, _ = chosen(findings.detections, selection)
-        if query.mask.boxes:
-            objects = as_drawn(objects, selection.pointing)
+        objects = self.edited(query, selection, findings)
         return edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
+
+    def findings(self, query: Query, selection: Selection, image: Image.Image) -> Findings:
+        """All of `steps`, one after the other."""
+        findings = None
+        for _, work in self.steps(query, selection, image):
+            findings = work(findings)
+        assert findings
+        return findings
 
     def steps(
         self,
@@ -296,10 +308,8 @@ class Page:
             return None
         try:
             selection = Selection.parse(sent, query.keys[0])
-            image, findings = self.studio.image(query.path), None
-            for _, work in self.steps(query, selection, image):
-                findings = work(findings)
-            assert findings
+            image = self.studio.image(query.path)
+            findings = self.findings(query, selection, image)
             return self._write(kind, query, image, findings, selection)
         except ValueError as error:
             gr.Warning(str(error))

@@ -23,11 +23,11 @@ from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.image import load_image
 from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.page.edit_form import Form, as_drawn, suited_grow, suited_shape
+from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.files import write_file
 from groundingdino.page.handlers import FAULT, Page, Query, Visit
-from groundingdino.page.selection import Selection, chosen
+from groundingdino.page.selection import Selection
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import Canvas, jpeg_url
 
@@ -128,10 +128,8 @@ class InpaintPage:
         """The mask on the canvas: the outcome's, with its recipe, unless another one was chosen since."""
         try:
             selection = Selection.parse(sent, path)
-            image, findings = self.studio.image(path), None
-            for _, work in self.page.steps(query, selection, image):
-                findings = work(findings)
-            assert findings
+            image = self.studio.image(path)
+            findings = self.page.findings(query, selection, image)
             alpha = self.page.alpha(query, selection, findings, image.size)
         except ValueError as error:
             gr.Warning(str(error))
@@ -192,9 +190,7 @@ class InpaintPage:
             run.news.put(task)
             findings = work(findings)
         assert findings
-        objects, _ = chosen(findings.detections, selection)
-        if query.mask.boxes:
-            objects = as_drawn(objects, selection.pointing)
+        objects = self.page.edited(query, selection, findings)
         edit = form.edit(query.mask, image.size, objects, selection.strokes, dict(selection.texts), self.studio.image)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
