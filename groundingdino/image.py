@@ -85,12 +85,9 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
 @contextmanager
 def decoded(source: str | Path | bytes | Image.Image | np.ndarray) -> Iterator[Image.Image]:
     """What a picture is stored as, its pixels read; a file is open within it. Errors are those of `load_image`."""
-    if isinstance(source, Image.Image):
-        _decode(source, "The picture")
-        yield source
-    elif isinstance(source, np.ndarray):
-        image = _from_array(source)
-        _check_size(image, "The picture")
+    if isinstance(source, (Image.Image, np.ndarray)):
+        image = _from_array(source) if isinstance(source, np.ndarray) else source
+        _decode(image, "The picture")
         yield image
     else:
         name = "The picture" if isinstance(source, bytes) else f"'{source}'"
