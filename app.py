@@ -18,6 +18,7 @@ import gradio as gr
 from PIL import Image
 
 from groundingdino import workers
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.model_cards import MODELS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import WORKERS, Page
@@ -34,7 +35,7 @@ from groundingdino.page.selection import Pointing
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.weight_files import check_device
+from groundingdino.weight_files import check_device, find_device
 
 EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
 MAX_UPLOAD = "100mb"
@@ -154,6 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(f"{options.port} is no port: choose one from 1 to 65535 with --port.")
         if options.device:
             check_device(options.device)
+        if str(options.device or find_device()).startswith("cpu"):
+            keep_freed_memory()
         workers.prepare()
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)

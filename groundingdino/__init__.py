@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from groundingdino import checkpoints
+    from groundingdino.allocation import keep_freed_memory
     from groundingdino.candidates import ImageEmbedding
     from groundingdino.checkpoints import load_checkpoint
     from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
@@ -99,6 +100,7 @@ _HOMES = {
     "TransparentBackground": "editing",
     "checkpoints": "checkpoints",
     "edit_picture": "editing.perform",
+    "keep_freed_memory": "allocation",
     "load_checkpoint": "checkpoints",
     "load_editable": "image",
     "load_image": "image",
@@ -138,6 +140,7 @@ __all__ = [
     "TransparentBackground",
     "checkpoints",
     "edit_picture",
+    "keep_freed_memory",
     "load_checkpoint",
     "load_editable",
     "load_image",

@@ -9,10 +9,10 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from groundingdino.options import BAD_INPUT, BY_TEXT, build_parser, refuse_unread
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from groundingdino.editing.perform import Edited
 
 OK, INTERRUPTED = 0, 130
+M = TypeVar("M")
 
 
 class Found(NamedTuple):
@@ -122,7 +123,7 @@ def inpaint(options: argparse.Namespace) -> None:
 
     painter = None
     if edit.task.needs_model:
-        painter = Inpainter.from_pretrained(options.inpainter, options.device, options.local_files_only, show_progress)
+        painter = _load(Inpainter.from_pretrained, options.inpainter, options)
     edited = edit_picture(picture, found.objects, edit, painter, show_steps)
     for note in edited.notes:
         _say(note)
@@ -157,7 +158,7 @@ def _cut_out(
     from groundingdino.masks import is_new, merge_objects
     from groundingdino.segmenter import Segmenter
 
-    segmenter = Segmenter.from_pretrained(options.segmenter, options.device, options.local_files_only, show_progress)
+    segmenter = _load(Segmenter.from_pretrained, options.segmenter, options)
     encoded = segmenter.encode_image(image)
     parts, models = [segmenter.segment(encoded, prompts)], [segmenter.card.name]
     named = _ground(options, image) if has_text else None
@@ -184,12 +185,23 @@ def _load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Ima
     return load_editable(source) if with_alpha else load_image(source)
 
 
+def _load(load: Callable[..., M], name: str, options: argparse.Namespace) -> M:
+    """A model by name or path, in a process that keeps its memory where the model runs on the CPU."""
+    from groundingdino.allocation import keep_freed_memory
+    from groundingdino.weight_files import find_device
+
+    device = options.device or find_device()
+    if str(device).startswith("cpu"):
+        keep_freed_memory()
+    return load(name, device, options.local_files_only, show_progress)
+
+
 def _ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     """What the prompt names in the picture."""
     from groundingdino.detector import Detector
     from groundingdino.phrases import NMS_THRESHOLD
 
-    detector = Detector.from_pretrained(options.model, options.device, options.local_files_only, show_progress)
+    detector = _load(Detector.from_pretrained, options.model, options)
     grounding = detector.ground(detector.encode_image(image), options.prompt)
     for note in grounding.notes:
         _say(note)

@@ -20,8 +20,9 @@ HUGE = 2**31 - 1  # bytes; the largest threshold mallopt takes
 def keep_freed_memory() -> bool:
     """Tell glibc to reuse large blocks instead of returning them to the kernel; it holds for the whole process.
 
-    `Detector` calls this for a model on a CPU, so that importing the package changes nothing. One arena is used by all
-    threads, since each further one would keep the largest forward of its own threads as well.
+    The page and the command line call this where models run on a CPU. A program that uses the package as a library
+    decides for itself, best before it starts threads: nothing else in the package changes its memory. One arena is used
+    by all threads, since each further one would keep the largest forward of its own threads as well.
 
     Returns:
         False where there is no glibc (macOS, Windows, musl): then nothing has changed.

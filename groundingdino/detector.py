@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor
 
 from groundingdino import workers
-from groundingdino.allocation import keep_freed_memory
 from groundingdino.boxes import to_pixels
 from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import LoadedModel, load_pretrained
@@ -73,7 +72,7 @@ class Detector:
     ):
         """A detector of a loaded model.
 
-        On a CPU this sets how the whole process allocates memory, see `allocation.keep_freed_memory`.
+        On a CPU it is a third faster in a process that called `keep_freed_memory`, which is the program's to decide.
 
         Args:
             dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
@@ -89,8 +88,6 @@ class Detector:
             raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
         self.dtype = dtype or fastest_dtype(self.device, model.config)
         self.model = in_bfloat16(model) if self.dtype == torch.bfloat16 else model
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
         self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes, cache_bytes.most_images)
         self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)

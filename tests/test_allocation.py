@@ -40,6 +40,13 @@ def test_importing_changes_nothing():
     assert page_faults("import groundingdino.allocation") > 1000  # 16,384 where a page has 4 kB
 
 
+@needs_glibc
+def test_a_detector_leaves_the_memory_of_its_program_alone():
+    detect = "import groundingdino as gd; gd.Detector.from_pretrained('embedded', device='cpu')"
+    assert page_faults(detect) > 1000
+    assert page_faults(f"{detect}; gd.keep_freed_memory()") < 100
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_other_systems_are_left_alone(monkeypatch, platform):
     monkeypatch.setattr(sys, "platform", platform)

@@ -238,6 +238,17 @@ def test_a_host_that_is_this_machine_is_listened_on(host, monkeypatch):
     assert launched["server_name"] == host
 
 
+@pytest.mark.parametrize(("device", "times"), [("cpu", 1), ("cuda:0", 0)])
+def test_the_page_keeps_memory_where_models_run_on_the_cpu(device, times, monkeypatch):
+    calls = list[int]()
+    monkeypatch.setattr(app, "keep_freed_memory", lambda: calls.append(1))
+    monkeypatch.setattr(app, "check_device", lambda _: None)
+    monkeypatch.setattr(gr.Blocks, "launch", lambda _, **__: None)
+    monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
+    assert app.main(["--device", device]) == 0
+    assert len(calls) == times
+
+
 def test_mcp_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
     assert app.main(["--mcp"]) == 2

@@ -292,13 +292,6 @@ def test_bf16_finds_the_same():
         assert (np.abs(same - box) / [*size, *size]).max(axis=1).min() < 2e-2
 
 
-def test_memory_is_kept_for_a_model_on_a_cpu(loaded, monkeypatch):
-    calls = []
-    monkeypatch.setattr("groundingdino.detector.keep_freed_memory", lambda: calls.append(1))
-    Detector(loaded)
-    assert calls == [1]
-
-
 @pytest.fixture
 def slow(detector, monkeypatch) -> Detector:
     """A detector that takes a millisecond for an image token, half of it for the picture."""

@@ -11,6 +11,7 @@ from pycocotools import mask as coco_masks
 from scissors import Scissors
 
 from groundingdino import __main__ as command_line
+from groundingdino import allocation
 from groundingdino.__main__ import main
 from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
@@ -119,6 +120,14 @@ def test_nothing_found_is_a_result(model, picture, capsys, tmp_path):
 
 def found(capsys) -> list:
     return json.loads(capsys.readouterr().out)["objects"]
+
+
+@pytest.mark.parametrize(("device", "called"), [("cpu", True), ("meta", False)])
+def test_memory_is_kept_where_models_run_on_the_cpu(device, called, model, picture, monkeypatch):
+    calls = list[int]()
+    monkeypatch.setattr(allocation, "keep_freed_memory", lambda: calls.append(1))
+    main(["detect", picture, "cat", "--model", model, "--device", device])
+    assert bool(calls) == called
 
 
 def test_each_threshold_changes_what_is_found(model, picture, capsys):

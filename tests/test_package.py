@@ -24,11 +24,32 @@ for name in groundingdino.__all__:
 """
 
 
+# Pools of threads in the package once it is imported, and what belongs to the whole process before and after.
+IMPORTING = """
+import signal, sys, threading, torch
+from concurrent.futures import ThreadPoolExecutor
+def belongs_to_all():
+    return threading.active_count(), torch.get_num_threads(), torch.get_default_dtype(), signal.getsignal(signal.SIGINT)
+first = belongs_to_all()
+import groundingdino, groundingdino.workers, groundingdino.kernels.cpu
+for name in groundingdino.__all__:
+    getattr(groundingdino, name)
+ours = [module for name, module in sys.modules.items() if name.startswith("groundingdino")]
+print(sum(isinstance(value, ThreadPoolExecutor) for module in ours for value in vars(module).values()))
+print(first)
+print(belongs_to_all())
+"""
+
+
+def run(code: str) -> str:
+    """What code prints in a new process."""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return ended.stdout
+
+
 def modules_after(code: str) -> set[str]:
     """All that a new process has imported."""
-    code += "\nprint('modules:', *sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    return set(run.stdout.partition("modules:")[2].split())
+    return set(run(code + "\nprint('modules:', *sys.modules)").partition("modules:")[2].split())
 
 
 def test_help_needs_no_library_that_takes_seconds():
@@ -41,6 +62,12 @@ def test_inference_never_imports_training():
     modules = modules_after(INFERENCE)
     assert {"torch", "groundingdino.inpainter", "groundingdino.page.handlers"} <= modules
     assert [name for name in modules if name.startswith("groundingdino.training")] == []
+
+
+def test_importing_makes_no_threads_and_changes_nothing_of_the_process():
+    pools, before, after = run(IMPORTING).splitlines()
+    assert pools == "0"
+    assert after == before
 
 
 def test_every_public_name_has_a_home():

@@ -9,6 +9,7 @@ when two threads of a server enter them at once.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -24,17 +25,12 @@ except ImportError:  # an optional speed-up: `choice.choose` then names the refe
     AVAILABLE = False
 
 MOST_NUMBERS = 2**31 - 1  # of one picture's value: its places are counted in 32 bits
-_pool: ThreadPoolExecutor
 
 
-def _make_pool() -> None:
-    global _pool
-    _pool = ThreadPoolExecutor(thread_name_prefix="deformable-attention")
-
-
-_make_pool()
-if hasattr(os, "register_at_fork"):  # a forked process has none of the threads and would wait for them for ever
-    os.register_at_fork(after_in_child=_make_pool)
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """The threads of a process, made when they are first needed; a forked one has none of those before it."""
+    return ThreadPoolExecutor(thread_name_prefix=f"deformable-attention-{process}")
 
 
 def _run(kernel: Callable[..., None], arrays: list[np.ndarray], rows: int) -> None:
@@ -44,7 +40,8 @@ def _run(kernel: Callable[..., None], arrays: list[np.ndarray], rows: int) -> No
     if pieces <= 1:
         kernel(*arrays, 0, rows)
         return
-    for job in [_pool.submit(kernel, *arrays, a, b) for a, b in pairwise(bounds)]:
+    pool = _pool(os.getpid())
+    for job in [pool.submit(kernel, *arrays, a, b) for a, b in pairwise(bounds)]:
         job.result()
 
 

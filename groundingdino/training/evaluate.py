@@ -13,6 +13,7 @@ from typing import Any
 import supervision as sv
 from tqdm import tqdm
 
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.detector import Detector
 from groundingdino.training.coco_metrics import Annotations
 from groundingdino.training.scenes import EVALUATION_SCENES, EVALUATIONS, evaluation_scenes
@@ -96,6 +97,7 @@ def main() -> None:
         detector = Detector.from_pretrained(arguments.model)
     except ValueError as error:
         parser.error(str(error))
+    keep_freed_memory()
     for name in arguments.scenes:
         scenes = tqdm(evaluation_scenes(name, arguments.count), total=arguments.count, desc=name, leave=False)
         figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase), arguments.box_threshold)

@@ -15,6 +15,7 @@ import supervision as sv
 from PIL import Image
 from tqdm import tqdm
 
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.detector import Detector
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
 from groundingdino.editing.perform import edit_picture
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--segmenter", default="embedded", help="name or path of the segmenter that cuts out")
     parser.add_argument("--count", type=int, default=SCENES, help="how many scenes")
     arguments = parser.parse_args()
+    keep_freed_memory()
     figures = evaluate(
         Inpainter.from_pretrained(arguments.inpainter),
         Detector.from_pretrained(arguments.detector),

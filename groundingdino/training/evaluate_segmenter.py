@@ -13,6 +13,7 @@ import numpy as np
 import supervision as sv
 from tqdm import tqdm
 
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.candidates import ImageEmbedding
 from groundingdino.detector import Detector
 from groundingdino.mask_prompts import MaskPrompt
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--detector", default="embedded", help="name or path of the detector that text goes through")
     parser.add_argument("--count", type=int, default=EVALUATION_SCENES, help="how many pictures")
     arguments = parser.parse_args()
+    keep_freed_memory()
     segmenter = Segmenter.from_pretrained(arguments.segmenter)
 
     def scenes(what: str) -> Iterable[Scene]:
