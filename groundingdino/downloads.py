@@ -7,20 +7,62 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from huggingface_hub import constants, get_session, hf_raise_for_status, is_offline_mode
-from huggingface_hub.utils import WeakFileLock, httpx
+from huggingface_hub.utils import WeakFileLock, httpx, parse_ratelimit_headers
+
+T = TypeVar("T")
 
 # (bytes done, bytes in all or None where unknown, what is being done); raise in it to stop, what has come is kept.
 Progress = Callable[[int, int | None, str], None]
 
 REPORT_EVERY = 1 << 20  # bytes between two calls of the progress callback
 ATTEMPTS = 5  # in a row that bring nothing; any byte that arrives starts the count again
-PAUSE = 1.0  # seconds between attempts
+PAUSE = 1.0  # seconds between attempts; twice as long after each answer that the server is busy
+LONGEST_PAUSE = 60.0  # seconds; a server that asks for more is not waited for
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers that another one may follow soon
+_TICK = 0.2  # seconds between two reports while waiting, in which a download can be given up
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class DownloadsOff(ValueError):
+    """A file is not on this machine, and must not be downloaded.
+
+    `str` tells it to who calls from Python, `on_the_command_line` to who sits at a terminal.
+
+    Args:
+        what: The file, the subject of a sentence.
+        elsewhere: How to fetch it on a connected machine, the end of a sentence.
+    """
+
+    def __init__(self, what: str, elsewhere: str):
+        self._what, self._elsewhere = what, elsewhere
+        super().__init__(self._told("local_files_only"))
+
+    def on_the_command_line(self) -> str:
+        """The same with the command line's name of what switched them off."""
+        return self._told("--local-files-only")
+
+    def _told(self, option: str) -> str:
+        by, otherwise = ("HF_HUB_OFFLINE", "unset that") if is_offline_mode() else (option, "do without that once")
+        return (
+            f"{self._what} is not on this machine and downloads are switched off by {by}: {otherwise}, or "
+            f"{self._elsewhere} in place of the name."
+        )
+
+
+class NotSaved(ValueError):
+    """The disk failed; `reason` is the end of a sentence that does not name a folder of this machine."""
+
+    def __init__(self, name: str, folder: str | Path, error: Exception):
+        self.reason = (getattr(error, "strerror", None) or first_line(error)).rstrip(".")
+        super().__init__(f"{name} could not be saved in '{folder}' ({first_line(error)}).")
 
 
 @dataclass(frozen=True)
@@ -60,10 +102,7 @@ def fetch(file: WebFile, local_files_only: bool = False, progress: Progress | No
     if path := cached(file):
         return path
     if local_files_only or is_offline_mode():
-        raise ValueError(
-            f"'{file.filename}' is not on this machine and downloads are switched off: allow them once, or fetch "
-            f"{file.url} on a connected machine and pass the path of it."
-        )
+        raise DownloadsOff(f"'{file.filename}'", f"fetch {file.url} on a connected machine and pass its path")
     lock, name = file.path.with_name(f"{file.filename}.lock"), f"'{file.filename}'"
     try:
         download(
@@ -78,7 +117,7 @@ def fetch(file: WebFile, local_files_only: bool = False, progress: Progress | No
     except httpx.HTTPError as error:
         raise not_downloaded(name, error) from error
     except OSError as error:
-        raise not_saved(name, file.path.parent, error) from error
+        raise NotSaved(name, file.path.parent, error) from error
     return file.path
 
 
@@ -103,7 +142,7 @@ def download(
 
     Raises:
         ValueError: it arrived damaged.
-        httpx.HTTPError, OSError: it could not be fetched, see `not_downloaded`, or not be written, see `not_saved`.
+        httpx.HTTPError, OSError: it could not be fetched, see `not_downloaded`, or not be written, see `NotSaved`.
     """
     for folder in (path.parent, lock.parent):
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,15 +157,13 @@ def download(
 
 def not_downloaded(name: str, error: Exception) -> ValueError:
     """What to raise where the network failed."""
-    return ValueError(
-        f"{name} could not be downloaded ({first_line(error)}): check the connection and try again, what has arrived "
-        "is kept."
-    )
-
-
-def not_saved(name: str, folder: str | Path, error: Exception) -> ValueError:
-    """What to raise where the disk failed."""
-    return ValueError(f"{name} could not be saved in '{folder}' ({first_line(error)}).")
+    if _status(error) in BUSY:
+        pause = _asked_pause(error)
+        later = f"in {pause / 60:.0f} minutes" if pause > LONGEST_PAUSE else "later"
+        remedy = f"the server is busy, try again {later}"
+    else:
+        remedy = "check the connection and try again"
+    return ValueError(f"{name} could not be downloaded ({first_line(error)}): {remedy}, what has arrived is kept.")
 
 
 def transfer(
@@ -137,23 +174,55 @@ def transfer(
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> None:
     """Append to `partial` until it has `size` bytes, through as many connections as it takes."""
-    failures = 0
-    while True:
-        start = partial.stat().st_size if partial.exists() else 0
+
+    def arrived() -> int:
+        return partial.stat().st_size if partial.exists() else 0
+
+    def attempt() -> None:
+        start = arrived()
         report(start)
         if size is not None and start >= size:
             return
-        try:
-            _stream(url, partial, start, report, headers)
-            if size is None or partial.stat().st_size >= size:
-                return
+        complete = _stream(url, partial, start, report, headers)
+        if not complete and size is not None and arrived() < size:
             raise httpx.RemoteProtocolError("the connection closed early")
-        except httpx.TransportError:
-            arrived = partial.exists() and partial.stat().st_size > start
-            failures = 1 if arrived else failures + 1
-            if failures >= ATTEMPTS:
+
+    retry(attempt, arrived, lambda: report(arrived()))
+
+
+def retry(
+    attempt: Callable[[], T],
+    arrived: Callable[[], int] = lambda: 0,
+    while_waiting: Callable[[], object] = lambda: None,
+    lost_connections: bool = True,
+) -> T:
+    """`attempt()`, again where the server is busy or the connection lost, until `ATTEMPTS` in a row brought nothing.
+
+    Args:
+        arrived: The bytes that are here: if they have become more, an attempt brought something.
+        while_waiting: Called often between two attempts; raise in it to give up.
+        lost_connections: Whether a lost connection is tried again, too; False where nobody may be online.
+
+    Raises:
+        httpx.HTTPError: that of the last attempt, or of one that the server wants to be later than `LONGEST_PAUSE`.
+    """
+    failures = 0
+    while True:
+        before = arrived()
+        try:
+            return attempt()
+        except httpx.HTTPError as error:
+            busy = _status(error) in BUSY
+            if not busy and not (lost_connections and isinstance(error, httpx.TransportError)):
                 raise
-            time.sleep(PAUSE)
+            failures = 1 if arrived() > before else failures + 1
+            pause = max(PAUSE * 2 ** (failures - 1), _asked_pause(error)) if busy else PAUSE
+            if failures >= ATTEMPTS or pause > LONGEST_PAUSE:
+                raise
+        end = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0:
+            while_waiting()
+            time.sleep(min(_TICK, left))
 
 
 def verify(partial: Path, size: int | None, checksum: str, name: str) -> None:
@@ -177,12 +246,38 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _stream(url: str, partial: Path, start: int, report: Callable[[int], object], headers: Mapping[str, str]) -> None:
+def _status(error: Exception) -> int | None:
+    """That of the server's answer, if there was one."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _asked_pause(error: Exception) -> float:
+    """Seconds that a busy server wants to be left alone; 0 where it does not say."""
+    response = getattr(error, "response", None)
+    if response is None:
+        return 0.0
+    if (limit := parse_ratelimit_headers(response.headers)) is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    told = response.headers.get("Retry-After", "").strip()
+    if told.isdecimal():
+        return float(told)
+    with suppress(ValueError, OverflowError):  # what is no date, or one that no clock shows
+        return parsedate_to_datetime(told).timestamp() - time.time()
+    return 0.0
+
+
+def _stream(url: str, partial: Path, start: int, report: Callable[[int], object], headers: Mapping[str, str]) -> bool:
+    """Append what the server has beyond `start`; True if it says that there is no more."""
     headers = {**headers, "Accept-Encoding": "identity"}  # a range counts bytes of the file itself
     if start:
         headers["Range"] = f"bytes={start}-"
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     with get_session().stream("GET", url, headers=headers, follow_redirects=True, timeout=timeout) as response:
+        if start and response.status_code == 416:  # nothing of the file lies beyond
+            if response.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
+                return True
+            partial.unlink()
+            raise httpx.RemoteProtocolError("more had arrived than the server has")
         hf_raise_for_status(response)
         continues = response.status_code == 206  # a server that ignores the range sends all of it again, with 200
         done = start if continues else 0
@@ -195,3 +290,4 @@ def _stream(url: str, partial: Path, start: int, report: Callable[[int], object]
                     report(done)
                     reported = done
         report(done)
+    return False

@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import build_hf_headers, httpx
 
-from groundingdino.downloads import Progress, download, not_downloaded, not_saved
+from groundingdino.downloads import DownloadsOff, NotSaved, Progress, download, not_downloaded, retry
 
 TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")  # either will do
 
@@ -76,10 +76,9 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
     if local_files_only or is_offline_mode():
         # A file that is known beforehand is a model, any other one is part of one.
         what = f"{file.repository} {file.filename}" if file.sha256 else file.repository
-        raise ValueError(
-            f"'{file.filename}' of the Hugging Face repository '{file.repository}' is not on this machine and downloads"
-            f" are switched off: allow them once, or run `hf download {what}` on a connected machine and pass the path"
-            " that it prints."
+        raise DownloadsOff(
+            f"'{file.filename}' of the Hugging Face repository '{file.repository}'",
+            f"run `hf download {what}` on a connected machine and pass the path that it prints",
         )
     name = f"'{file.filename}' of '{file.repository}'"
     try:
@@ -95,7 +94,7 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
     except httpx.HTTPError as error:
         raise not_downloaded(name, error) from error
     except OSError as error:
-        raise not_saved(name, constants.HF_HUB_CACHE, error) from error
+        raise NotSaved(name, constants.HF_HUB_CACHE, error) from error
 
 
 def fetch_model_folder(repository: str, local_files_only: bool = False, progress: Progress | None = None) -> Path:
@@ -152,7 +151,13 @@ def shard_names(index: Path) -> list[str]:
 
 def _download(file: HubFile, name: str, progress: Progress | None) -> Path:
     url = hf_hub_url(file.repository, file.filename, revision=file.revision)
-    remote = get_hf_file_metadata(url)
+
+    def wait() -> None:
+        if progress:
+            progress(0, file.size, f"downloading {file.filename}")
+
+    # One who is offline is told so at once: here no connection has been seen yet.
+    remote = retry(lambda: get_hf_file_metadata(url), while_waiting=wait, lost_connections=False)
     if remote.etag is None or remote.commit_hash is None:
         raise ValueError(f"The server at '{constants.ENDPOINT}' does not answer as a Hugging Face hub does.")
     if file.size is not None and remote.size not in (None, file.size):
@@ -176,4 +181,13 @@ def _download(file: HubFile, name: str, progress: Progress | None) -> Path:
         lambda done: progress and progress(done, size, f"downloading {file.filename}"),
         build_hf_headers(),
     )
-    return Path(hf_hub_download(file.repository, file.filename, revision=file.revision))
+
+    def link() -> Path:
+        try:
+            return Path(hf_hub_download(file.repository, file.filename, revision=file.revision))
+        except LocalEntryNotFoundError as error:
+            if isinstance(error.__cause__, httpx.HTTPError):
+                raise error.__cause__ from None
+            raise
+
+    return retry(link, while_waiting=wait)

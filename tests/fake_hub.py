@@ -24,6 +24,7 @@ class FakeHub:
     cut_after: list[int] = field(default_factory=list)  # bytes after which the next answers break off
     served: dict[str, bytes] = field(default_factory=dict)  # content sent in place of what was announced
     ignores_ranges: bool = False
+    busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # status and headers of the next answers
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, range
     url: str = ""
 
@@ -49,6 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         owner, name, _, revision, filename = self.path.lstrip("/").split("/", 4)
         key = f"{owner}/{name}/{filename}"
         self.hub.requests.append((self.command, key, self.headers.get("Range")))
+        if self.hub.busy:
+            status, headers = self.hub.busy.pop(0)
+            return self.refuse("", status, headers)
         if not any(file.startswith(f"{owner}/{name}/") for file in self.hub.files):
             return self.refuse("RepoNotFound")
         if revision not in ("main", COMMIT):
@@ -71,9 +75,10 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(part[: self.hub.cut_after.pop(0)] if self.hub.cut_after else part)
         return None
 
-    def refuse(self, code: str):
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
+    def refuse(self, code: str, status: int = 404, headers: dict[str, str] | None = None):
+        self.send_response(status)
+        for name, value in {"X-Error-Code": code, **(headers or {})}.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

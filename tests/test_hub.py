@@ -59,6 +59,29 @@ def test_a_broken_connection_is_continued(server):
     assert server.bytes_sent() == ["bytes=0-", "bytes=3000000-", "bytes=5000000-"]
 
 
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("answered_first", [0, 1, 2], ids=["size", "content", "link"])
+def test_a_busy_hub_is_asked_again(status, answered_first, server, monkeypatch):
+    begin, pause = len(server.requests), [(status, {}), (status, {})]
+
+    class Busy(list):
+        """Answers of a hub that becomes busy after so many requests."""
+
+        def __bool__(self):
+            return len(self) > 0 and len(server.requests) - begin > answered_first
+
+    monkeypatch.setattr(server, "busy", Busy(pause))
+    assert fetch(WEIGHTS).read_bytes() == CONTENT
+    assert server.busy == []
+
+
+def test_a_hub_that_stays_busy_says_so(server):
+    server.busy = [(503, {})] * 100
+    with pytest.raises(ValueError, match=r"could not be downloaded .*503.*: the server is busy, try again later"):
+        fetch(WEIGHTS)
+    assert len(server.requests) == downloads.ATTEMPTS
+
+
 def test_a_download_that_was_given_up_is_continued_later(server):
     server.cut_after = [4_000_000, *[0] * downloads.ATTEMPTS]
     with pytest.raises(
@@ -132,12 +155,19 @@ def test_half_a_pinned_file_in_the_cache_is_replaced(server):
     assert server.bytes_sent() == ["bytes=0-", "bytes=0-"]
 
 
-@pytest.mark.parametrize("how", ["argument", "environment"])
-def test_without_permission_nothing_is_asked(how, server, monkeypatch):
+@pytest.mark.parametrize(
+    ("how", "remedy"),
+    [("argument", "local_files_only: do without that once"), ("environment", "HF_HUB_OFFLINE: unset that")],
+)
+def test_without_permission_nothing_is_asked(how, remedy, server, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", how == "environment")
-    with pytest.raises(ValueError, match=r"downloads are switched off.*`hf download owner/name`"):
+    with pytest.raises(
+        ValueError, match=rf"downloads are switched off by {remedy}, or run `hf download owner/name`"
+    ) as refusal:
         fetch(WEIGHTS, local_files_only=how == "argument")
     assert not server.requests
+    told = refusal.value.on_the_command_line()
+    assert told == str(refusal.value).replace("local_files_only", "--local-files-only")
 
 
 def test_without_permission_a_model_of_one_file_is_named(server):
