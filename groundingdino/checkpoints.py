@@ -23,7 +23,14 @@ from groundingdino.hub import Progress
 from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import EMBEDDED_FILE, MODEL_ASSETS, MODELS, ModelCard, is_cached
-from groundingdino.weight_files import check_device, half_state, load_strictly, read_weights, write_weights
+from groundingdino.weight_files import (
+    check_device,
+    check_finite,
+    half_state,
+    load_strictly,
+    read_weights,
+    write_weights,
+)
 
 __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
 
@@ -90,10 +97,9 @@ def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mappi
         ValueError: the file cannot be read, or the names and shapes that do not fit, listed.
     """
     if isinstance(path_or_state_dict, Mapping):
-        load_strictly(model, to_our_names(path_or_state_dict), "The state dict")
+        _load_state(model, path_or_state_dict, "The state dict")
     else:
-        state, _ = read_weights(Path(path_or_state_dict))
-        load_strictly(model, to_our_names(state), f"'{path_or_state_dict}'")
+        _load_state(model, read_weights(Path(path_or_state_dict))[0], f"'{path_or_state_dict}'")
 
 
 def save_checkpoint(
@@ -165,8 +171,13 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
     tokenizer = _load_tokenizer(folder, card.config.text)
     model = GroundingDINO(card.config).eval()
-    load_strictly(model, to_our_names(state), f"'{path}'")
+    _load_state(model, state, f"'{path}'")
     return LoadedModel(model, tokenizer, card)
+
+
+def _load_state(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
+    check_finite(state, what)  # before heads are compared that must be equal: NaN equals nothing
+    load_strictly(model, to_our_names(state), what)
 
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> GroundingDINOConfig:

@@ -150,19 +150,33 @@ TRANSFORMERS = Layout(
 )
 
 
-def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors without the `module.` that parallel training puts before every name."""
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+LAYOUTS = (OURS, AUTHORS, TRANSFORMERS)
+
+
+def strip_prefix(state: Mapping[str, Tensor], marks: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The same tensors without what training code puts before every name.
+
+    Parallel training says `module.`, a training framework `model.` or what else it calls the model, often several of
+    them; `torch.compile` adds `_orig_mod.` anywhere.
+
+    Args:
+        marks: Patterns of names that the model is known by: what stands before one of them goes, from all names. By
+            default those of the layouts. Where none is there, `module.` goes.
+    """
+    names = {name: name.replace("_orig_mod.", "") for name in state}
+    known = re.compile(rf"((?:\w+\.)*?)(?:{'|'.join(marks or (layout.mark for layout in LAYOUTS))})")
+    prefix = next((found[1] for name in names.values() if (found := known.fullmatch(name))), "module.")
+    return {names[name].removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def find_layout(names: Iterable[str]) -> Layout:
-    """The layout whose mark is among the names, which are without `module.`.
+    """The layout whose mark is among the names, which are as `strip_prefix` leaves them.
 
     Raises:
         ValueError: none is.
     """
     names = list(names)
-    for layout in (OURS, AUTHORS, TRANSFORMERS):
+    for layout in LAYOUTS:
         if any(re.fullmatch(layout.mark, name) for name in names):
             return layout
     some = ", ".join(names[:3]) or "none at all"
@@ -175,7 +189,7 @@ def to_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a checkpoint's tensors, drop those that inference does not use, stack those we keep stacked.
 
     Args:
-        state: names and tensors in any of the layouts, with or without `module.`.
+        state: names and tensors in any of the layouts, with or without a prefix.
 
     Raises:
         ValueError: the layout is unknown, or two tensors that should be one (the box head that all decoder layers share

@@ -14,8 +14,9 @@ from torch import Tensor
 from groundingdino import downloads
 from groundingdino.downloads import Progress
 from groundingdino.embedded_sam import build_embedded_sam
+from groundingdino.key_names import strip_prefix
 from groundingdino.model_cards import EMBEDDED_SEGMENTER, SEGMENTERS, SegmenterCard
-from groundingdino.weight_files import check_device, load_strictly, read_weights
+from groundingdino.weight_files import check_device, check_finite, load_strictly, read_weights
 
 
 class LoadedSegmenter(NamedTuple):
@@ -24,6 +25,8 @@ class LoadedSegmenter(NamedTuple):
     model: Sam  # in eval mode
     card: SegmenterCard
 
+
+_MARK = r"image_encoder\.(?:pos_embed|backbone\..+)"  # pattern of a name that every segmenter has
 
 # Meta's files do not say their size; the width of the image encoder tells.
 _PUBLISHED: dict[int, Callable[[], Sam]] = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
@@ -61,7 +64,8 @@ def load_segmenter(
 
 
 def _load_file(path: Path, card: SegmenterCard | None) -> LoadedSegmenter:
-    state, _ = read_weights(path)
+    state = strip_prefix(read_weights(path)[0], (_MARK,))
+    check_finite(state, f"'{path}'")
     build = _recognise(state, path)
     model = build().eval()
     load_strictly(model, state, f"'{path}'")

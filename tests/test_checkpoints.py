@@ -57,6 +57,17 @@ def test_the_authors_layout_as_safetensors_and_as_state_dict(published, mini_con
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["module.", "model.", "_orig_mod.", "module.module.", "module._orig_mod.", "model._orig_mod.", "ema.net."]
+)
+def test_what_training_code_puts_before_names_goes(prefix, published, mini_config):
+    plain, prefixed = GroundingDINO(mini_config), GroundingDINO(mini_config)
+    load_checkpoint(plain, published)
+    load_checkpoint(prefixed, {f"{prefix}{name}": tensor for name, tensor in published.items()})
+    for one, other in zip(plain.parameters(), prefixed.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def remove(state):
     del state["transformer.enc_output.weight"]
 
@@ -69,6 +80,11 @@ def reshape(state):
     state["feat_map.bias"] = torch.zeros(255)
 
 
+def break_down(state):
+    state["bbox_embed.0.layers.0.bias"] = torch.full_like(state["bbox_embed.0.layers.0.bias"], float("nan"))
+    state["transformer.decoder.bbox_embed.0.layers.0.bias"] = state["bbox_embed.0.layers.0.bias"]
+
+
 def unshare(state):
     state["bbox_embed.1.layers.0.bias"] = state["bbox_embed.1.layers.0.bias"] + 1
 
@@ -79,6 +95,7 @@ def unshare(state):
         (remove, r"1 missing \(query_selection\.output\.weight\)\."),
         (add, r"1 left over \(decoder\.class_bias\)\."),
         (reshape, r"1 of another shape \(text_encoder\.projection\.bias \(255,\) instead of \(256,\)\)\."),
+        (break_down, r"damaged\.pth' holds NaN or infinity, .*: [12] with such numbers \(.*bbox_embed\.0"),
         (unshare, "two different values for 'decoder.box_head.layers.0.bias'"),
     ],
 )
@@ -319,6 +336,16 @@ def test_a_live_state_dict_gives_what_its_file_gives(transformers_model, mini_co
     first, second = GroundingDINO(mini_config), GroundingDINO(mini_config)
     load_checkpoint(first, transformers_model.state_dict())
     load_checkpoint(second, tmp_path / "model.safetensors")
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod.", "module.module."])
+def test_the_prefix_of_a_wrapper_is_told_from_transformers_own(prefix, transformers_model, mini_config):
+    first, second = GroundingDINO(mini_config), GroundingDINO(mini_config)
+    state = transformers_model.state_dict()
+    load_checkpoint(first, state)
+    load_checkpoint(second, {f"{prefix}{name}": tensor for name, tensor in state.items()})
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 

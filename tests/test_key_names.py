@@ -119,3 +119,15 @@ def test_every_rule_is_used(layout, reference, transformers_model):
 
 def test_only_the_leading_prefix_is_stripped():
     assert list(strip_prefix({"module.a": torch.zeros(1), "b.module.c": torch.zeros(1)})) == ["a", "b.module.c"]
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module.module.", "detector.net."])
+@pytest.mark.parametrize("mark", ["transformer.tgt_embed.weight", "model.query_position_embeddings.weight"])
+def test_whatever_stands_before_a_known_name_is_a_prefix(prefix, mark):
+    state = {f"{prefix}a.b": torch.zeros(1), f"{prefix}{mark}": torch.zeros(1), "c._orig_mod.d": torch.zeros(1)}
+    assert list(strip_prefix(state)) == ["a.b", mark, "c.d"]
+
+
+def test_a_caller_may_know_a_model_by_other_names():
+    state = {"net.image_encoder.pos_embed": torch.zeros(1), "net.mask_decoder.x": torch.zeros(1)}
+    assert list(strip_prefix(state, [r"image_encoder\.pos_embed"])) == ["image_encoder.pos_embed", "mask_decoder.x"]

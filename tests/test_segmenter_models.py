@@ -1,5 +1,6 @@
 import pickle
 import re
+from argparse import Namespace
 
 import pytest
 import torch
@@ -56,6 +57,26 @@ def test_a_named_model_is_fetched_once_asked_for(trained, monkeypatch):
     monkeypatch.setattr(downloads, "fetch", fetch)
     assert load_segmenter("vit_h", local_files_only=True, progress=print).card.name == "vit_h"
     assert asked == [(SEGMENTERS["vit_h"].source, True, print)]
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module.module."])
+@pytest.mark.parametrize("wrapper", [None, "model", "ema", "model_ema", "net", "model_state_dict"])
+def test_a_file_of_training_code_is_read(prefix, wrapper, trained, tmp_path):
+    state = {f"{prefix}{name}": tensor for name, tensor in trained[0].state_dict().items()}
+    saved = {wrapper: state, "args": Namespace(lr=1e-4)} if wrapper else state
+    torch.save(saved, tmp_path / "last.pth")
+    loaded = load_segmenter(tmp_path / "last.pth").model.state_dict()
+    for name, value in trained[0].state_dict().items():
+        torch.testing.assert_close(loaded[name], value, rtol=0, atol=0)
+
+
+def test_weights_of_a_training_that_broke_down_are_refused(trained, tmp_path):
+    state = dict(trained[0].state_dict()) | {"prompt_encoder.no_mask_embed.weight": torch.full((1, 96), torch.nan)}
+    torch.save(state, tmp_path / "last.pth")
+    with pytest.raises(
+        ValueError, match=r"last.pth' holds NaN or infinity, .* \(prompt_encoder.no_mask_embed.weight\)"
+    ):
+        load_segmenter(tmp_path / "last.pth")
 
 
 def test_what_does_not_fit_is_listed(trained, tmp_path):
