@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from groundingdino.phrases import Grounding
     from groundingdino.segmenter import Segmenter, SegmenterCacheBytes
 
-# Where each public name lives. They are imported when first used: torch and transformers take seconds, which
-# `python -m groundingdino --help` and a message about bad input should not.
+# Where each public name lives. They are imported when first used: torch and transformers take seconds, which neither
+# `python -m groundingdino --help` nor a message about a picture, a prompt, an option or a model's name does.
 _HOMES = {
     "EMBEDDED": "config",
     "SWIN_B": "config",

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groundingdino.editing.perform import Edited
+    from groundingdino.mask_prompts import MaskPrompt
 
 OK, INTERRUPTED = 0, 130
 M = TypeVar("M")
+
+
+class Search(NamedTuple):
+    """What is to be found in a picture."""
+
+    pointed: "list[MaskPrompt]"
+    named: bool  # by the prompt
+    everything: bool
+    with_masks: bool  # or with boxes alone
 
 
 class Found(NamedTuple):
@@ -42,15 +52,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, also where nothing was found; 2 for bad input, with one line on standard error.
     """
     options = build_parser().parse_args(arguments)
+
+    from groundingdino.downloads import DownloadsOff
+
     commands = {"models": list_models, "segment": segment, "inpaint": inpaint, "detect": detect}
     try:
+        commands[options.command](options)
         with _told_about("standard output"):
-            commands[options.command](options)
             sys.stdout.flush()
     except BrokenPipeError:  # who read the results has seen enough
         _silence()
     except ValueError as error:
-        _say(error)
+        # Of two places where downloads are switched off this is one.
+        _say(error.on_the_command_line() if isinstance(error, DownloadsOff) else error)
+        _silence()
+        return BAD_INPUT
+    except OSError as error:  # of a file that is read: those of written ones are told by `_told_about`
+        _say(f"'{error.filename or 'a file'}' cannot be read: {error.strerror or error}.")
         _silence()
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -81,13 +99,14 @@ def detect(options: argparse.Namespace) -> None:
 
     if not Prompt.parse(options.prompt).phrases:
         raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
+    _check_models(options, "model")
     _write_results(options, image, _ground(options, image))
 
 
 def segment(options: argparse.Namespace) -> None:
     """Cut out what the prompt names and what is pointed at, and write what was asked for."""
     image = _load_picture(options)
-    found = _cut_out(options, image, options.everything)
+    found = _cut_out(options, image, _read_search(options, image.size, options.everything))
 
     from groundingdino.masks import smooth_masks
 
@@ -107,14 +126,19 @@ def inpaint(options: argparse.Namespace) -> None:
     _check_output(options.output, result_mode(edit.task, picture))
     for number in range(2, options.candidates + 1):
         _check_folder(candidate_path(options.output, number))
+    search = None
+    if not isinstance(edit.task, Regions):
+        search = _read_search(options, picture.size, with_masks=not edit.mask.boxes)
+    if edit.task.needs_model:
+        _check_models(options, "inpainter")
 
     import supervision as sv
 
     from groundingdino.editing.perform import edit_picture, unchanged
 
     found = Found(sv.Detections.empty(), (), [], {})
-    if not isinstance(edit.task, Regions):
-        found = _cut_out(options, load_image(picture), with_masks=not edit.mask.boxes)
+    if search is not None:
+        found = _cut_out(options, load_image(picture), search)
         if len(found.objects) == 0:
             _say("nothing was found, so the picture stays as it is")
             return _write_edit(options, unchanged(picture), found)
@@ -130,10 +154,10 @@ def inpaint(options: argparse.Namespace) -> None:
     return _write_edit(options, edited, found)
 
 
-def _cut_out(
-    options: argparse.Namespace, image: "Image.Image", everything: bool = False, with_masks: bool = True
-) -> Found:
-    """What the prompt names and what is pointed at.
+def _read_search(
+    options: argparse.Namespace, size: tuple[int, int], everything: bool = False, with_masks: bool = True
+) -> Search:
+    """What the prompt names and what is pointed at in a picture of that size, looked at before any model is loaded.
 
     Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
     """
@@ -143,15 +167,23 @@ def _cut_out(
     prompts = [MaskPrompt(points=tuple(options.point))] if options.point else []
     prompts += [MaskPrompt(box=box) for box in options.box]
     for prompt in prompts:
-        prompt.check_inside(image.size)
+        prompt.check_inside(size)
     has_text = bool(Prompt.parse(options.prompt).phrases)
     if not (has_text or prompts or everything):
         ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
         raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
     if not has_text:
         refuse_unread(options, "An empty prompt", BY_TEXT)
-    if not (with_masks or prompts):
+    with_masks = with_masks or bool(prompts)
+    if not with_masks:
         refuse_unread(options, "Painting whole boxes", ("segmenter",))
+    _check_models(options, *(["model"] if has_text else []), *(["segmenter"] if with_masks else []))
+    return Search(prompts, has_text, everything, with_masks)
+
+
+def _cut_out(options: argparse.Namespace, image: "Image.Image", search: Search) -> Found:
+    """What is looked for, found."""
+    if not search.with_masks:
         return _ground(options, image)
 
     from groundingdino.drawing import select
@@ -160,12 +192,12 @@ def _cut_out(
 
     segmenter = _load(Segmenter.from_pretrained, options.segmenter, options)
     encoded = segmenter.encode_image(image)
-    parts, models = [segmenter.segment(encoded, prompts)], [segmenter.card.name]
-    named = _ground(options, image) if has_text else None
+    parts, models = [segmenter.segment(encoded, search.pointed)], [segmenter.card.name]
+    named = _ground(options, image) if search.named else None
     if named:
         parts.insert(0, segmenter.segment_boxes(encoded, named.objects))
         models = [*named.models, *models]
-    if everything:
+    if search.everything:
         others = segmenter.everything(encoded)
         parts.append(select(others, is_new(others, parts)))
     objects = merge_objects(*parts)
@@ -183,6 +215,20 @@ def _load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Ima
         raise ValueError(f"The picture and its record cannot both become '{record}': name two files.")
     source = sys.stdin.buffer.read() if options.image == "-" else options.image
     return load_editable(source) if with_alpha else load_image(source)
+
+
+def _check_models(options: argparse.Namespace, *kinds: str) -> None:
+    """What can be said of the models asked for before PyTorch is imported, which takes seconds."""
+    from groundingdino.downloads import DownloadsOff, is_offline_mode
+    from groundingdino.model_files import find_detector, find_inpainter, find_segmenter
+
+    find = {"model": find_detector, "segmenter": find_segmenter, "inpainter": find_inpainter}
+    for kind in kinds:
+        try:
+            find[kind](getattr(options, kind), local_files_only=True)
+        except DownloadsOff:
+            if options.local_files_only or is_offline_mode():
+                raise
 
 
 def _load(load: Callable[..., M], name: str, options: argparse.Namespace) -> M:
@@ -221,8 +267,9 @@ def _write_results(options: argparse.Namespace, image: "Image.Image", found: Fou
     if options.output:
         with _told_about(options.output):
             annotate(image, found.objects, found.phrases).save(options.output)
-    if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
-        print_table(found)
+    with _told_about("standard output"):
+        if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
+            print_table(found)
 
 
 def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> None:
@@ -237,11 +284,12 @@ def _write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> 
     entry = record(found.objects, edited.images[0].size, " + ".join([*found.models, *painters]))
     if edited.recipe:
         entry["edit"] = {**search, **edited.recipe}
-    if not _write_record(options, entry):
-        if found.models:
-            print_table(found)
-        for seed in edited.seeds:
-            print(f"painted with --seed {seed}")
+    with _told_about("standard output"):
+        if not _write_record(options, entry):
+            if found.models:
+                print_table(found)
+            for seed in edited.seeds:
+                print(f"painted with --seed {seed}")
 
 
 def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:

@@ -6,8 +6,6 @@ how training saves. A tokenizer never needs the network: BERT's vocabulary ships
 """
 
 import json
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +20,8 @@ from groundingdino.downloads import first_line
 from groundingdino.hub import Progress
 from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.model import GroundingDINO
-from groundingdino.model_cards import EMBEDDED_FILE, MODEL_ASSETS, MODELS, ModelCard, is_cached
+from groundingdino.model_cards import MODEL_ASSETS, MODELS, ModelCard, is_cached
+from groundingdino.model_files import find_detector
 from groundingdino.weight_files import (
     check_device,
     check_finite,
@@ -70,22 +69,8 @@ def load_pretrained(
             or its files are damaged, of another architecture or do not fit; or there is no such device.
     """
     check_device(device)
-    name, path = str(name_or_path), Path(name_or_path)
-    if name in MODELS:
-        source = MODELS[name].source
-        path = EMBEDDED_FILE if source is None else hub.fetch(source, local_files_only, progress)
-        loaded = _load_file(path, MODELS[name])
-    elif os.path.isdir(path):  # where `Path.is_dir` raises, as for a name that is too long, this says no
-        loaded = _load_folder(path, name)
-    elif os.path.isfile(path):
-        loaded = _load_file(path, None)
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name) and path.suffix not in (".pth", ".pt", ".safetensors"):
-        loaded = _load_folder(hub.fetch_model_folder(name, local_files_only, progress), name)
-    else:
-        raise ValueError(
-            f"There is no model '{name}': expected {', '.join(MODELS)}, the path of a weight file or folder, or a "
-            "Hugging Face repository as owner/name."
-        )
+    path, card = find_detector(name_or_path, local_files_only, progress)
+    loaded = _load_folder(path, str(name_or_path)) if path.is_dir() else _load_file(path, card)
     loaded.model.to(device)
     return loaded
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A picture of this many pixels takes 192 MB as RGB; every phone and most cameras stay below.
 MAX_PIXELS = 64_000_000
@@ -109,7 +111,7 @@ def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tup
     return (short_side, scaled_long) if width < height else (scaled_long, short_side)
 
 
-def preprocess(image: Image.Image, short_side: int, long_side: int) -> Tensor:
+def preprocess(image: Image.Image, short_side: int, long_side: int) -> "Tensor":
     """Scale an RGB picture by `scaled_size` and normalise it with ImageNet's statistics.
 
     The filter is Pillow's antialiased bilinear one, the published choice.
@@ -120,6 +122,8 @@ def preprocess(image: Image.Image, short_side: int, long_side: int) -> Tensor:
     Raises:
         ValueError: the picture is so long and narrow that fewer than `MIN_SCALED_SIDE` pixels would be left.
     """
+    import torch  # here and below: that a file is no picture is told without it, in a second less
+
     size = scaled_size(*image.size, short_side, long_side)
     if min(size) < MIN_SCALED_SIDE:
         raise ValueError(
@@ -131,12 +135,14 @@ def preprocess(image: Image.Image, short_side: int, long_side: int) -> Tensor:
     return (pixels.float() / 255 - mean) / std
 
 
-def collate(pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def collate(pictures: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":
     """Pad pictures (3, h, w) with zeros at the right and the bottom to the largest height and width.
 
     Returns:
         pixels (B, 3, H, W) and padding_mask (B, H, W) bool, True on padding.
     """
+    import torch
+
     height = max(picture.shape[1] for picture in pictures)
     width = max(picture.shape[2] for picture in pictures)
     pixels = pictures[0].new_zeros(len(pictures), 3, height, width)

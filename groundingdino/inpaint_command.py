@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -17,13 +17,15 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
-from groundingdino.editing.inpainter_models import find_card
 from groundingdino.editing.modes import parse_task
-from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.image import load_image
 from groundingdino.model_cards import mask_settings_for
+from groundingdino.model_files import find_inpainter_card
 from groundingdino.options import BY_TEXT, refuse_unread
+
+if TYPE_CHECKING:
+    from groundingdino.editing.perform import Edited, EditProgress
 
 # Options by what they are for: objects and their masks, which regions have none of, and painting by a model.
 FINDING = (*BY_TEXT, "segmenter", "point", "box", "grow", "boxes")
@@ -39,7 +41,7 @@ def read_edit(options: argparse.Namespace) -> Edit:
     task = _read_task(options)
     _refuse_unread(options, task)
     mask = mask_settings_for(
-        find_card(options.inpainter), task, options.grow, options.feather, options.one_by_one, options.boxes
+        find_inpainter_card(options.inpainter), task, options.grow, options.feather, options.one_by_one, options.boxes
     )
     sampling = Sampling(
         options.steps,
@@ -65,7 +67,7 @@ def candidate_path(path: Path, number: int) -> Path:
     return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
 
 
-def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
+def save_candidates(edited: "Edited", search: dict[str, Any], path: Path) -> None:
     """Saves the first as `path`, the next ones as NAME-2, NAME-3, ...; a PNG file of an edit holds its recipe.
 
     Raises:
@@ -79,7 +81,7 @@ def save_candidates(edited: Edited, search: dict[str, Any], path: Path) -> None:
             image.save(target, icc_profile=image.info.get("icc_profile"))
 
 
-def show_steps(progress: EditProgress) -> None:
+def show_steps(progress: "EditProgress") -> None:
     """One line on a terminal that is written over; nothing in a log file."""
     if sys.stderr.isatty():
         end = "\n" if progress.step == progress.steps else ""

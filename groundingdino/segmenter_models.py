@@ -1,6 +1,5 @@
 """Segmenters by name or path, loaded strictly: Meta's published files and our own."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 from segment_anything.modeling import Sam
 from torch import Tensor
 
-from groundingdino import downloads
 from groundingdino.downloads import Progress
 from groundingdino.embedded_sam import build_embedded_sam
 from groundingdino.key_names import strip_prefix
-from groundingdino.model_cards import EMBEDDED_SEGMENTER, SEGMENTERS, SegmenterCard
+from groundingdino.model_cards import SEGMENTERS, SegmenterCard
+from groundingdino.model_files import find_segmenter
 from groundingdino.weight_files import check_device, check_finite, load_strictly, read_weights
 
 
@@ -50,14 +49,7 @@ def load_segmenter(
             or its file is damaged, of another architecture or does not fit; or there is no such device.
     """
     check_device(device)
-    name, path = str(name_or_path), Path(name_or_path)
-    card = SEGMENTERS.get(name)
-    if card is not None:
-        path = EMBEDDED_SEGMENTER if card.source is None else downloads.fetch(card.source, local_files_only, progress)
-    elif not os.path.isfile(path):  # where `Path.is_file` raises, as for a name that is too long, this says no
-        raise ValueError(
-            f"There is no segmenter '{name}': expected {', '.join(SEGMENTERS)} or the path of a weight file."
-        )
+    path, card = find_segmenter(name_or_path, local_files_only, progress)
     loaded = _load_file(path, card)
     loaded.model.to(device)
     return loaded

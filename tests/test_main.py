@@ -317,6 +317,24 @@ def test_bad_input_is_one_line_and_status_2(changes, sentence, model, picture, c
     assert sentence in line
 
 
+def test_weights_that_may_not_be_read_are_not_told_as_written(model, picture, capsys, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("groundingdino.weight_files.Path.open", refuse)
+    assert main(["detect", picture, "cat", "--model", model]) == 2
+    assert capsys.readouterr().err == f"groundingdino: '{model}' cannot be read: Permission denied.\n"
+
+
+def test_whatever_else_may_not_be_read_is_told_as_such(picture, capsys, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "some file")
+
+    monkeypatch.setattr("groundingdino.detector.load_pretrained", refuse)
+    assert main(["detect", picture, "cat"]) == 2
+    assert capsys.readouterr().err == "groundingdino: 'some file' cannot be read: Permission denied.\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -346,12 +364,16 @@ def test_bad_usage_is_one_line_and_status_2(arguments, sentence, capsys):
     assert sentence in line
 
 
-def test_local_files_only_holds_for_segmenters(picture, capsys):
+def test_local_files_only_holds_for_segmenters(picture, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # which switches downloads off, too
     if has_segmenter("vit_b"):
         pytest.skip("vit_b is on this machine")
     segment = ["segment", picture, "", "--box", "1,1,50,50", "--segmenter", "vit_b", "--local-files-only"]
     assert main(segment) == 2
-    assert "'sam_vit_b_01ec64.pth' is not on this machine and downloads are switched off" in capsys.readouterr().err
+    assert (
+        "'sam_vit_b_01ec64.pth' is not on this machine and downloads are switched off by --local-files-only"
+        in capsys.readouterr().err
+    )
 
 
 def test_local_files_only_is_passed_on(picture, capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 
-from groundingdino import downloads, segmenter_models
+from groundingdino import downloads, model_files, segmenter_models
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import SEGMENTERS
 from groundingdino.segmenter_models import load_segmenter
@@ -32,7 +32,7 @@ def test_our_own_file_is_loaded_whole(trained):
 
 
 def test_embedded_is_the_file_that_comes_along(trained, monkeypatch):
-    monkeypatch.setattr(segmenter_models, "EMBEDDED_SEGMENTER", trained[1])
+    monkeypatch.setattr(model_files, "EMBEDDED_SEGMENTER", trained[1])
     assert load_segmenter("embedded").card is SEGMENTERS["embedded"]
 
 

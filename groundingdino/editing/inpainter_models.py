@@ -1,10 +1,6 @@
 """Inpainters by name or path: pipelines in diffusers' layout, from this machine or the hub."""
 
-import json
-import os
-import re
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -13,8 +9,9 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from groundingdino.downloads import Progress, first_line
-from groundingdino.editing.inpainter_files import fetch_pipeline, has_half_weights, lacking, whole_progress
-from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, InpainterCard
+from groundingdino.editing.inpainter_files import has_half_weights
+from groundingdino.model_cards import InpainterCard
+from groundingdino.model_files import find_inpainter, unet_config
 from groundingdino.weight_files import check_device
 
 # What a run needs on a GPU beside the weights, in bytes: activations of a UNet and of the decoder at working size.
@@ -47,7 +44,7 @@ def load_inpainter(
             it is damaged or no pipeline that paints inside a mask; or there is no such device.
     """
     check_device(device)
-    folder, card = _find(name_or_path, local_files_only, progress)
+    folder, card = find_inpainter(name_or_path, local_files_only, progress)
     device = torch.device(device)
     pipeline = _read(folder, torch.float16 if device.type == "cuda" else torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -55,46 +52,12 @@ def load_inpainter(
     return LoadedInpainter(pipeline, card, device)
 
 
-def find_card(name_or_path: str | Path) -> InpainterCard | None:
-    """What is known of a model of `INPAINTERS`, or of one in a folder, before it is loaded; None of any other."""
-    name, path = str(name_or_path), Path(name_or_path)
-    if name in INPAINTERS:
-        return INPAINTERS[name]
-    if not os.path.isdir(name):  # where `Path.is_dir` raises, as for a name that is too long, this says no
-        return None
-    size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
-    # One for as small a square as the embedded one learned as that did, and is asked as that is.
-    small = _unet_config(path).get("sample_size") == _unet_config(EMBEDDED_INPAINTER)["sample_size"]
-    own = InpainterCard(path.name, path.name, size, "Your own weights.")
-    alike = INPAINTERS["embedded"] if small else own
-    return replace(alike, name=own.name, title=own.title, size_bytes=own.size_bytes, description=own.description)
-
-
-def _find(name_or_path: str | Path, local_files_only: bool, progress: Progress | None) -> tuple[Path, InpainterCard]:
-    name, card = str(name_or_path), find_card(name_or_path)
-    if card is not None and card.repository is not None:
-        whole = whole_progress(progress, card.size_bytes) if progress else None
-        return fetch_pipeline(card.repository, local_files_only, whole), card
-    if card is not None:
-        path = EMBEDDED_INPAINTER if name in INPAINTERS else Path(name_or_path)
-        if problem := lacking(path):
-            raise ValueError(f"'{path}' {problem}: expected a pipeline in diffusers' layout.")
-        return path, card
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not os.path.exists(name):
-        folder = fetch_pipeline(name, local_files_only, progress)
-        return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
-    raise ValueError(
-        f"There is no inpainter '{name}': expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
-        "repository 'owner/name'."
-    )
-
-
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     from diffusers import AutoPipelineForInpainting
 
     from groundingdino.editing.gligen import MaskedGLIGENPipeline
 
-    grounded = _unet_config(folder).get("attention_type") == "gated"
+    grounded = unet_config(folder).get("attention_type") == "gated"
     kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
     try:
         with quietly:
@@ -108,15 +71,6 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     # Whatever damaged files and configurations provoke.
     except Exception as error:
         raise ValueError(f"'{folder}' cannot be loaded as an inpainting pipeline: {first_line(error)}.") from error
-
-
-def _unet_config(folder: Path) -> dict[str, Any]:
-    """The UNet's settings, if there are any that can be read."""
-    try:
-        config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 class _Quiet:

@@ -11,8 +11,9 @@ from tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing import inpainter_models
 from groundingdino.editing.edits import MaskSettings, Replace
-from groundingdino.editing.inpainter_models import find_card, load_inpainter, quietly
+from groundingdino.editing.inpainter_models import load_inpainter, quietly
 from groundingdino.model_cards import EMBEDDED_INPAINTER, INPAINTERS, has_inpainter
+from groundingdino.model_files import find_inpainter_card
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,8 @@ def test_a_model_that_is_not_here_is_refused_where_downloads_are_off(monkeypatch
 
 
 def test_a_folder_with_weights_like_the_embedded_ones_is_asked_like_them(tmp_path):
-    card = find_card(EMBEDDED_INPAINTER)
-    embedded = find_card("embedded")
+    card = find_inpainter_card(EMBEDDED_INPAINTER)
+    embedded = find_inpainter_card("embedded")
     assert card.name == EMBEDDED_INPAINTER.name
     assert card.mask_for(Replace("dog")) == embedded.mask_for(Replace("dog"))
     assert (card.steps, card.guidance, card.context, card.square) == (
@@ -119,8 +120,8 @@ def test_a_folder_with_weights_like_the_embedded_ones_is_asked_like_them(tmp_pat
         embedded.context,
         embedded.square,
     )
-    assert find_card(tmp_path).mask_for(Replace("dog")) == MaskSettings()
-    assert find_card("owner/name") is None
+    assert find_inpainter_card(tmp_path).mask_for(Replace("dog")) == MaskSettings()
+    assert find_inpainter_card("owner/name") is None
 
 
 def test_a_folder_that_lacks_something_is_refused(tmp_path):
