@@ -6,22 +6,23 @@ how training saves. A tokenizer never needs the network: BERT's vocabulary ships
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import BertTokenizerFast
 
 from groundingdino import config_json, hub
-from groundingdino.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig, TextConfig
+from groundingdino.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
 from groundingdino.downloads import first_line
 from groundingdino.hub import Progress
 from groundingdino.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.model import GroundingDINO
-from groundingdino.model_cards import MODEL_ASSETS, MODELS, ModelCard, is_cached
+from groundingdino.model_cards import MODELS, ModelCard, is_cached
 from groundingdino.model_files import find_detector
+from groundingdino.tokenizer_files import load_tokenizer
 from groundingdino.weight_files import (
     check_device,
     check_finite,
@@ -33,7 +34,7 @@ from groundingdino.weight_files import (
 
 __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
 
-BERT_VOCABULARY = MODEL_ASSETS / "bert-base-uncased" / "vocab.txt"
+T = TypeVar("T")
 
 # The authors' files do not store their configuration; the width of the backbone tells.
 PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
@@ -137,14 +138,14 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     index = folder / "model.safetensors.index.json"
     if not config_file.is_file() or not (weights.is_file() or index.is_file()):
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
-    try:
-        config = config_json.from_transformers(json.loads(config_file.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{config_file}' is not JSON ({error}): download it again.") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"'{config_file}' does not describe a model ({first_line(error)}): download it again."
-        ) from error
+    config = _read_json(config_file, config_json.from_transformers)
+    # A processor is saved as one file or as one file of each part; transformers asks for the first first.
+    processor, preprocessor = folder / "processor_config.json", folder / "preprocessor_config.json"
+    pictures = _read_json(processor, lambda values: values.get("image_processor")) if processor.is_file() else None
+    if pictures is not None:
+        config = _read_json(processor, lambda _: config_json.with_preprocessor(config, pictures))
+    elif preprocessor.is_file():
+        config = _read_json(preprocessor, lambda values: config_json.with_preprocessor(config, values))
     files = [weights] if weights.is_file() else [folder / shard for shard in hub.shard_names(index)]
     state: dict[str, Tensor] = {}
     for file in files:
@@ -153,8 +154,20 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     return _build(_nameless_card(config, name, size), state, folder, folder)
 
 
+def _read_json(file: Path, read: Callable[[Any], T]) -> T:
+    """What a file of a folder says, as `read` understands its JSON."""
+    try:
+        return read(json.loads(file.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{file}' is not JSON ({error}): download it again.") from error
+    except OSError as error:
+        raise ValueError(f"'{file}' cannot be read: {error.strerror or error}.") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{file}' does not describe a model ({first_line(error)}): download it again.") from error
+
+
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
-    tokenizer = _load_tokenizer(folder, card.config.text)
+    tokenizer = load_tokenizer(folder, card.config.text.vocab_size)
     model = GroundingDINO(card.config).eval()
     _load_state(model, state, f"'{path}'")
     return LoadedModel(model, tokenizer, card)
@@ -202,19 +215,3 @@ def _nameless_card(config: GroundingDINOConfig, name: str, size_bytes: int) -> M
         size_bytes=size_bytes,
         description="Your own weights.",
     )
-
-
-def _load_tokenizer(folder: Path, text: TextConfig) -> BertTokenizerFast:
-    """The tokenizer beside the weights, or BERT's own where none is and the vocabulary's size is BERT's."""
-    if (folder / "vocab.txt").is_file():
-        tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
-    elif (folder / "tokenizer.json").is_file():
-        tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
-    else:
-        tokenizer = BertTokenizerFast(vocab=str(BERT_VOCABULARY))
-    if len(tokenizer) > text.vocab_size:
-        raise ValueError(
-            f"The tokenizer in '{folder}' has {len(tokenizer)} tokens but the model only {text.vocab_size}: put the "
-            "model's own vocab.txt beside its weights."
-        )
-    return tokenizer

@@ -6,6 +6,10 @@ Shapes elsewhere in the package use one legend: `B` batch, `Q` queries, `T` text
 
 from dataclasses import dataclass, field
 
+# Of ImageNet's pictures: mean and standard deviation of red, green and blue in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 @dataclass(frozen=True)
 class SwinConfig:
@@ -59,6 +63,8 @@ class GroundingDINOConfig:
     max_tokens: int = 256  # text tokens of one pass, special tokens included
     short_side: int = 800  # pixels; pictures are scaled to this short side ...
     long_side: int = 1333  # ... unless the long side would exceed this
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN  # of red, green and blue in [0, 1]; taken off each pixel ...
+    image_std: tuple[float, float, float] = IMAGENET_STD  # ... which is divided by this
     # The authors clamp probabilities at 1e-3 before taking logits; the transformers port at 1e-5. Boxes differ by it.
     logit_eps: float = 1e-3
 

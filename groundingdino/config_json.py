@@ -1,7 +1,9 @@
 """Configurations as JSON: ours, stored in a weight file's metadata, and transformers' `config.json`."""
 
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from groundingdino.config import GroundingDINOConfig, ResNetConfig, SwinConfig, TextConfig
@@ -11,9 +13,11 @@ BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig}
 # transformers clamps probabilities here before taking logits; its models were written for that.
 TRANSFORMERS_LOGIT_EPS = 1e-5
 
-# Switches of transformers' configuration that our model does not have, at the only value that it implements.
-FIXED_IN_TRANSFORMERS = {
+# Switches of transformers' configuration that our model does not have, at the only value that it implements: of the
+# whole, of the backbone and of the text encoder. Others change training alone, or tensors, which are loaded strictly.
+FIXED_IN_TRANSFORMERS: dict[str, Any] = {
     "activation_function": "relu",
+    "backbone": None,
     "decoder_bbox_embed_share": True,
     "embedding_init_target": True,
     "layer_norm_eps": 1e-5,
@@ -22,7 +26,38 @@ FIXED_IN_TRANSFORMERS = {
     "query_dim": 4,
     "two_stage": True,
     "two_stage_bbox_embed_share": False,
+    "use_timm_backbone": False,
 }
+FIXED_IN_SWIN: dict[str, Any] = {
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-5,
+    "mlp_ratio": 4,
+    "num_channels": 3,
+    "out_features": ["stage2", "stage3", "stage4"],
+    "out_indices": [2, 3, 4],
+    "patch_size": 4,
+    "qkv_bias": True,
+    "use_absolute_embeddings": False,
+}
+FIXED_IN_BERT: dict[str, Any] = {
+    "add_cross_attention": False,
+    "hidden_act": "gelu",
+    "is_decoder": False,
+    "layer_norm_eps": 1e-12,
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 2,
+}
+
+# The same of what prepares pictures (`preprocessor_config.json`), and the classes that prepare them as ours are.
+FIXED_IN_PREPROCESSOR: dict[str, Any] = {
+    "do_center_crop": False,
+    "do_normalize": True,
+    "do_rescale": True,
+    "do_resize": True,
+    "pad_size": None,
+    "resample": 2,  # Pillow's number of its bilinear filter
+}
+PREPROCESSORS = ("GroundingDino", "DeformableDetr", "ConditionalDetr", "Detr")
 
 # Sizes that transformers keeps for encoder and decoder apart and we do not, with its defaults.
 SHARED_IN_TRANSFORMERS = {"attention_heads": 8, "ffn_dim": 2048, "n_points": 4}
@@ -71,9 +106,9 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
             f"config.json asks for the backbone '{backbone.get('model_type')}' and the text encoder "
             f"'{text.get('model_type')}': expected 'swin' and 'bert'."
         )
-    for name, value in FIXED_IN_TRANSFORMERS.items():
-        if values.get(name, value) != value:
-            raise ValueError(f"config.json sets {name} to {values[name]!r}: only {value!r} is supported.")
+    _check_fixed(values, FIXED_IN_TRANSFORMERS, "config.json sets ")
+    _check_fixed(backbone, FIXED_IN_SWIN, "config.json sets the backbone's ")
+    _check_fixed(text, FIXED_IN_BERT, "config.json sets the text encoder's ")
     for name, default in SHARED_IN_TRANSFORMERS.items():
         encoder, decoder = (values.get(f"{side}_{name}", default) for side in ("encoder", "decoder"))
         if encoder != decoder:
@@ -97,6 +132,52 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
         logit_eps=TRANSFORMERS_LOGIT_EPS,
         **{ours: values[theirs] for ours, theirs in names.items() if values.get(theirs) is not None},
     )
+
+
+def with_preprocessor(config: GroundingDINOConfig, values: Mapping[str, Any]) -> GroundingDINOConfig:
+    """The configuration with a folder's sizes and normalisation of pictures, as transformers' image processor has them.
+
+    What is left out has that one's defaults, which are the published ones.
+
+    Raises:
+        ValueError: pictures are prepared in a way that ours does not implement.
+    """
+    where = "The image processor sets "
+    kind = str(values.get("image_processor_type") or values.get("feature_extractor_type") or PREPROCESSORS[0])
+    if not re.fullmatch(rf"({'|'.join(PREPROCESSORS)})(ImageProcessor(Fast|Pil)?|FeatureExtractor)?", kind):
+        raise ValueError(f"{where}image_processor_type to '{kind}': only GroundingDinoImageProcessor is supported.")
+    _check_fixed(values, FIXED_IN_PREPROCESSOR, where)
+    factor = values.get("rescale_factor", 1 / 255)
+    if not math.isclose(factor, 1 / 255, rel_tol=1e-6):
+        raise ValueError(f"{where}rescale_factor to {factor!r}: only 1/255 is supported.")
+    size = values.get("size")
+    if size is None or isinstance(size, int):  # of older versions, the short side
+        size = {"shortest_edge": size or 800, "longest_edge": values.get("max_size") or 1333}
+    sides: list[Any] = [size.get("shortest_edge"), size.get("longest_edge")]
+    if size.keys() - {"shortest_edge", "longest_edge"} or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"{where}size to {size!r}: expected shortest_edge and longest_edge, in pixels.")
+    mean, std = (
+        tuple(values.get(name) or default)
+        for name, default in (("image_mean", config.image_mean), ("image_std", config.image_std))
+    )
+    if (
+        len(mean) != 3
+        or len(std) != 3
+        or not all(map(math.isfinite, mean))
+        or not all(0 < one < math.inf for one in std)
+    ):
+        raise ValueError(
+            f"{where}image_mean to {mean} and image_std to {std}: expected three numbers each, no std of 0."
+        )
+    return replace(config, short_side=sides[0], long_side=sides[1], image_mean=mean, image_std=std)
+
+
+def _check_fixed(values: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
+    for name, value in fixed.items():
+        found = values.get(name)
+        found = list(found) if isinstance(found, tuple) else found
+        if found is not None and found != value:
+            raise ValueError(f"{where}{name} to {found!r}: only {value!r} is supported.")
 
 
 def _known(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:

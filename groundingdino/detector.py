@@ -208,7 +208,10 @@ class Detector:
 
     def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
         start = time.perf_counter()
-        pixels, padding_mask = collate([preprocess(image, short_side, self._long_side(short_side))])
+        config = self.model.config
+        pixels, padding_mask = collate(
+            [preprocess(image, short_side, self._long_side(short_side), config.image_mean, config.image_std)]
+        )
         features = self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
         self._encoding_paces.append(_milliseconds_since(start) / features.tokens.shape[1])
         return features

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import (
+    _CACHED_NO_EXIST,
     constants,
     get_hf_file_metadata,
     hf_hub_download,
@@ -28,7 +29,16 @@ from huggingface_hub.utils import build_hf_headers, httpx
 
 from groundingdino.downloads import DownloadsOff, NotSaved, Progress, download, not_downloaded, retry
 
-TOKENIZER_FILES = ("vocab.txt", "tokenizer.json")  # either will do
+# What a model folder may hold beside its configuration and weights; vocab.txt where there is no tokenizer.json.
+OPTIONAL_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
 
 
 @dataclass(frozen=True)
@@ -98,13 +108,15 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
 
 
 def fetch_model_folder(repository: str, local_files_only: bool = False, progress: Progress | None = None) -> Path:
-    """Folder in the cache with a repository's `config.json`, weights and tokenizer, if it has one, all of one revision.
+    """Folder in the cache with a repository's configuration and weights, all of one revision.
+
+    It has the files of the tokenizer and of what prepares pictures, too, if the repository has any.
 
     Raises:
         ValueError: as `fetch`.
     """
-    # Whether the repository has a tokenizer only the hub can tell.
-    if folder := cached_model_folder(repository, needs_tokenizer=not (local_files_only or is_offline_mode())):
+    # What else the repository has only the hub can tell; it is asked once.
+    if folder := cached_model_folder(repository, whole=not (local_files_only or is_offline_mode())):
         return folder
     config = fetch(HubFile(repository, "config.json"), local_files_only, progress)
     revision = config.parent.name
@@ -117,24 +129,49 @@ def fetch_model_folder(repository: str, local_files_only: bool = False, progress
     except NotInRepository:
         for shard in shard_names(fetch_beside("model.safetensors.index.json")):
             fetch_beside(shard)
-    for name in TOKENIZER_FILES:
-        with suppress(NotInRepository):
-            fetch_beside(name)
-            break
+    for name in OPTIONAL_FILES:
+        if not _is_settled(repository, config.parent, name):
+            try:
+                fetch_beside(name)
+            except NotInRepository:
+                _remember_missing(repository, revision, name)
     return config.parent
 
 
-def cached_model_folder(repository: str, needs_tokenizer: bool = True) -> Path | None:
-    """The folder that `fetch_model_folder` would give if all of it is in the cache, or None."""
+def cached_model_folder(repository: str, whole: bool = True) -> Path | None:
+    """The folder that `fetch_model_folder` would give if all of it is in the cache, or None.
+
+    Args:
+        whole: It must be known of each optional file that it is here or that the repository has none.
+    """
     config = cached(HubFile(repository, "config.json"))
     if config is None:
         return None
     folder = config.parent
     index = folder / "model.safetensors.index.json"
     weights = shard_names(index) if index.exists() else ["model.safetensors"]
-    if needs_tokenizer and not any((folder / name).exists() for name in TOKENIZER_FILES):
+    if whole and not all(_is_settled(repository, folder, name) for name in OPTIONAL_FILES):
         return None
     return folder if all((folder / name).exists() for name in weights) else None
+
+
+def _is_settled(repository: str, folder: Path, name: str) -> bool:
+    """Whether an optional file is here, is not needed, or is known to be missing from the repository."""
+    if (folder / name).exists() or (name == "vocab.txt" and (folder / "tokenizer.json").exists()):
+        return True
+    return try_to_load_from_cache(repository, name, revision=folder.name) is _CACHED_NO_EXIST
+
+
+def _remember_missing(repository: str, revision: str, name: str) -> None:
+    """Note it in the cache where huggingface_hub does."""
+    note = _cache_folder(repository) / ".no_exist" / revision / name
+    with suppress(OSError):  # then it is asked again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+
+
+def _cache_folder(repository: str) -> Path:
+    return Path(constants.HF_HUB_CACHE) / ("models--" + repository.replace("/", "--"))
 
 
 def shard_names(index: Path) -> list[str]:
@@ -166,10 +203,9 @@ def _download(file: HubFile, name: str, progress: Progress | None) -> Path:
             "file."
         )
     # The layout of the cache is documented: blobs/<etag> holds the content, hf_hub_download links a name to it.
-    folder = "models--" + file.repository.replace("/", "--")
-    cache = Path(constants.HF_HUB_CACHE)
-    blob = cache / folder / "blobs" / remote.etag
-    lock = cache / ".locks" / folder / f"{remote.etag}.lock"
+    folder = _cache_folder(file.repository)
+    blob = folder / "blobs" / remote.etag
+    lock = folder.parent / ".locks" / folder.name / f"{remote.etag}.lock"
     size = file.size or remote.size
     download(
         url,

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from groundingdino.config import IMAGENET_MEAN, IMAGENET_STD
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 # Scaled pictures whose short side has fewer pixels than this show nothing a detector could find.
 MIN_SCALED_SIDE = 8
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # What undoes each EXIF orientation; 1 is upright.
 _TURNS = {
@@ -111,8 +110,14 @@ def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tup
     return (short_side, scaled_long) if width < height else (scaled_long, short_side)
 
 
-def preprocess(image: Image.Image, short_side: int, long_side: int) -> "Tensor":
-    """Scale an RGB picture by `scaled_size` and normalise it with ImageNet's statistics.
+def preprocess(
+    image: Image.Image,
+    short_side: int,
+    long_side: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> "Tensor":
+    """Scale an RGB picture by `scaled_size` and normalise it with a mean and a deviation of each channel in [0, 1].
 
     The filter is Pillow's antialiased bilinear one, the published choice.
 
@@ -131,8 +136,8 @@ def preprocess(image: Image.Image, short_side: int, long_side: int) -> "Tensor":
             f"{min(size)} across; crop it to at most {long_side // MIN_SCALED_SIDE} : 1."
         )
     pixels = torch.from_numpy(np.array(image.resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)  # (3, H, W)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (pixels.float() / 255 - mean) / std
+    centre, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
+    return (pixels.float() / 255 - centre) / spread
 
 
 def collate(pictures: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":

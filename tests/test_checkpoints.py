@@ -2,12 +2,15 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import BertTokenizerFast
 
 from groundingdino import checkpoints
 from groundingdino.checkpoints import MODELS, load_checkpoint, load_pretrained, save_checkpoint
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T
+from groundingdino.detector import Detector
 from groundingdino.model import GroundingDINO
 from groundingdino.prompt import tokenize_captions
 
@@ -372,6 +375,56 @@ def test_the_tokenizer_of_a_folder_is_its_own(saved_by, transformers_model, tmp_
     else:
         (tmp_path / "vocab.txt").rename(model / "vocab.txt")
     assert load_pretrained(model).tokenizer("Cat .").input_ids == [2, 6, 5, 3]
+
+
+SIZE = {"shortest_edge": 96, "longest_edge": 160}
+MEAN, STD = [0.6, 0.5, 0.4], [0.3, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("saved_as", ["preprocessor_config.json", "processor_config.json", "both"])
+def test_pictures_are_prepared_as_the_folder_says(saved_as, transformers_model, tmp_path):
+    from transformers import GroundingDinoImageProcessor
+
+    transformers_model.save_pretrained(tmp_path)
+    theirs = GroundingDinoImageProcessor(size=SIZE, image_mean=MEAN, image_std=STD)
+    theirs.save_pretrained(tmp_path)
+    saved = tmp_path / "preprocessor_config.json"
+    if saved_as != "preprocessor_config.json":
+        whole = {"image_processor": json.loads(saved.read_text()), "processor_class": "GroundingDinoProcessor"}
+        (tmp_path / "processor_config.json").write_text(json.dumps(whole))
+        saved.unlink()
+    if saved_as == "both":
+        GroundingDinoImageProcessor(size={"shortest_edge": 32, "longest_edge": 64}).save_pretrained(tmp_path)
+    detector = Detector(load_pretrained(tmp_path))
+    image = Image.effect_mandelbrot((200, 120), (-2, -1, 1, 1), 99).convert("RGB")
+    seen = []
+    detector.model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    detector.encode_image(image)
+    expected = theirs(image, return_tensors="pt")["pixel_values"]
+    assert seen[0].shape == expected.shape == (1, 3, 96, 160)
+    # Their resampling rounds each pixel in another place; ImageNet's statistics would be a whole unit off.
+    assert (seen[0] - expected).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"image_processor": 3}'])
+def test_a_damaged_processor_is_named(content, transformers_model, tmp_path):
+    transformers_model.save_pretrained(tmp_path)
+    (tmp_path / "processor_config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"processor_config.json' (is not JSON|does not describe)"):
+        load_pretrained(tmp_path)
+
+
+def test_added_tokens_of_a_folder_are_read_as_they_are(transformers_model, tmp_path):
+    """A vocabulary without them that lies beside does not count."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "cat", "fork", "##lift"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers_model.save_pretrained(tmp_path)
+    tokenizer = BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
+    tokenizer.add_tokens(["forklift"])
+    tokenizer.save_pretrained(tmp_path)
+    assert tokenize_captions(["a forklift ."], load_pretrained(tmp_path).tokenizer).input_ids.tolist() == [
+        [2, 1, len(words), 5, 3]
+    ]
 
 
 def empty_folder(folder):

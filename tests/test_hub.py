@@ -255,8 +255,35 @@ def test_a_repository_may_have_no_tokenizer(server):
     del server.files["owner/model/vocab.txt"]
     folder = fetch_model_folder("owner/model")
     assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+    requests = len(server.requests)
+    assert cached_model_folder("owner/model") == fetch_model_folder("owner/model") == folder
+    assert len(server.requests) == requests, "what the hub said is remembered"
+
+
+def test_what_another_program_left_out_is_fetched(server):
+    """It may have wanted the weights alone; offline they are taken as they are."""
+    server.files = model_files("owner/model", sharded=False, vocabulary=False)
+    for name in ("config.json", "model.safetensors"):
+        folder = fetch(HubFile("owner/model", name)).parent
     assert cached_model_folder("owner/model") is None
     assert fetch_model_folder("owner/model", local_files_only=True) == folder
+    assert not (folder / "tokenizer.json").exists()
+    assert fetch_model_folder("owner/model") == folder
+    assert (folder / "tokenizer.json").exists()
+
+
+def test_everything_that_says_how_a_model_is_asked_is_fetched(server):
+    server.files = model_files("owner/model", sharded=False, vocabulary=False)
+    others = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "preprocessor_config.json")
+    server.files |= {f"owner/model/{name}": b"{}" for name in (*others, "processor_config.json", "README.md")}
+    names = {file.name for file in fetch_model_folder("owner/model").iterdir()}
+    assert names == {*others, "processor_config.json", "config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_a_vocabulary_beside_a_whole_tokenizer_is_not_needed(server):
+    server.files = model_files("owner/model", sharded=False, vocabulary=False) | {"owner/model/vocab.txt": b"words"}
+    assert not (fetch_model_folder("owner/model") / "vocab.txt").exists()
+    assert cached_model_folder("owner/model") is not None
 
 
 def test_a_model_folder_that_broke_off_is_not_taken_for_whole(server):
