@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from groundingdino.downloads import NotSaved
+
 _TICK = 0.2  # seconds between two looks at a download
 _ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
 _KEPT = 2  # others that stay in memory: as many as one goes back and forth between
@@ -112,9 +114,19 @@ class Shelf(Generic[M, C]):
                 download.finished.wait()
             model = self._models.get(name)
             if model is None:
-                model = self._load(name, device=self._device, local_files_only=True)
+                model = self._load_here(name)
             self._keep(name, model)
         return model
+
+    def _load_here(self, name: str) -> M:
+        try:
+            return self._load(name, device=self._device, local_files_only=True)
+        except ValueError as error:  # it names the server's folders, and remedies that its visitors do not have
+            logger.error("%s cannot be loaded: %s", name, error)
+            title = self.cards[name].title
+            raise ValueError(
+                f"{title} cannot be loaded on this server, whose log says why: choose another model."
+            ) from error
 
     def download(self, name: str) -> Iterator[Progress]:
         """Fetches a model and loads it, and tells how far it is until it is ready.
@@ -153,6 +165,9 @@ class Shelf(Generic[M, C]):
 
         try:
             self._keep(name, self._load(name, device=self._device, local_files_only=False, progress=report))
+        except NotSaved as error:
+            logger.error("%s", error)
+            download.error = f"{self.cards[name].title} could not be saved on the server: {error.reason}."
         except ValueError as error:
             download.error = str(error)
         except Exception as error:  # a thread's error would vanish, and whoever waits would wait for ever

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from oracle import CARD, Oracle
 
+from groundingdino.downloads import NotSaved
 from groundingdino.page.shelf import Progress, Shelf
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}
@@ -198,6 +199,21 @@ def test_a_failed_download_says_why_and_can_be_tried_again(error: Exception, mes
     loader.error = None
     list(shared.download("large"))
     assert shared.is_ready("large")
+
+
+def test_a_disk_that_is_full_is_told_without_the_servers_folders(caplog):
+    error = NotSaved("'weights.pth'", "/srv/secret", OSError(28, "No space left on device", "/srv/secret/blob"))
+    with pytest.raises(ValueError, match=r"^Large could not be saved on the server: No space left on device\.$"):
+        list(shelf(Loader(error)).download("large"))
+    assert "could not be saved in '/srv/secret'" in caplog.text, "who runs it is told where"
+
+
+def test_files_that_cannot_be_loaded_are_a_matter_of_the_server(caplog):
+    """Visitors can neither fetch them again nor mend a path."""
+    shared = shelf(Loader(ValueError("'/srv/secret/weights.pth' is truncated: download it again.")))
+    with pytest.raises(ValueError, match=r"^Oracle cannot be loaded on this server, whose log says why: choose"):
+        shared.get("embedded")
+    assert "'/srv/secret/weights.pth' is truncated" in caplog.text
 
 
 def test_downloads_can_be_switched_off():
