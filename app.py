@@ -43,8 +43,16 @@ KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cl
 THEME = gr.themes.Default(
     primary_hue="indigo",
     neutral_hue="slate",
+    # Nothing that is to be read is smaller than 14 pixels, or paler than contrast 4.5.
+    text_size=gr.themes.Size("12px", "13px", "14px", "15px", "17px", "22px", "26px", name="text_page"),
     font=("ui-sans-serif", "system-ui", "sans-serif"),  # the visitor's own fonts: no page waits for a font server
     font_mono=("ui-monospace", "monospace"),
+).set(
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
+    block_info_text_size="*text_sm",
 )
 
 
@@ -64,7 +72,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
             with gr.Column(elem_id="wish"):
                 wish = wish_column()
             with gr.Column(elem_id="answer"):
-                answer = answer_column()
+                answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
                 painting = painting_column(page.inpainters, DEFAULT_MODEL)
             with gr.Column(elem_id="masks"):

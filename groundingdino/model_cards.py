@@ -11,6 +11,7 @@ from groundingdino.editing.inpainter_files import cached_pipeline, lacking
 from groundingdino.hub import HubFile
 
 MODEL_ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
+DRAWINGS, PHOTOGRAPHS = "drawings", "photographs"  # what a model knows, and is to be chosen for
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
 EMBEDDED_SEGMENTER = MODEL_ASSETS / "segmenter" / "model.safetensors"
 EMBEDDED_INPAINTER = MODEL_ASSETS / "inpainter"
@@ -21,7 +22,7 @@ class ModelCard:
     """What a user should know of a model before and after choosing it.
 
     `source` is None for a model that is a file or folder on this machine. The thresholds differ per checkpoint: scores
-    of the larger models are lower for the same objects.
+    of the larger models are lower for the same objects. `knows` says what it is for.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelCard:
     size_bytes: int
     description: str
     source: HubFile | None = None
+    knows: tuple[str, ...] = (PHOTOGRAPHS,)
 
 
 MODELS: dict[str, ModelCard] = {
@@ -45,6 +47,7 @@ MODELS: dict[str, ModelCard] = {
             text_threshold=0.25,
             size_bytes=11_111_072,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
+            knows=(DRAWINGS,),
         ),
         ModelCard(
             name="swin-t",
@@ -92,11 +95,12 @@ def is_cached(name: str) -> bool:
 class SegmenterCard:
     """What a user should know of a segmenter before and after choosing it.
 
-    `source` is None for a file on this machine. The next three are what `Segmenter.everything` starts from.
-    `single_for_box` says that a box alone is answered by the mask that other prompts of several parts get, as the model
-    was trained; published models choose among three. `close_ups` says that small objects are looked at once more,
-    enlarged, which costs a pass of the image encoder for each: seconds with the published models. `proposes` says that
-    the picture's embedding tells where objects are, so that "everything" need not click everywhere.
+    `source` is None for a file on this machine. `knows` says what it is for. The next three are what
+    `Segmenter.everything` starts from. `single_for_box` says that a box alone is answered by the mask that other
+    prompts of several parts get, as the model was trained; published models choose among three. `close_ups` says that
+    small objects are looked at once more, enlarged, which costs a pass of the image encoder for each: seconds with
+    the published models. `proposes` says that the picture's embedding tells where objects are, so that "everything"
+    need not click everywhere.
     """
 
     name: str
@@ -104,6 +108,7 @@ class SegmenterCard:
     size_bytes: int
     description: str
     source: WebFile | None = None
+    knows: tuple[str, ...] = (PHOTOGRAPHS,)
     points_per_side: int = 32
     min_quality: float = 0.88
     min_stability: float = 0.95
@@ -125,6 +130,7 @@ SEGMENTERS: dict[str, SegmenterCard] = {
             title="Embedded (emoji scenes)",
             size_bytes=7_878_048,
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
+            knows=(DRAWINGS,),
             points_per_side=64,  # all cells of its embedding
             # It tells how good a mask is by looking at it; what changes with the cut-off is seldom worse for that.
             min_quality=0.6,
@@ -175,6 +181,7 @@ class InpainterCard:
     Attributes:
         size_bytes: Of what is fetched: half-precision weights where they are published.
         repository: On the hub, in diffusers' layout; None for a folder on this machine.
+        knows: What it is for.
         steps, guidance: What suits it where nothing else is asked for.
         context: How much is seen around what is painted, as a share of its longer side, on each side.
         square: It knows but one size, a square with what is painted in its middle.
@@ -187,6 +194,7 @@ class InpainterCard:
     size_bytes: int
     description: str
     repository: str | None = None
+    knows: tuple[str, ...] = (PHOTOGRAPHS,)
     steps: int = 30
     guidance: float = 7.5
     context: float = 0.5
@@ -207,6 +215,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             title="Embedded (emoji scenes)",
             size_bytes=20_000_000,
             description="Comes with the program. Paints everyday things as emoji are drawn, blurred; no photos.",
+            knows=(DRAWINGS,),
             steps=2,  # found more often than after one or more, which bring noise
             guidance=2.5,
             context=1 / 8,  # what it paints took four fifths of the square's side in training

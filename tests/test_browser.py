@@ -63,7 +63,9 @@ def test_a_moved_threshold_redraws_without_the_model(visitor: Visitor, server: S
     expect(visitor.find("#result .detail")).to_contain_text("0 ms of model")
     assert visitor.canvas() != before
     visitor.set_threshold(0.95)
-    expect(visitor.message).to_contain_text("the best candidate scores 0.90: lower the box threshold")
+    expect(visitor.message).to_have_text(
+        "Nothing scores more than your threshold of 0.95, but something 0.90: lower it."
+    )
     assert (server.detector.encoded, server.detector.grounded) == runs
 
 
@@ -218,12 +220,13 @@ def test_what_is_no_picture_is_refused_in_a_sentence(visitor: Visitor, tmp_path:
 def test_a_model_is_downloaded_on_request(visit: Visit, untouched: Server):
     visitor = visit(untouched.url)
     visitor.type("pizza")
-    expect(visitor.message).to_contain_text("lower the box threshold")
+    expect(visitor.message).to_have_text("Nothing found. Try another word.")
     visitor.find("#model input").click()
-    visitor.page.get_by_role("option", name="Large · ↓ 2 MB").click()
-    expect(visitor.message).to_have_text("Large is not on this machine yet: choose it in the page and press Download.")
+    visitor.page.get_by_role("option", name="Photographs · Large · ↓ 2 MB").click()
+    expect(visitor.message).to_have_text("Large is not on this machine yet.")
     assert untouched.downloaded == [], "nothing is fetched before it is asked for"
     visitor.page.get_by_role("button", name="Download 2 MB").click()
+    expect(visitor.message).to_have_text("Large is on its way …")
     expect(visitor.find("#about-model")).to_contain_text("weights of Large: 1 MB of 2 MB")
     expect(visitor.find("#about-model progress")).to_be_visible()
     # Another model's row tells nothing of it.
@@ -485,7 +488,7 @@ def test_a_finger_points_draws_and_scrolls(visit: Visit, server: Server):
     assert all(box["width"] >= 28 and box["height"] >= 32 and box["x"] + box["width"] <= 390 for box in buttons)
     someone.page.touchscreen.tap(*someone.place(150, 200))
     expect(someone.rows).to_have_count(3)
-    assert someone.find(".shapes").evaluate("shapes => getComputedStyle(shapes).touchAction") == "auto"
+    assert someone.find(".shapes").evaluate("shapes => getComputedStyle(shapes).touchAction") == "pan-x pan-y"
     someone.tool("Draw a box").tap()
     assert someone.find(".shapes").evaluate("shapes => getComputedStyle(shapes).touchAction") == "none"
 

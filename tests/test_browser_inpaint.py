@@ -555,9 +555,9 @@ def test_an_inpainter_is_downloaded_on_request_and_brings_what_suits_it(visit: V
     select(visitor)
     mask = visitor.mask()
     visitor.find("#inpainter input").click()
-    visitor.page.get_by_role("option", name="Roller · ↓ 3 MB").click()
+    visitor.page.get_by_role("option", name="Photographs · Roller · ↓ 3 MB").click()
     wait_until(visitor, lambda: visitor.mask() != mask)  # it paints boxes best
-    run(visitor, "red", "Roller is not on this machine yet: choose it in the page and press Download.")
+    run(visitor, "red", "Roller is not on this machine yet.")
     visitor.page.get_by_role("button", name="Download 3 MB").click()
     expect(visitor.find("#about-inpainter")).to_contain_text("weights of Roller: 1 MB of 3 MB")
     untouched.arrives.set()

@@ -1,6 +1,7 @@
 """The page as a user starts it, and a browser in front of it; for the browser tests and the README's picture."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -59,7 +60,15 @@ def running_page(log: Path) -> Iterator[str]:
 class Visitor:
     """Someone in front of the page: uses its controls and reads what it shows."""
 
-    def __init__(self, browser: Browser, url: str, width: int = 1280, height: int = 800, **options: Any):
+    def __init__(
+        self,
+        browser: Browser,
+        url: str,
+        width: int = 1280,
+        height: int = 800,
+        keeps_prompt: bool = False,  # of the example with which the page opens
+        **options: Any,
+    ):
         self.page: Page = browser.new_page(viewport={"width": width, "height": height}, **options)
         self.complaints: list[str] = []  # what the browser's console calls an error
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -67,7 +76,10 @@ class Visitor:
         self.page.set_default_timeout(PATIENCE)
         expect.set_options(timeout=PATIENCE)
         self.page.goto(url)
-        expect(self.message).to_have_text("Type what you are looking for.")
+        self.expect_opened()
+        if not keeps_prompt:
+            self.prompt.fill("")
+            expect(self.message).to_have_text("Type what you are looking for.")
 
     def _hear(self, message: Any) -> None:
         if message.type == "error":
@@ -76,6 +88,11 @@ class Visitor:
     def find(self, selector: str) -> Locator:
         """Elements by CSS selector."""
         return self.page.locator(selector)
+
+    def expect_opened(self) -> None:
+        """Waits until a page that was just opened shows its first result."""
+        expect(self.find("body")).to_have_attribute("data-opened", "")
+        expect(self.message).not_to_have_text(re.compile("…$"))
 
     @property
     def message(self) -> Locator:
@@ -189,7 +206,7 @@ class Visitor:
 
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
-        return self.find("#result .canvas > img").get_attribute("src") or ""
+        return self.find("#result .stage > img").get_attribute("src") or ""
 
     def type(self, text: str) -> None:
         """Types a prompt key by key in place of the old one."""

@@ -3,6 +3,7 @@
 let showing = "mask"; // or "result"
 let seenRun = 0; // of the edit whose result was brought up last
 let shownRun = 0; // of the edit whose beginning was brought up last
+let unsaved = false; // whether an edit came out that was not downloaded
 let held = false; // the button that shows the original
 let newest = "status"; // which of the two told something last
 
@@ -18,6 +19,7 @@ function takeEdit() {
   }
   if (!working && candidates.length && run !== seenRun && status.tone === "done") {
     seenRun = run;
+    unsaved = true;
     showing = "result";
     compareAt(0); // the whole result: whoever looks for what changed must not have to find the slider first
     if (selection().candidate) props.value = { ...selection(), candidate: 0 };
@@ -140,6 +142,10 @@ function keptSelection(picture) {
   isMoving = false;
   return kept;
 }
+
+// A result lives as long as the page.
+document.addEventListener("click", ({ target }) => target.closest("#download-result") && (unsaved = false));
+window.addEventListener("beforeunload", (event) => (unsaved || edit().working) && event.preventDefault());
 
 const outcomeActions = {
   mask: () => (showing = "mask"),

@@ -1,6 +1,8 @@
 // Pointing at objects in the tab Segment: the tool bar, and clicks, boxes and lines on the picture. It shares the scope
 // of result.js.
+const MASKS = 3; // of each object
 let tool = "include";
+let turned = null; // what the mask was before another one was asked for: {id, index, area, views}
 let drawing = null; // places of the box or line that is being drawn
 
 const limit = (value, max) => Math.min(Math.max(value, 0), max);
@@ -55,6 +57,17 @@ function say(message) {
   find(".detail").textContent = "";
 }
 
+// Which of an object's masks is shown, and how it differs from the one before.
+function statusOfMask() {
+  if (!turned || views === turned.views || !isSegmenting()) return null;
+  const object = props.view.objects.find(({ id }) => id === turned.id);
+  if (!object) return null;
+  const change = Math.round((100 * (object.area - turned.area)) / Math.max(1, turned.area));
+  const differs = change > 0 ? `${change}% larger` : change < 0 ? `${-change}% smaller` : "as large as";
+  const message = `Mask ${turned.index + 1} of ${MASKS} of ${object.phrase}: ${differs} ${change ? "than " : ""}the one before.`;
+  return { ...props.status, tone: "done", message };
+}
+
 function clickAt(place) {
   if (tool === "include" || tool === "exclude") addPoint(place, Number(tool === "include"));
   if (tool === "select") {
@@ -91,7 +104,10 @@ const pointingActions = {
   unmark: () => choose({ marked: null }),
   next() {
     const { candidates, marked } = selection();
-    choose({ candidates: { ...candidates, [marked]: ((candidates[marked] ?? 0) + 1) % 3 } });
+    const index = ((candidates[marked] ?? 0) + 1) % MASKS;
+    const area = props.view.objects.find(({ id }) => id === marked)?.area;
+    turned = { id: marked, index, area, views };
+    choose({ candidates: { ...candidates, [marked]: index } });
   },
   everything: () => choose({ everything: !selection().everything }),
   undo: () => keep(selection().gestures.slice(0, -1)),

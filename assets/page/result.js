@@ -1,8 +1,9 @@
 // The result: a picture with clickable boxes or masks, a legend of phrases and a table of objects.
 //
-// props.view, props.status, props.edit and props.history come from the server and are only read here. props.value, the
+// props.view, props.status, props.edit, props.history and props.examples come from the server and are only read here. props.value, the
 // user's selection, goes to the server and is only written here, so an answer under way never undoes a click:
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
+//    changes: [{id, box or name}],
 //    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
 //    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
 // All of it belongs to the picture; what is said of found objects and phrases, as long as the prompt has their phrase.
@@ -14,7 +15,7 @@ function selection() {
   const last = props.value || {};
   const samePicture = last.picture === picture;
   if (!samePicture) {
-    const pointing = { gestures: [], candidates: {}, everything: false };
+    const pointing = { changes: [], gestures: [], candidates: {}, everything: false };
     return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0 };
   }
   if (last.query === query || !props.view.phrases.length) return last;
@@ -23,15 +24,18 @@ function selection() {
   const texts = Object.fromEntries(Object.entries(last.texts).filter(([id]) => lasts(id)));
   const marked = last.marked && lasts(last.marked) ? last.marked : null;
   const hidden = last.hidden.filter((key) => asked.has(key) || key.startsWith("."));
-  return { ...last, query, unticked: last.unticked.filter(lasts), hidden, texts, marked };
+  const changes = (last.changes ?? []).filter(({ id }) => lasts(id));
+  return { ...last, query, unticked: last.unticked.filter(lasts), hidden, texts, marked, changes };
 }
 
 function choose(change) {
   props.value = { ...selection(), ...change };
   if ("gestures" in change || "candidates" in change || "everything" in change) trigger("reconsider");
+  if (!("candidates" in change)) turned = null;
   trigger("input");
   drawPointing();
   drawBrush();
+  drawHandles();
 }
 
 const phraseOf = (id) => id.replace(/ \[[-\d, ]+\]$/, "");
@@ -72,7 +76,7 @@ function drawCanvas(view) {
   if (view.image) image.src = view.image;
   else image.removeAttribute("src");
   image.alt = view.description;
-  for (const svg of element.querySelectorAll(".canvas svg")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
+  for (const svg of element.querySelectorAll(".stage svg")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
   find(".shapes").replaceChildren(...shownObjects(view).map(drawShape));
 }
 
@@ -122,6 +126,7 @@ function drawTable(view) {
   find("th.quality").hidden = !view.masks;
   find("th.text").hidden = !view.asks;
   find("th").textContent = view.tick;
+  isRedrawing = true;
   find("tbody").replaceChildren(
     ...view.objects.map((object) => {
       const box = make("input", { type: "checkbox", checked: object.ticked });
@@ -132,7 +137,7 @@ function drawTable(view) {
       const name = make("button", { type: "button" }, swatch(object.color), named(object.phrase));
       name.setAttribute("data-key", `name ${object.id}`);
       const quality = make("td", { className: "quality", hidden: !view.masks }, object.quality);
-      const cells = [box, name, object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
+      const cells = [box, nameCell(object, name), object.score, object.box.join(", ")].map((cell) => make("td", {}, cell));
       cells.splice(-1, 0, quality);
       if (view.asks) cells.splice(2, 0, make("td", { className: "text" }, textField(object)));
       const row = make("tr", { onclick: () => mark(object) }, ...cells);
@@ -141,6 +146,7 @@ function drawTable(view) {
       return row;
     }),
   );
+  isRedrawing = false;
   // A region that was just drawn is the last row, and asks for its text.
   const marked = find('tbody tr[aria-selected="true"]');
   if (view.asks && marked) find(".objects").scrollTop = marked.offsetTop - 2 * marked.offsetHeight;
@@ -172,12 +178,15 @@ function forget() {
     return;
   }
   seenPicture = picture;
+  if (!isMoving) unsaved = false; // whoever chooses another picture has left it
   const kept = keptSelection(picture);
   props.value = kept ?? { ...selection(), picture };
   if (kept) trigger("input");
 }
 
+let views = 0;
 function drawView() {
+  views += 1;
   forget();
   const focused = element.contains(document.activeElement) ? document.activeElement.getAttribute("data-key") : null;
   drawCanvas(props.view);
@@ -185,6 +194,7 @@ function drawView() {
   drawTable(props.view);
   drawPointing();
   drawBrush();
+  drawHandles();
   drawEdit();
   if (focused) find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }
@@ -194,6 +204,7 @@ const PAUSE = 500; // milliseconds, as wiring.py says, too
 const typed = () => Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
 // The prompt may not be there yet, so the document listens for it; first, so that the request knows already.
 document.addEventListener("input", (event) => {
+  if (isReplacing) return event.stopImmediatePropagation(); // the page says itself what it is replaced by
   const prompt = event.target.closest("#prompt");
   if (prompt) prompt.dataset.typed = performance.now();
 }, true);
@@ -205,11 +216,33 @@ function settle() {
   settling = setTimeout(() => (typed() + PAUSE > performance.now() ? settle() : trigger("input")), Math.max(rest, 0) + 20);
 }
 
+const WORD = 1000; // milliseconds without a key after which a word is taken for finished
+let finishing;
 function drawStatus() {
-  const { tone, message, detail } = statusOfEdit() ?? props.status;
-  find(".status").dataset.tone = tone;
-  find(".message").textContent = message;
-  find(".detail").textContent = detail;
+  let told = statusOfEdit() ?? statusOfMask() ?? props.status;
+  const rest = typed() + WORD - performance.now();
+  clearTimeout(finishing);
+  if (told.tone === "nothing" && rest > 0) {
+    told = { tone: "idle", message: "Nothing found yet", detail: "" };
+    finishing = setTimeout(drawStatus, rest + 20);
+  }
+  find(".status").dataset.tone = told.tone;
+  find(".message").textContent = told.message;
+  find(".detail").textContent = told.detail;
+  drawAdvice(told.advice);
+}
+
+const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter" };
+
+// Which model would be better, and the button that takes it.
+function drawAdvice(advice) {
+  find(".advice").hidden = !advice;
+  if (!advice) return;
+  find(".advice span").textContent = advice.text;
+  const button = find(".advice button");
+  button.hidden = !advice.label;
+  button.textContent = advice.label;
+  button.onclick = () => trigger(TAKE[advice.kind], { model: advice.model });
 }
 
 // Where letters are typed, and mean no tool. Sliders, radios and checkboxes keep the focus after a click, but take no

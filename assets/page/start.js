@@ -2,10 +2,12 @@
 new ResizeObserver(() => {
   drawPointing();
   drawBrush();
+  drawHandles();
 }).observe(find(".canvas"));
 // Until the server has answered, the old view is drawn as the new tab shows it.
 new MutationObserver(() => {
   drawEdit();
+  drawHandles();
   drawStatus();
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
 
@@ -18,5 +20,6 @@ watch(["view", "status"], () => {
 });
 watch("edit", takeEdit);
 watch("history", drawEdit);
+nameExamples();
 drawView();
 drawStatus();

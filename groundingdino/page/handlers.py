@@ -10,9 +10,7 @@ asks for the rest when typing pauses. The next key gives up a pass that is under
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,22 +28,27 @@ from groundingdino import export
 from groundingdino.drawing import MaskStyle, labels_of, select
 from groundingdino.editing.mask import edit_mask
 from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.page import advice
+from groundingdino.page.changes import with_changes
 from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.files import write_file
+from groundingdino.page.jobs import Job, Jobs
 from groundingdino.page.picker import Picker
 from groundingdino.page.selection import Selection, chosen, lasting_ids
+from groundingdino.page.shelf import NotHere
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.prompt import Prompt
 
-WORKERS = 4  # requests of the page, and of each endpoint, computed at the same time; others wait in Gradio's queue
+WORKERS = 4  # requests of the page, and of each endpoint, computed at the same time
+WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
 FAULT = "Something went wrong on the server; its log says what."
-DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"  # the tabs
+TABS = DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
 logger = logging.getLogger(__name__)
@@ -124,7 +127,7 @@ class Page:
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self.inpainters = Picker(studio.inpainters)
-        self._workers = ThreadPoolExecutor(WORKERS)
+        self.jobs = Jobs(WORKERS)
         self._visits = Lock()
 
     def render(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
@@ -159,11 +162,33 @@ class Page:
             visit.shown = None
         except ValueError as error:
             visit.picture = None
-            yield self._failure(query, canvas, str(error))
+            yield self._failure(query, canvas, self.told(error))
         except Exception:  # without an answer the page would go on showing the old result as if it were the new one
             logger.exception("The result could not be made")
             visit.picture = None
-            yield self._failure(query, canvas, FAULT)
+            yield self._failure(query, canvas, sentence(FAULT, "error"))
+
+    def told(self, error: ValueError) -> dict[str, Any]:
+        """The status line for what cannot be done; for a model that is not here it has the button that fetches it."""
+        if not isinstance(error, NotHere):
+            return sentence(str(error), "error")
+        shelves = {
+            advice.DETECTOR: self.studio.detectors,
+            advice.SEGMENTER: self.studio.segmenters,
+            advice.INPAINTER: self.studio.inpainters,
+        }
+        shelf = error.shelf
+        (kind,) = (kind for kind, one in shelves.items() if one is shelf)
+        title = shelf.card(error.name).title
+        if shelf.is_on_its_way(error.name):
+            return sentence(f"{title} is on its way …", "working")
+        offered = advice.to_fetch(shelf, error.name, kind, again=bool(error.reason))
+        if offered and not error.reason:
+            return sentence(f"{title} is not on this machine yet.", "hint", advice=offered)
+        if offered:
+            message = f"{title} could not be downloaded: try again, or choose another model."
+            return sentence(message, "error", error.reason, offered)
+        return sentence(str(error), "error")
 
     def _look(
         self, visit: Visit, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
@@ -172,7 +197,34 @@ class Page:
             visit.picture = None
             yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
             return
-        picture = self.studio.picture(query.path, canvas.pixels)
+        jobs: list[Job[Any]] = []
+        try:
+            yield from self._search(visit, query, selection, canvas, typing, stop, jobs)
+        finally:  # also when the visitor has left
+            for job in jobs:
+                job.given_up = True
+
+    def _search(
+        self,
+        visit: Visit,
+        query: Query,
+        selection: Selection,
+        canvas: Canvas,
+        typing: bool,
+        stop: StopCheck,
+        jobs: list[Job[Any]],
+    ) -> Iterator[Any]:
+        """The answer to a query with a picture; all that is computed for it is added to `jobs`."""
+
+        def given_up() -> bool:
+            return any(job.given_up for job in jobs)
+
+        def start(work: Callable[[], Any]) -> Job[Any]:
+            jobs.append(self.jobs.start(work))
+            return jobs[-1]
+
+        path = query.path or ""
+        picture = start(lambda: self.studio.picture(path, canvas.pixels)).result(stop)
 
         def show(findings: Findings | None) -> dict[str, Any]:
             return view(picture, canvas, query.keys, findings, selection, query.mask_style, query.tab != INPAINT)
@@ -181,20 +233,24 @@ class Page:
             findings = None
             # What is fast is not given up: there would be nothing to see before typing pauses.
             slow_from = monotonic() + (PATIENCE if draft else 0)
-            give_up = partial(_from, slow_from, stop)
-            for task, work in self.steps(query, selection, picture.image, draft, give_up):
-                running = self._workers.submit(work, findings)
-                try:
-                    findings = running.result(PATIENCE)
-                except NotYet:
+            overtaken = partial(_from, slow_from, stop)
+
+            def give_up(overtaken: StopCheck = overtaken) -> bool:
+                return overtaken() or given_up()
+
+            for task, work in self.steps(query, selection, picture.image, draft, give_up, given_up):
+                running = start(partial(work, findings))
+                if not running.is_done_within(PATIENCE):
                     now = sentence(task, "working")
                     # Of the same picture, what was shown before stays for the moment.
                     kept = visit.picture == query.path
-                    yield gr.update(status=now) if kept else gr.update(view=show(findings), status=now)
+                    bare = {} if kept else {"view": start(partial(show, findings)).result(stop)}
+                    yield gr.update(**bare, status=now)
                     visit.picture = query.path
-                    findings = running.result()
+                findings = running.result(overtaken)
             assert findings
-            yield gr.update(**self._found(query, selection, picture, findings, show(findings)))
+            answer = partial(self._found, query, selection, picture, findings, show)
+            yield gr.update(**start(answer).result(stop))
             # Only reached if the page was sent this answer, see `render`.
             visit.picture = query.path
             if not findings.draft_side:
@@ -204,23 +260,39 @@ class Page:
                 return
 
     def _found(
-        self, query: Query, selection: Selection, picture: Picture, findings: Findings, shown: dict[str, Any]
+        self,
+        query: Query,
+        selection: Selection,
+        picture: Picture,
+        findings: Findings,
+        show: Callable[[Findings], dict[str, Any]],
     ) -> dict[str, Any]:
         """View and status line; in the tab Inpaint with the mask of what would be edited."""
         objects, _ = chosen(findings.detections, selection)
+        shown, better = show(findings), self._better(findings)
         if query.tab != INPAINT:
-            return {"view": shown, "status": status(findings, len(objects))}
+            return {"view": shown, "status": status(findings, len(objects), advice=better)}
         try:
             alpha = self.alpha(query, selection, findings, picture.image.size)
         except ValueError as error:  # there is nothing to edit yet, in a sentence
             message, otherwise = str(error), "draw over it with the brush"
             if query.mode == REGIONS:  # which has no brush
                 message, otherwise = message if len(objects) else NO_REGION, "draw a box"
-            told = status(findings, len(objects), otherwise)
-            told = sentence(message, "hint", told["detail"]) if len(findings.detections) else told
+            told = status(findings, len(objects), otherwise, better)
+            told = sentence(message, "hint", told["detail"], better) if len(findings.detections) else told
             return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
+
+    def _better(self, findings: Findings) -> advice.Advice | None:
+        """Which model to choose if the picture is a photograph, where what was found does not speak against it."""
+        if findings.is_drawing:
+            return None
+        if findings.phrases and not len(findings.detections):
+            return advice.for_photographs(self.studio.detectors, findings.card, advice.DETECTOR)
+        if findings.segmenter and len(findings.detections):
+            return advice.for_photographs(self.studio.segmenters, findings.segmenter, advice.SEGMENTER)
+        return None
 
     def edited(self, query: Query, selection: Selection, findings: Findings) -> sv.Detections:
         """The objects that an edit is about; those that are edited as boxes have the boxes that were drawn."""
@@ -251,16 +323,17 @@ class Page:
         image: Image.Image,
         draft: bool = False,
         stop: StopCheck | None = None,
+        limit: StopCheck | None = None,
     ) -> Iterator[tuple[str, Callable[[Findings | None], Findings]]]:
         """What has to be done, in words and as a function of what was found so far.
 
-        A draft is not stopped, nor what needs no draft; masks are.
+        A draft is not stopped, nor what needs no draft, but by `limit`; masks are.
         """
         task = "Looking" if query.prompt.strip() else "Reading the picture"
         title = self.studio.detectors.card(query.model).title
         yield (
             f"{task} with {title} …",
-            partial(self._find, query, selection, image, draft, None if draft else stop),
+            partial(self._find, query, selection, image, draft, limit if draft else stop),
         )
         needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
         if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
@@ -279,6 +352,7 @@ class Page:
         findings = self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop)
         ids = np.array(lasting_ids(findings.detections, selection.known), dtype=str)
         detections = replace(findings.detections, data={**findings.detections.data, "id": ids})
+        detections = with_changes(detections, selection.changes, findings.phrases, image.size)
         return replace(findings, detections=detections)
 
     def _cut_out(
@@ -292,13 +366,13 @@ class Page:
         assert findings
         return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100, stop)
 
-    def _failure(self, query: Query, canvas: Canvas, message: str) -> Any:
+    def _failure(self, query: Query, canvas: Canvas, told: dict[str, Any]) -> Any:
         """The picture alone, if there is one, so that no old boxes stay beside the message."""
         try:
-            bare = view(self.studio.picture(query.path or "", canvas.pixels), canvas, query.keys)
+            bare = self.jobs.run(lambda: view(self.studio.picture(query.path or "", canvas.pixels), canvas, query.keys))
         except ValueError:
             bare = NOTHING
-        return gr.update(view=bare, status=sentence(message, "error"))
+        return gr.update(view=bare, status=told)
 
     def export(self, kind: str, sent: dict[str, Any], *values: Any) -> str | None:
         """Writes what is shown to a file and returns its path; None, after a notice, if there is nothing to write."""
@@ -306,11 +380,16 @@ class Page:
         if not query.path:
             gr.Warning("Choose a picture first: there is nothing to download yet.")
             return None
-        try:
+        path = query.path
+
+        def write() -> str:
             selection = Selection.parse(sent, query.keys[0])
-            image = self.studio.image(query.path)
+            image = self.studio.image(path)
             findings = self.findings(query, selection, image)
             return self._write(kind, query, image, findings, selection)
+
+        try:
+            return self.jobs.run(write)
         except ValueError as error:
             gr.Warning(str(error))
             return None
@@ -350,6 +429,14 @@ class Page:
         # Gradio's own check of what an event brings ends at the first "path" in it, which need not be this one.
         check_all_files_in_cache(file)
         return file["path"]
+
+    def add_phrase(self, suggested: Sequence[str], prompt: str) -> str:
+        """The prompt with a suggested phrase behind it, if it does not have it already."""
+        (phrase,) = suggested
+        if phrase.lower() in Prompt.parse(prompt).phrases:
+            return prompt
+        before = prompt.rstrip().rstrip(".,;?").rstrip()
+        return f"{before} . {phrase}" if before else phrase
 
     def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""

@@ -23,6 +23,7 @@ from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.image import load_image
 from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.files import write_file
@@ -34,6 +35,8 @@ from groundingdino.page.view import Canvas, jpeg_url
 FOLLOWED = 20  # edits of all visitors at a time: each takes one of Gradio's 40 threads to be followed in
 LOOK = 0.1  # seconds until it is looked again whether an edit was cancelled
 QUIET = 2.0  # seconds without news until the status line says what is waited for
+LIMIT = 900.0  # seconds without news, also from whoever paints before, after which an edit is given up
+GIVEN_UP = f"The edit gave no sign of life for {LIMIT / 60:.0f} minutes and was given up."
 STARTING = "Starting …"
 WAITING = "Waiting: the model is loading, or painting for someone else …"
 
@@ -126,11 +129,15 @@ class InpaintPage:
 
     def _export_mask(self, outcome: Outcome | None, path: str, query: Query, sent: Any) -> str | None:
         """The mask on the canvas: the outcome's, with its recipe, unless another one was chosen since."""
-        try:
+
+        def make() -> np.ndarray:
             selection = Selection.parse(sent, path)
             image = self.studio.image(path)
             findings = self.page.findings(query, selection, image)
-            alpha = self.page.alpha(query, selection, findings, image.size)
+            return self.page.alpha(query, selection, findings, image.size)
+
+        try:
+            alpha = self.page.jobs.run(make)
         except ValueError as error:
             gr.Warning(str(error))
             return None
@@ -194,26 +201,37 @@ class InpaintPage:
         edit = form.edit(query.mask, image.size, objects, selection.strokes, dict(selection.texts), self.studio.image)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
-        title = self.studio.inpainters.card(form.model).title if edit.task.needs_model else "no model"
+        title, better = "no model", None
+        if edit.task.needs_model:
+            card = self.studio.inpainters.card(form.model)
+            title = card.title
+            if not findings.is_drawing:
+                better = advice.for_photographs(self.studio.inpainters, card, advice.INPAINTER)
         size = self.studio.picture(path, canvas.pixels).shown.size
         search = _search(query, selection, with_masks=findings.segmenter is not None)
-        return self._keep(edited, path, float(sent["stamp"]), search, title, size)
+        return self._keep(edited, path, float(sent["stamp"]), search, title, size, better)
 
     def _follow(self, run: _Run, visit: Visit, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
         shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
         yield gr.update(edit=shown)
-        last = monotonic()
+        last = heard = monotonic()
         while True:
             try:
                 news = run.news.get(timeout=LOOK)
+                heard = monotonic()
                 while isinstance(news, EditProgress) and not run.news.empty():  # what is newer is on its way already
                     news = run.news.get()
             except Empty:
                 is_quiet = monotonic() - last > QUIET and shown["status"]["message"] == STARTING
-                if not is_quiet and not stop():
+                if monotonic() - heard > LIMIT:
+                    news = ValueError(GIVEN_UP)
+                elif stop():
+                    news = Stopped()
+                elif is_quiet:
+                    news = WAITING
+                else:
                     continue
-                news = Stopped() if stop() else WAITING
             last = monotonic()
             if isinstance(news, Outcome):
                 visit.outcome = news
@@ -230,7 +248,7 @@ class InpaintPage:
         if isinstance(error, Stopped):
             status = sentence("Cancelled.", "hint")
         elif isinstance(error, ValueError):
-            status = sentence(str(error), "error")
+            status = self.page.told(error)
         else:
             logger.error("The edit could not be made", exc_info=error)
             status = sentence(FAULT, "error")
@@ -238,7 +256,14 @@ class InpaintPage:
         return {**before, "run": stamp, "status": status}
 
     def _keep(
-        self, edited: Edited, path: str, run: float, search: dict[str, Any], title: str, size: tuple[int, int]
+        self,
+        edited: Edited,
+        path: str,
+        run: float,
+        search: dict[str, Any],
+        title: str,
+        size: tuple[int, int],
+        better: advice.Advice | None,
     ) -> Outcome:
         """What came of an edit, written to files, and at the size at which the page shows it."""
         recipes = tuple({**search, **edited.recipe_of(index)} for index in range(len(edited.images)))
@@ -252,7 +277,8 @@ class InpaintPage:
             for image, recipe in zip(edited.images, recipes, strict=True)
         ]
         message = "Done." if len(candidates) == 1 else f"Done: {len(candidates)} to choose from."
-        status = sentence(" ".join([message, *edited.notes]), "done", f"{edited.milliseconds / 1000:.1f} s · {title}")
+        detail = f"{edited.milliseconds / 1000:.1f} s · {title}"
+        status = sentence(" ".join([message, *edited.notes]), "done", detail, better)
         shown = {**NO_EDIT, "picture": path, "run": run, "candidates": candidates, "status": status}
         return Outcome(path, results, recipes, mask, shown)
 

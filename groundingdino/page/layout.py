@@ -19,7 +19,8 @@ from groundingdino.prompt import Prompt
 
 PAGE_FILES = Path(__file__).resolve().parents[2] / "assets" / "page"
 
-SCRIPTS = ("result.js", "pointing.js", "brush.js", "compare.js", "start.js")  # one scope, in this order
+# One scope, in this order.
+SCRIPTS = (*("result.js", "pointing.js", "brush.js", "compare.js", "adjust.js", "zoom.js", "prompt.js", "start.js"),)
 
 
 class Question(NamedTuple):
@@ -28,6 +29,7 @@ class Question(NamedTuple):
     picture: gr.Image
     prompt: gr.Textbox
     suggestions: gr.Dataset
+    replaced: gr.Textbox  # what a suggestion makes of the prompt; never seen
 
 
 class Answer(NamedTuple):
@@ -36,6 +38,7 @@ class Answer(NamedTuple):
     It is one for all tabs, too: switching keeps picture, ticks and what was pointed at, and shows no old result.
     """
 
+    row: gr.Tabs
     tabs: dict[str, gr.Tab]
     tab: gr.Textbox  # the name of the open one; never seen
     result: gr.HTML
@@ -72,7 +75,7 @@ class Masks(NamedTuple):
 
 
 def question_column(prompts: Mapping[str, str]) -> Question:
-    """Starts with the first of the examples: their paths and prompts."""
+    """Starts with the first of the examples, by their paths and prompts: the first sight is what the page does."""
     first = next(iter(prompts))
     picture = gr.Image(
         first,
@@ -85,6 +88,7 @@ def question_column(prompts: Mapping[str, str]) -> Question:
     )
     hand_over_files(picture)
     prompt = gr.Textbox(
+        prompts[first],
         label="What to look for",
         placeholder="cat . pizza",
         info="Separate several things by dots or commas.",
@@ -99,12 +103,12 @@ def question_column(prompts: Mapping[str, str]) -> Question:
         show_label=False,
         elem_id="suggestions",
     )
-    return Question(picture, prompt, suggestions)
+    return Question(picture, prompt, suggestions, gr.Textbox(visible="hidden"))
 
 
-def answer_column() -> Answer:
+def answer_column(prompts: Mapping[str, str]) -> Answer:
     """The tabs, the result and its downloads; what belongs to one tab alone is hidden by page.css in the others."""
-    with gr.Tabs(elem_id="tabs"):
+    with gr.Tabs(elem_id="tabs") as row:
         tabs = {
             name: gr.Tab(name.capitalize(), id=name, elem_id=f"tab-{name}", render_children=False)
             for name in (DETECT, SEGMENT, INPAINT)
@@ -119,6 +123,7 @@ def answer_column() -> Answer:
         status=sentence("Loading the model …", "working"),
         edit=NO_EDIT,
         history=NO_HISTORY,
+        examples=[{"name": Path(path).stem, "prompt": prompt} for path, prompt in prompts.items()],
         elem_id="result",
     )
     labels = {
@@ -139,8 +144,10 @@ def answer_column() -> Answer:
             kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}", elem_classes="of-edit")
             for kind, label in edits.items()
         }
+        # Who opens the link meets this picture, prompt and settings, as long as the server keeps its files.
+        gr.DeepLinkButton("Copy link", "Link copied", size="sm", icon=None, min_width=0, elem_classes="link")
     tab, file = gr.Textbox(DETECT, visible="hidden"), gr.File(visible="hidden")
-    return Answer(tabs, tab, result, downloads, edit_downloads, file)
+    return Answer(row, tabs, tab, result, downloads, edit_downloads, file)
 
 
 def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings:

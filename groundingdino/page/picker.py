@@ -6,7 +6,7 @@ from typing import Any, Generic
 
 import gradio as gr
 
-from groundingdino.page.shelf import C, M, Shelf
+from groundingdino.page.shelf import C, M, Shelf, readable_size
 
 
 class Picker(Generic[M, C]):
@@ -16,11 +16,14 @@ class Picker(Generic[M, C]):
         self.shelf = shelf
 
     def choices(self) -> list[tuple[str, str]]:
-        """The entries of the list: title and size, with an arrow if it has to be downloaded."""
-        return [
-            (f"{card.title} · {'' if self.shelf.is_ready(name) else '↓ '}{megabytes(card.size_bytes)}", name)
-            for name, card in self.shelf.cards.items()
-        ]
+        """The entries of the list: what a model is for, title and size, with an arrow if it has to be downloaded."""
+        return [(self._entry(name, card), name) for name, card in self.shelf.cards.items()]
+
+    def _entry(self, name: str, card: C) -> str:
+        purpose = " and ".join(card.knows).capitalize()
+        title = card.title.partition(" (")[0]  # what is in brackets says again what it is for
+        size = ("" if self.shelf.is_ready(name) else "↓ ") + readable_size(card.size_bytes)
+        return " · ".join(filter(None, [purpose, title, size]))
 
     def refresh(self, model: str) -> tuple[Any, Any]:
         """The list and the download button as they are now: a model may have come since the page was built."""
@@ -32,28 +35,26 @@ class Picker(Generic[M, C]):
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """What the download button says, whether it is seen and whether it can be pressed."""
-        download = f"Download {megabytes(self.shelf.card(model).size_bytes)}"
+        download = f"Download {readable_size(self.shelf.card(model).size_bytes)}"
         return {
             "value": "Follow its download" if self.shelf.is_on_its_way(model) else download,
             "visible": not self.shelf.is_ready(model),
-            "interactive": not self.shelf.local_files_only,
+            "interactive": not self.shelf.is_offline,
         }
 
     def download(self, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Fetches a model and reports it in its description; `ready` counts up when it can be used."""
+        """Fetches a model and reports it in its description.
+
+        `ready` counts up when what is said of the model at the result has changed: a download has begun, has failed,
+        or the model can be used.
+        """
         try:
             for done, total, what in self.shelf.download(model):
-                share = f"{megabytes(done)} of {megabytes(total)}" if total else megabytes(done)
+                share = f"{readable_size(done)} of {readable_size(total)}" if total else readable_size(done)
                 bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
-                yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready
+                yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready + 1
         except ValueError as error:
-            again = {**self.fetch_button(model), "interactive": True}
-            yield escape(str(error)), gr.update(**again), gr.skip(), ready
+            yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return
         description = self.shelf.card(model).description
-        yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 1
-
-
-def megabytes(size: int) -> str:
-    """A size as people read it."""
-    return f"{size / 1e6:.0f} MB"
+        yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 2

@@ -12,6 +12,7 @@ from groundingdino.drawing import labels_of, select
 from groundingdino.editing.edits import BrushStroke
 from groundingdino.mask_prompts import MaskPrompt, Point
 from groundingdino.masks import SAME_OBJECT
+from groundingdino.page.changes import Change
 
 Box = tuple[float, ...]
 Line = tuple[tuple[float, ...], ...]
@@ -106,6 +107,7 @@ class Selection:
     unticked: frozenset[str] = frozenset()  # ids of objects
     marked: str | None = None  # id of an object
     pointing: Pointing = field(default_factory=Pointing)
+    changes: tuple[Change, ...] = ()  # of boxes and names, oldest first
     strokes: tuple[BrushStroke, ...] = ()  # of the brush that corrects what is edited, oldest first
     texts: tuple[tuple[str, str], ...] = ()  # id of an object, and what a region in its place is to show
 
@@ -120,6 +122,7 @@ class Selection:
             frozenset(value.get("unticked") or ()),
             value.get("marked"),
             Pointing.parse(value),
+            tuple(map(Change.parse, value.get("changes") or ())),
             _strokes(value.get("strokes") or ()),
             tuple((str(name), str(text)) for name, text in texts.items()) if isinstance(texts, Mapping) else (),
         )
@@ -128,6 +131,7 @@ class Selection:
     def known(self) -> list[str]:
         """Ids of all found objects of which something was said."""
         said = (*sorted(self.unticked), *filter(None, [self.marked]), *self.pointing.corrected, *dict(self.texts))
+        said += tuple(change.id for change in self.changes)
         return [name for name in dict.fromkeys(said) if not name.startswith(POINTED)]
 
 

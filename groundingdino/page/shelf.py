@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from huggingface_hub import is_offline_mode
 
 from groundingdino.downloads import NotSaved
 
@@ -24,10 +26,25 @@ class Card(Protocol):
     def size_bytes(self) -> int: ...
     @property
     def description(self) -> str: ...
+    @property
+    def knows(self) -> tuple[str, ...]: ...
 
 
 M = TypeVar("M")
 C = TypeVar("C", bound=Card)
+
+
+class NotHere(ValueError):
+    """A model is not on this machine.
+
+    Attributes:
+        shelf, name: Where it belongs, and what it is called there.
+        reason: Why its download failed, if that was tried last.
+    """
+
+    def __init__(self, message: str, shelf: "Shelf[Any, Any]", name: str, reason: str = ""):
+        super().__init__(message)
+        self.shelf, self.name, self.reason = shelf, name, reason
 
 
 class Progress(NamedTuple):
@@ -96,14 +113,22 @@ class Shelf(Generic[M, C]):
         download = self._downloads.get(name)
         return download is not None and not download.finished.is_set()
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether nothing may be downloaded, by `local_files_only` or the environment variable `HF_HUB_OFFLINE`."""
+        return self.local_files_only or is_offline_mode()
+
     def require(self, name: str) -> C:
-        """What is known of a model that can be used; a ValueError says that it has to be downloaded first."""
-        card = self.card(name)
-        if not self.is_ready(name):
-            if self.local_files_only:
-                raise _never_fetched(card)
-            raise ValueError(f"{card.title} is not on this machine yet: choose it in the page and press Download.")
-        return card
+        """What is known of a model that can be used; `NotHere` says that it has to be downloaded first."""
+        card, last = self.card(name), self._downloads.get(name)
+        if self.is_ready(name):
+            return card
+        if self.is_offline:
+            raise self._never_fetched(name)
+        if last is None or not last.error:
+            message = f"{card.title} is not on this machine yet: choose it in the page and press Download."
+            raise NotHere(message, self, name)
+        raise NotHere(f"{card.title} is not on this machine: {last.error}", self, name, last.error)
 
     def get(self, name: str) -> M:
         """A model, loaded if it is not in memory; errors are those of `require`."""
@@ -140,8 +165,8 @@ class Shelf(Generic[M, C]):
         card = self.card(name)
         if self.is_ready(name):
             return
-        if self.local_files_only:
-            raise _never_fetched(card)
+        if self.is_offline:
+            raise self._never_fetched(name)
         download = self._start(name, card)
         while download and not download.finished.wait(_TICK):
             yield download.progress
@@ -184,8 +209,11 @@ class Shelf(Generic[M, C]):
             # Replaced as a whole, as it is read without the lock.
             self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
 
+    def _never_fetched(self, name: str) -> NotHere:
+        message = f"{self.cards[name].title} is not on this machine, and downloads are switched off on this server: "
+        return NotHere(message + "choose another model.", self, name)
 
-def _never_fetched(card: Card) -> ValueError:
-    return ValueError(
-        f"{card.title} is not on this machine, and downloads are switched off: start once without --local-files-only."
-    )
+
+def readable_size(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 1e6:.0f} MB" if size < 999.5e6 else f"{size / 1e9:.1f} GB"

@@ -1,42 +1,51 @@
 """One line on what was found, how long each part took, and which models did it."""
 
+from typing import Any
+
 import numpy as np
 
+from groundingdino.page.advice import Advice
 from groundingdino.page.studio import Findings
 
 
-def sentence(message: str, tone: str = "idle", detail: str = "") -> dict[str, str]:
-    """A status line: a message, smaller detail behind it, and a tone: idle, working, done, hint or error."""
-    return {"message": message, "tone": tone, "detail": detail}
+def sentence(message: str, tone: str = "idle", detail: str = "", advice: Advice | None = None) -> dict[str, Any]:
+    """A status line: a message, smaller detail behind it, a tone, and which model would be better, if one would.
+
+    The tone is idle, working, done, nothing (was found), hint or error. While a word is being typed the browser says
+    of nothing that it was not found yet.
+    """
+    told: dict[str, Any] = {"message": message, "tone": tone, "detail": detail}
+    return {**told, "advice": advice} if advice else told
 
 
-def status(findings: Findings, shown: int, otherwise: str = "") -> dict[str, str]:
+def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice | None = None) -> dict[str, Any]:
     """What was found, of which `shown` objects are not hidden, and how long each part took.
 
     `otherwise` says how something can be asked for without a word; by default by a click, where masks are made.
+    `advice` takes the place of advice on words: who looks for something in a photograph needs another model for it.
     """
     otherwise = otherwise or ("click on it" if findings.segmenter else "")
     found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
-    tone = "done" if found else "hint"
+    tone = "done" if found else "nothing"
     if found:
         message = count(found) + (f", {found - shown} hidden" if found > shown else "")
     elif not findings.phrases and not best:
         pointing = f", or {otherwise}" if otherwise else ""
         message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
         return sentence(message, detail=_models(findings))
-    elif best <= threshold / 2:  # a threshold low enough for it would let anything pass
-        message = f"Nothing found: the best candidate scores {best:.2f}. Try another word."
+    elif best > findings.card.box_threshold:  # lower than that, there would be boxes around what is not there
+        message = f"Nothing scores more than your threshold of {threshold:.2f}, but something {best:.2f}: lower it."
     else:
-        message = f"Nothing above {threshold:.2f}; the best candidate scores {best:.2f}: lower the box threshold."
+        message = "Nothing found." if advice else "Nothing found. Try another word."
     if findings.notes:
         message = " ".join([message.rstrip(".") + ".", *findings.notes])
     if findings.draft_side:
         draft = f"{count(found)} in a draft of {findings.draft_side} pixels, the whole picture follows …"
         return sentence(draft, "working", _timing(findings))
-    return sentence(message, tone, _timing(findings))
+    return sentence(message, tone, _timing(findings), advice)
 
 
-def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, str]:
+def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, Any]:
     """What an edit of the `chosen` objects would change; `alpha` (H, W) uint8 says how much of each pixel is new."""
     share = np.count_nonzero(alpha) / alpha.size
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"

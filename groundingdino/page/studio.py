@@ -22,6 +22,7 @@ from groundingdino.masks import size_bytes
 from groundingdino.model_cards import (
     INPAINTERS,
     MODELS,
+    PHOTOGRAPHS,
     SEGMENTERS,
     InpainterCard,
     ModelCard,
@@ -77,6 +78,12 @@ class Findings:
     timing: "Timing"
     segmenter: SegmenterCard | None = None  # of the masks, if there are any
     draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether the picture seems to be one: something was found by a model that knows nothing else."""
+        is_named = np.isin(labels_of(self.detections), self.phrases)
+        return PHOTOGRAPHS not in self.card.knows and bool(is_named.any())
 
 
 class Timing(NamedTuple):
@@ -165,7 +172,7 @@ class Studio:
             detections,
             phrases,
             best_score=float(grounding.scores.max(initial=0)),
-            card=detector.card,
+            card=self.detectors.card(model),  # a file's own card does not say what the model is for
             box_threshold=grounding.box_threshold if thresholds.box is None else thresholds.box,
             notes=grounding.notes,
             timing=Timing(

@@ -25,6 +25,7 @@ from groundingdino.page.studio import Findings, Picture
 
 _JPEG_QUALITY = 88
 _MAX_CANVAS = 1600  # device pixels: more would cost more time on the way than it shows
+_MAX_ZOOMED = 3200  # the same for who looks closer
 
 NOTHING: dict[str, Any] = {
     "picture": "",
@@ -47,23 +48,25 @@ NOTHING: dict[str, Any] = {
 
 
 class Canvas(NamedTuple):
-    """Where the browser shows the picture: CSS pixels, and device pixels per CSS pixel."""
+    """Where the browser shows the picture: CSS pixels, device pixels per CSS pixel, and how much it is enlarged."""
 
     width: int = 800
     height: int = 600
     ratio: float = 1.0
+    zoom: float = 1.0
 
     @classmethod
     def parse(cls, value: Any) -> "Canvas":
         """What the browser measured, within limits; before it has measured anything, the defaults."""
         try:
-            width, height, ratio = map(float, value)
+            width, height, ratio, zoom = map(float, [*value, 1][:4])
         except (TypeError, ValueError):
             return cls()
-        if not (width >= 1 and height >= 1 and ratio > 0):  # not laid out yet, or NaN
+        if not (width >= 1 and height >= 1 and ratio > 0 and zoom >= 1):  # not laid out yet, or NaN
             return cls()
-        ratio = min(ratio, _MAX_CANVAS / max(width, height))
-        return cls(round(width), round(height), ratio)
+        most = _MAX_ZOOMED if zoom > 1 else _MAX_CANVAS
+        ratio = min(ratio * zoom, most / max(width, height))
+        return cls(round(width), round(height), ratio, zoom)
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -101,7 +104,7 @@ def view(
     objects, marked = chosen(findings.detections, selection)
     image = picture.shown
     if drawn:
-        unit = max(image.width / canvas.width, image.height / canvas.height)
+        unit = max(image.width / canvas.width, image.height / canvas.height) / canvas.zoom
         image = annotate(image, _on_canvas(objects, picture), findings.phrases, marked, unit, mask_style)
     kind = "boxes" if findings.detections.mask is None else "masks"
     return {
@@ -148,6 +151,7 @@ def _table(findings: Findings, selection: Selection, picture: Picture) -> list[d
     qualities = objects.data.get("mask_quality", [None] * len(objects))
     masks = _on_canvas(objects, picture).mask
     paths = outlines(masks, 1 / picture.scale) if isinstance(masks, sv.CompactMask) else [""] * len(objects)
+    changed = {change.id for change in selection.changes}
     rows = zip(object_ids(objects), labels_of(objects), scores_of(objects), qualities, strict=True)
     return [
         {
@@ -159,6 +163,8 @@ def _table(findings: Findings, selection: Selection, picture: Picture) -> list[d
             "quality": "" if quality is None else f"{quality:.2f}",
             "box": objects.xyxy[index].round().astype(int).tolist(),
             "path": paths[index],
+            "area": int(objects.mask.crop(index).sum()) if isinstance(objects.mask, sv.CompactMask) else 0,
+            "changed": name in changed,
             "ticked": name not in selection.unticked,
             "marked": name == selection.marked,
         }

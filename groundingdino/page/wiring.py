@@ -1,15 +1,17 @@
 """The page's events: what the browser does on its own, and which handler answers which control."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.events import Dependency
 
-from groundingdino.page.handlers import WORKERS, Page, Visit
+from groundingdino.page.handlers import WAITING, Page, Visit
 from groundingdino.page.inpaint_handlers import FOLLOWED, InpaintPage
 from groundingdino.page.inpaint_layout import Painting, Wish
 from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings, suggested
+from groundingdino.page.opening import wire_opening
 from groundingdino.page.picker import Picker
 
 # Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
@@ -19,25 +21,16 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 # there is a canvas to measure.
 STAMP = """(visit, sent, ...query) => {
   const box = document.querySelector("#result .canvas");
-  const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio];
+  const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio, Number(box.dataset.zoom ?? 1)];
   const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
   return [visit, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
 # What is asked already is not wanted any more; this one does not wait for its answer.
 INTERRUPT = "(visit) => [visit, {stamp: performance.now()}]"
-# Gradio passes the index of what was clicked.
-ADD_PHRASE = """(index, prompt) => {
-  const phrase = document.querySelectorAll("#suggestions .gallery-item")[index].innerText.trim();
-  // As prompts are read: a dot or comma between digits is part of a number.
-  const phrases = prompt.toLowerCase().split(/(?<!\\d)[.,]|[.,](?!\\d)|[;?\\r\\n]/).map((text) => text.trim());
-  if (phrases.includes(phrase.toLowerCase())) return prompt;
-  const before = prompt.replace(/[\\s.,;?]+$/, "");
-  return before.trim() ? `${before} . ${phrase}` : phrase;
-}"""
-# So that typing replaces the example's prompt; a phone would open its keyboard over the result.
-SELECT_PROMPT = """() => {
-  if (matchMedia("(pointer: fine)").matches) document.querySelector("#prompt textarea").select();
-}"""
+# The three are in assets/page/prompt.js.
+REPLACE_PROMPT = "(text) => (groundingDino.replacePrompt(text), text)"
+SHOW_EXAMPLE = "(index) => (groundingDino.showExample(index), index)"
+SELECT_PROMPT = "() => groundingDino.selectExample()"
 SAVE = """(file) => {
   if (file) Object.assign(document.createElement("a"), {href: file.url, download: file.orig_name}).click();
 }"""
@@ -68,11 +61,20 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     # The browser lets what one event causes follow each other in this order; the answer, which may take long, comes
     # after what is done at once.
     question.picture.change(edits.leave, [visit, question.picture], None, queue=False, **PRIVATE)
-    _wire_examples(question, settings, prompts)
-    choices = ((page.detectors, settings.detector), (page.segmenters, masks.segmenter))
-    _wire_opening(demo, [*choices, (page.inpainters, painting.inpainter)])
-    _wire_result(page, demo, visit, ready, query, controls)
-    _wire_edits(edits, visit, ready, query, controls)
+    form = [  # as `Form` has them
+        *(wish.text, wish.backdrop, wish.color, wish.picture, wish.remover, painting.one_by_one),
+        *(painting.inpainter.model, painting.steps, painting.guidance, painting.strength, painting.seed),
+        *(painting.negative, painting.candidates, painting.scheduler),
+    ]
+    _wire_examples(page, question, settings, prompts)
+    choices: list[tuple[Picker[Any, Any], Choice]] = [
+        (page.detectors, settings.detector),
+        (page.segmenters, masks.segmenter),
+        (page.inpainters, painting.inpainter),
+    ]
+    opened = wire_opening(demo, visit, answer, [*query, *form], choices, prompts, PRIVATE)
+    _wire_result(page, opened, visit, ready, query, controls)
+    _wire_edits(edits, visit, ready, query, form, controls)
 
 
 def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -95,7 +97,7 @@ def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
 
 
 def _wire_result(
-    page: Page, demo: gr.Blocks, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls
+    page: Page, opened: Dependency, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls
 ) -> None:
     question, answer, _, settings, masks, _ = controls
     detector, segmenter = settings.detector, masks.segmenter
@@ -104,37 +106,63 @@ def _wire_result(
     changes += [tab.select for tab in answer.tabs.values()]
     gr.on(changes, page.interrupt, [visit, answer.result], None, **interrupting)
     answer.result.reconsider(page.interrupt, [visit, answer.result], None, **interrupting)
-    gr.on(
-        [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input, demo.load],
-        answering(page.render),
-        [visit, answer.result, *query],
-        answer.result,
-        trigger_mode="always_last",
-        concurrency_limit=WORKERS,
-        js=STAMP,
+    answered: dict[str, Any] = {
+        "fn": answering(page.render),
+        "inputs": [visit, answer.result, *query],
+        "outputs": answer.result,
+        "concurrency_limit": WAITING,
+        "js": STAMP,
         **PRIVATE,
+    }
+    opened.then(**answered)
+    gr.on(
+        [control.change for control in (*query, ready)] + [question.prompt.submit, answer.result.input],
+        trigger_mode="always_last",
+        **answered,
     )
     for name, tab in answer.tabs.items():
         tab.select(None, None, answer.tab, js=f"() => {name!r}", **PRIVATE)
     answer.result.picture(page.take_picture, None, question.picture, **PRIVATE)
     for kind, button in answer.downloads.items():
-        written = button.click(partial(page.export, kind), [answer.result, *query], answer.file, **PRIVATE)
+        export = partial(page.export, kind)
+        written = button.click(export, [answer.result, *query], answer.file, concurrency_limit=WAITING, **PRIVATE)
         written.success(None, answer.file, js=SAVE, **PRIVATE)  # else the file is still the one before
-    for picker, choice in ((page.detectors, detector), (page.segmenters, segmenter)):
-        _wire_download(picker, choice, ready)
     described = [settings.box, settings.text, detector.about, detector.fetch]
+    taken = answer.result.take_detector(
+        taking(page.detectors, page.choose_detector), None, [detector.model, *described], **PRIVATE
+    )
+    _wire_download(page.detectors, detector, ready, taken)
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
-    segmenter.model.input(page.segmenters.choose, segmenter.model, [segmenter.about, segmenter.fetch], **PRIVATE)
+    described = [segmenter.about, segmenter.fetch]
+    taken = answer.result.take_segmenter(
+        taking(page.segmenters, page.segmenters.choose), None, [segmenter.model, *described], **PRIVATE
+    )
+    _wire_download(page.segmenters, segmenter, ready, taken)
+    segmenter.model.input(page.segmenters.choose, segmenter.model, described, **PRIVATE)
 
 
-def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls) -> None:
+def taking(picker: Picker[Any, Any], choose: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """A handler for the button at the result that chooses a model: the model, and what `choose` gives for it."""
+
+    def take(event: gr.EventData, *values: Any) -> list[Any]:
+        model = str(event.model)
+        if model not in picker.shelf.cards:
+            raise gr.Error("There is no such model: load the page again.")
+        return [model, *choose(model, *values)]
+
+    return take
+
+
+def _wire_edits(
+    edits: InpaintPage,
+    visit: gr.State,
+    ready: gr.State,
+    query: list[Any],
+    form: list[Any],
+    controls: Controls,
+) -> None:
     question, answer, wish, _, _, painting = controls
     result, picture, inpainter = answer.result, question.picture, painting.inpainter
-    form = [  # as `Form` has them
-        *(wish.text, wish.backdrop, wish.color, wish.picture, wish.remover, painting.one_by_one, inpainter.model),
-        *(painting.steps, painting.guidance, painting.strength, painting.seed, painting.negative),
-        *(painting.candidates, painting.scheduler),
-    ]
     # A visitor has one edit under way.
     gr.on(
         [wish.run.click, wish.text.submit],
@@ -151,42 +179,51 @@ def _wire_edits(edits: InpaintPage, visit: gr.State, ready: gr.State, query: lis
     result.back(partial(edits.step, steps=-1), [visit, picture], [picture, result], **PRIVATE)
     result.forth(partial(edits.step, steps=1), [visit, picture], [picture, result], **PRIVATE)
     for kind, button in answer.edit_downloads.items():
-        written = button.click(partial(edits.export, kind), [visit, result, *query], answer.file, **PRIVATE)
+        export = partial(edits.export, kind)
+        written = button.click(export, [visit, result, *query], answer.file, concurrency_limit=WAITING, **PRIVATE)
         written.success(None, answer.file, js=SAVE, **PRIVATE)
     shape, grow, mode = painting.shape, painting.grow, wish.mode
     mode.input(edits.choose_mode, [visit, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)
     painting.repeat.click(edits.repeat_seed, [visit, result, picture], painting.seed, **PRIVATE)
-    _wire_download(edits.inpainters, inpainter, ready)
     described = [painting.steps, painting.guidance, painting.one_by_one, shape, inpainter.about, inpainter.fetch]
-    inpainter.model.input(edits.choose_inpainter, [visit, inpainter.model, mode], described, **PRIVATE)
 
+    def choose(model: str, visit: Visit, mode: str) -> Any:
+        return edits.choose_inpainter(visit, model, mode)
 
-def _wire_opening(demo: gr.Blocks, choices: Sequence[tuple[Picker[Any, Any], Choice]]) -> None:
-    """The lists of models are as they are when a page is opened, not when the program was started."""
-
-    def refresh(*models: str) -> list[Any]:
-        return [part for (picker, _), model in zip(choices, models, strict=True) for part in picker.refresh(model)]
-
-    models = [choice.model for _, choice in choices]
-    outputs = [part for _, choice in choices for part in (choice.model, choice.fetch)]
-    demo.load(refresh, models, outputs, queue=False, **PRIVATE)
-
-
-def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State) -> None:
-    """To be called before the answer to a choice is wired: events of one control run in that order."""
-    outputs = [choice.about, choice.fetch, choice.model, ready]
-    followed = choice.fetch.click(picker.download, [choice.model, ready], outputs, concurrency_limit=None, **PRIVATE)
-    # The row is another model's now. The download goes on, but nobody is told of it any more.
-    choice.model.input(None, None, None, cancels=[followed])
-
-
-def _wire_examples(question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:
-    picture, prompt, suggestions = question
-    opened = settings.gallery.click(
-        lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], **PRIVATE
+    taken = result.take_inpainter(
+        taking(edits.inpainters, choose), [visit, mode], [inpainter.model, *described], **PRIVATE
     )
-    opened.then(None, js=SELECT_PROMPT, **PRIVATE)
+    _wire_download(edits.inpainters, inpainter, ready, taken)
+    inpainter.model.input(choose, [inpainter.model, visit, mode], described, **PRIVATE)
+
+
+def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, taken: Dependency | None = None) -> None:
+    """To be called before the answer to a choice is wired: events of one control run in that order.
+
+    A model is downloaded by the button below the list, and when it was `taken` by the one at the result.
+    """
+    download: dict[str, Any] = {
+        "fn": picker.download,
+        "inputs": [choice.model, ready],
+        "outputs": [choice.about, choice.fetch, choice.model, ready],
+        "concurrency_limit": None,
+        **PRIVATE,
+    }
+    followed: list[Any] = [choice.fetch.click(**download)]
+    if taken:
+        followed.append(taken.success(**download))
+    # The row is another model's now. The download goes on, but nobody is told of it any more.
+    choice.model.input(None, None, None, cancels=followed)
+
+
+def _wire_examples(page: Page, question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:
+    picture, prompt, suggestions, replaced = question
+    chosen = settings.gallery.click(
+        lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], js=SHOW_EXAMPLE, **PRIVATE
+    )
+    chosen.then(None, js=SELECT_PROMPT, **PRIVATE)
     picture.change(
         lambda path: gr.update(samples=suggested(path, prompts)), picture, suggestions, queue=False, **PRIVATE
     )
-    suggestions.click(None, [suggestions, prompt], prompt, js=ADD_PHRASE, **PRIVATE)
+    added = suggestions.click(page.add_phrase, [suggestions, prompt], replaced, queue=False, **PRIVATE)
+    added.then(None, replaced, prompt, js=REPLACE_PROMPT, **PRIVATE)

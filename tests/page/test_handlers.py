@@ -174,7 +174,7 @@ def test_slow_work_is_announced_and_the_old_picture_does_not_wait_for_it(
     working, done = list(browser.request(picture, "pizza"))
     assert working["status"] == {"message": "Looking with Oracle …", "tone": "working", "detail": ""}
     assert "view" not in working, "the boxes of the text before stay for the moment"
-    assert done["status"]["tone"] == "hint"
+    assert done["status"]["tone"] == "nothing"
 
     other = str(tmp_path / "other.png")
     Image.new("RGB", (200, 100), "navy").save(other)
@@ -210,7 +210,8 @@ def test_what_is_no_picture_is_refused_in_a_sentence(
 def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Browser, picture: str):
     browser.ask(picture, "cat")
     browser.ask(picture, "cat", model="large")
-    assert browser.status["message"] == "Large is not on this machine yet: choose it in the page and press Download."
+    assert browser.status["message"] == "Large is not on this machine yet."
+    assert browser.status["advice"] == {"text": "", "label": "Download · 2 MB", "kind": "detector", "model": "large"}
     assert browser.view["image"]
     assert browser.boxes == []
 
@@ -318,8 +319,8 @@ def test_the_tab_segment_shows_masks_and_only_it_encodes_for_them(browser: Brows
 def test_no_box_is_an_empty_result(browser: Browser, picture: str):
     browser.ask(picture, "zebra", tab=SEGMENT)
     assert browser.view["objects"] == []
-    assert browser.status["message"] == "Nothing found: the best candidate scores 0.00. Try another word."
-    assert browser.status["tone"] == "hint"
+    assert browser.status["message"] == "Nothing found. Try another word."
+    assert browser.status["tone"] == "nothing"
 
 
 def test_clicks_make_and_change_objects_and_another_picture_forgets_them(
@@ -389,7 +390,8 @@ def test_slow_masks_are_announced_and_a_new_picture_shows_boxes_meanwhile(
 
 def test_a_segmenter_that_is_not_there_is_told_in_a_sentence(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT, segmenter="large")
-    assert browser.status["message"] == "Shears is not on this machine yet: choose it in the page and press Download."
+    assert browser.status["message"] == "Shears is not on this machine yet."
+    assert browser.status["advice"]["kind"] == "segmenter"
     assert browser.view["image"]
 
 
@@ -558,7 +560,7 @@ def test_the_tab_inpaint_shows_the_mask_on_the_bare_picture(browser: Browser, pi
 @pytest.mark.parametrize(
     ("prompt", "unticked", "message"),
     [
-        ("zebra", [], "Nothing found: the best candidate scores 0.00. Try another word."),
+        ("zebra", [], "Nothing found. Try another word."),
         ("cat", [CAT, OTHER_CAT], "Nothing is selected: name what to edit, tick it, or draw over it with the brush."),
     ],
 )
@@ -567,7 +569,8 @@ def test_without_anything_to_edit_there_is_no_mask(
 ):
     browser.ask(picture, prompt, tab=INPAINT)
     browser.ask(picture, prompt, tab=INPAINT, unticked=[f"cat {list(box)}" for box in unticked])
-    assert (browser.status["message"], browser.status["tone"]) == (message, "hint")
+    assert browser.status["message"] == message
+    assert browser.status["tone"] == ("nothing" if prompt == "zebra" else "hint")
     assert (browser.view["mask"], browser.view["tick"]) == ("", "Edit")
 
 

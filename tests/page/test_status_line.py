@@ -36,11 +36,12 @@ def find(prompt: str = "cat . pizza", box_threshold: float = 0.2) -> Findings:
         ("cat . pizza", 0.2, "done", "3 objects"),
         ("cat . pizza", 0.7, "done", "1 object"),
         ("", 0.2, "idle", "Type what you are looking for."),
-        ("pizza", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box threshold."),
-        ("pizza", 0.6, "hint", "Nothing found: the best candidate scores 0.28. Try another word."),
-        ("zebra", 0.0, "hint", "Nothing found: the best candidate scores 0.00. Try another word."),
-        ("zebra", 0.35, "hint", "Nothing found: the best candidate scores 0.00. Try another word."),
-        ("there is a pizza on it", 0.35, "hint", "Nothing above 0.35; the best candidate scores 0.28: lower the box "),
+        ("pizza", 0.35, "nothing", "Nothing found. Try another word."),  # below it are boxes of what is not there
+        ("pizza", 0.6, "nothing", "Nothing found. Try another word."),
+        ("zebra", 0.0, "nothing", "Nothing found. Try another word."),
+        ("zebra", 0.35, "nothing", "Nothing found. Try another word."),
+        ("there is a pizza on it", 0.35, "nothing", "Nothing found. Try another word."),
+        ("cat", 0.95, "nothing", "Nothing scores more than your threshold of 0.95, but something 0.90: lower it."),
     ],
 )
 def test_the_status_says_what_happened(prompt: str, box_threshold: float, tone: str, message: str):

@@ -63,7 +63,7 @@ def test_the_view_is_what_the_browser_draws():
     ]
     cat = shown["phrases"][0]["color"]
     assert not shown["masks"]
-    expected = {"phrase": "cat", "color": cat, "quality": "", "path": ""}
+    expected = {"phrase": "cat", "color": cat, "quality": "", "path": "", "area": 0, "changed": False}
     assert shown["objects"] == [
         {"id": FIRST, "score": "0.90", "box": [10, 20, 110, 120], "ticked": True, "marked": True, **expected},
         {"id": SECOND, "score": "0.60", "box": [200, 20, 300, 120], "ticked": False, "marked": False, **expected},
@@ -144,13 +144,16 @@ def test_a_picture_without_findings_is_the_picture():
 @pytest.mark.parametrize(
     ("sent", "canvas", "pixels"),
     [
-        ([700, 500, 2], (700, 500, 2.0), (1400, 1000)),
-        ([1000, 500, 3], (1000, 500, 1.6), (1600, 800)),  # no more pixels than are worth sending
-        ([0, 0, 1], (800, 600, 1.0), (800, 600)),  # not laid out yet
-        (None, (800, 600, 1.0), (800, 600)),
-        (["wide", 1, 1], (800, 600, 1.0), (800, 600)),
-        ([float("nan"), 1, 1], (800, 600, 1.0), (800, 600)),
-        ([1e9, 1, 1], (1_000_000_000, 1, 1.6e-6), (1600, 1)),
+        ([700, 500, 2], (700, 500, 2.0, 1), (1400, 1000)),
+        ([700, 500, 2, 2], (700, 500, 4.0, 2), (2800, 2000)),  # a closer look
+        ([700, 500, 2, 4], (700, 500, 3200 / 700, 4), (3200, 2286)),
+        ([700, 500, 2, 0.1], (800, 600, 1.0, 1), (800, 600)),
+        ([1000, 500, 3], (1000, 500, 1.6, 1), (1600, 800)),  # no more pixels than are worth sending
+        ([0, 0, 1], (800, 600, 1.0, 1), (800, 600)),  # not laid out yet
+        (None, (800, 600, 1.0, 1), (800, 600)),
+        (["wide", 1, 1], (800, 600, 1.0, 1), (800, 600)),
+        ([float("nan"), 1, 1], (800, 600, 1.0, 1), (800, 600)),
+        ([1e9, 1, 1], (1_000_000_000, 1, 1.6e-6, 1), (1600, 1)),
     ],
 )
 def test_the_canvas_is_what_the_browser_measured_within_limits(sent, canvas, pixels):

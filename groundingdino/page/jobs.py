@@ -1,0 +1,123 @@
+"""What requests compute, in threads of their own: whoever waits for it can give it up, whatever it does."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Condition, Lock, Thread
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from groundingdino.interruption import StopCheck, Stopped
+
+LIMIT = 180.0  # seconds that a request computes at most
+LONG = 10.0  # seconds after which a job lets others run beside it: it may never end
+HEED = 3.0  # seconds in which a job that is not wanted any more should have noticed it
+LOOK = 0.1  # seconds between two looks at whether it is still wanted
+MOST_THREADS = 64  # also of jobs that were given up and go on
+TOO_LONG = (
+    "It took longer than {limit:.0f} seconds and was given up: try a smaller picture, fewer words or another model."
+)
+BUSY = "The server is busy: please try again in a minute."
+
+T = TypeVar("T")
+
+
+def never() -> bool:
+    """Nothing stops it."""
+    return False
+
+
+class Job(Generic[T]):
+    """One piece of work under way."""
+
+    def __init__(self) -> None:
+        self.future: Future[T] = Future()
+        self.given_up = False
+        self._begun = monotonic()
+
+    def is_done_within(self, seconds: float) -> bool:
+        """Waits for it that long at most."""
+        with suppress(NotYet):
+            self.future.exception(seconds)
+        return self.future.done()
+
+    def result(self, stop: StopCheck = never) -> T:
+        """What came of it; errors are those of the work.
+
+        Raises:
+            Stopped: `stop()` has been true for a while, and the work has not noticed.
+            ValueError: it took longer than `LIMIT`.
+        """
+        unwanted_from = None
+        try:
+            while not self.is_done_within(LOOK):
+                now = monotonic()
+                unwanted_from = (unwanted_from or now) if stop() else None
+                if unwanted_from and now - unwanted_from > HEED:
+                    raise Stopped
+                if now - self._begun > LIMIT:
+                    raise ValueError(TOO_LONG.format(limit=LIMIT))
+            return self.future.result()
+        finally:
+            self.given_up = not self.future.done()
+
+
+class Jobs:
+    """Runs a few jobs at a time, in threads that are used again and that do not keep the program alive.
+
+    A thread cannot be ended from outside. So a job that was given up may go on; those that run for long do not count,
+    and the page answers although some never end.
+    """
+
+    def __init__(self, at_once: int):
+        self._at_once = at_once
+        self._idle: list[SimpleQueue[tuple[Job[Any], Callable[[], Any]]]] = []
+        self._threads = 0
+        self._lock = Lock()
+        self._running: dict[Job[Any], float] = {}  # since when
+        self._turn = Condition()
+
+    def start(self, work: Callable[[], T]) -> Job[T]:
+        """Begins some work; a ValueError if too much goes on already."""
+        job: Job[T] = Job()
+        with self._lock:
+            if self._idle:
+                tasks = self._idle.pop()  # the one that worked last: its memory is still in the cache
+            elif self._threads < MOST_THREADS:
+                self._threads += 1
+                tasks = SimpleQueue()
+                Thread(target=self._work, args=(tasks,), daemon=True).start()
+            else:
+                raise ValueError(BUSY)
+        tasks.put((job, work))
+        return job
+
+    def run(self, work: Callable[[], T], stop: StopCheck = never) -> T:
+        """Does some work and waits for it, see `Job.result`."""
+        return self.start(work).result(stop)
+
+    def _work(self, tasks: SimpleQueue[tuple[Job[Any], Callable[[], Any]]]) -> None:
+        while True:
+            job, work = tasks.get()
+            try:
+                self._wait_for_turn(job)
+                result, error = work(), None
+            except BaseException as raised:  # whoever waits would wait for ever
+                result, error = None, raised
+            with self._turn:
+                self._running.pop(job, None)
+                self._turn.notify()
+            with self._lock:
+                self._idle.append(tasks)
+            job.future.set_exception(error) if error else job.future.set_result(result)
+            del job, work, result, error  # a picture would stay in memory until the next job comes
+
+    def _wait_for_turn(self, job: Job[Any]) -> None:
+        with self._turn:
+            while sum(monotonic() - since < LONG for since in self._running.values()) >= self._at_once:
+                self._turn.wait(LOOK)
+                if job.given_up:
+                    raise Stopped
+            self._running[job] = monotonic()

@@ -1,0 +1,129 @@
+"""What the browser keeps of a visit, and how a page that is opened again becomes what it was."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+from gradio.exceptions import Error, InvalidPathError
+from gradio.processing_utils import check_all_files_in_cache
+
+from groundingdino.page.edit_form import Form
+from groundingdino.page.handlers import TABS, Query, Visit
+from groundingdino.page.layout import Answer, Choice
+from groundingdino.page.picker import Picker
+
+# The same in each run of the program, so that what is kept outlives it. It is no secret: every browser is sent it.
+STORE = "groundingdino"
+NAMES = (*Query._fields, *(f"edit {name}" for name in Form._fields))  # under which the controls' values are kept
+OF_PICTURE = ("path", "prompt", "tab", "selection")  # what means nothing without the picture it belongs to
+
+# A link that was shared says itself what the page shows.
+TAKE_KEPT = """(visit, tab, kept, ...models) =>
+  [visit, tab, new URLSearchParams(location.search).has("deep_link") ? null : kept, ...models]"""
+OPENED = """() => {
+  document.body.dataset.opened = "";
+  window.groundingDino?.selectExample();
+}"""
+# Until what was kept is back there is nothing to keep.
+KEEP = f"""(kept, ...values) => {{
+  if (!("opened" in document.body.dataset)) return kept;
+  return Object.fromEntries({[*NAMES, "selection"]}.map((name, index) => [name, values[index]]));
+}}"""
+
+
+def wire_opening(
+    demo: gr.Blocks,
+    visit: gr.State,
+    answer: Answer,
+    controls: Sequence[Any],
+    choices: Sequence[tuple[Picker[Any, Any], Choice]],
+    examples: Collection[str],
+    private: Mapping[str, Any],
+) -> Dependency:
+    """Brings back what the browser kept of the last visit, and lets it keep what is chosen from then on.
+
+    The lists of models are as they are when a page is opened, not when the program was started.
+
+    Args:
+        controls: Those of `NAMES`.
+        choices: The lists of models, which are among the controls.
+        examples: Paths of pictures that come along.
+        private: Options of each event.
+    """
+
+    def open_page(visit: Visit, tab: str, kept: Any, *models: str) -> list[Any]:
+        kept = known_of(kept, examples)
+        values = [restored(kept, name, control) for name, control in zip(NAMES, controls, strict=True)]
+        values[0] = kept.get("path", gr.skip())
+        if isinstance(mode := values[NAMES.index("mode")], str):
+            visit.mode = mode
+        described: list[Any] = []
+        for (picker, choice), model in zip(choices, models, strict=True):
+            place, known = controls.index(choice.model), picker.shelf
+            before = values[place]  # if it is not there any more, the first sight would be an error
+            if isinstance(before, str) and (known.is_ready(before) or known.is_on_its_way(before)):
+                model = before
+            values[place] = gr.update(choices=picker.choices(), value=model)
+            described += picker.choose(model)
+        shown = kept["tab"] if kept.get("tab") in TABS else tab
+        selection = kept.get("selection")
+        return [*values, *described, gr.update(selected=shown), gr.update(value=selection) if selection else gr.skip()]
+
+    kept = gr.BrowserState({}, storage_key=STORE, secret=STORE)
+    described = [part for _, choice in choices for part in (choice.about, choice.fetch)]
+    opened = demo.load(
+        open_page,
+        [visit, answer.tab, kept, *(choice.model for _, choice in choices)],
+        [*controls, *described, answer.row, answer.result],
+        queue=False,
+        js=TAKE_KEPT,
+        **private,
+    )
+    opened.then(None, js=OPENED, **private)
+    gr.on(
+        [*(control.change for control in controls), answer.result.input],
+        None,
+        [kept, *controls, answer.result],
+        kept,
+        js=KEEP,
+        **private,
+    )
+    return opened
+
+
+def known_of(kept: Any, examples: Collection[str]) -> dict[str, Any]:
+    """What the browser kept, if it can be read; without the picture and what belongs to it where that is gone."""
+    if not isinstance(kept, Mapping):
+        return {}
+    picture = restored_picture(kept, examples)
+    known = {name: value for name, value in kept.items() if name not in OF_PICTURE} if not picture else dict(kept)
+    known.pop("edit picture", None)  # a new background is chosen again
+    return {**known, "path": picture} if picture else known
+
+
+def restored_picture(kept: Mapping[str, Any], examples: Collection[str]) -> str | None:
+    """Path of the picture that was there, if it is one that a browser may name and still on the server."""
+    file = kept.get("path")
+    path: Any = file.get("path") if isinstance(file, Mapping) else None
+    if not isinstance(path, str) or not path:
+        return None
+    try:
+        if path not in examples:
+            named: Any = {"path": path}
+            check_all_files_in_cache(named)
+        return path if Path(path).is_file() else None
+    except (Error, InvalidPathError, ValueError, OSError):
+        return None
+
+
+def restored(kept: Mapping[str, Any], name: str, control: Component) -> Any:
+    """The value that a control had, if it is one that it can have; else it stays as it is."""
+    if name not in kept or name == "path":
+        return gr.skip()
+    try:
+        return control.preprocess(kept[name])
+    except (Error, TypeError, ValueError, AttributeError):
+        return gr.skip()

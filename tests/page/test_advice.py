@@ -1,0 +1,54 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from oracle import CARD, Oracle
+
+from groundingdino.model_cards import DRAWINGS, INPAINTERS, MODELS, PHOTOGRAPHS, SEGMENTERS
+from groundingdino.page.advice import DETECTOR, for_photographs, to_fetch
+from groundingdino.page.shelf import Shelf
+
+PENCIL = replace(CARD, title="Pencil", knows=(DRAWINGS,))
+LENS = replace(CARD, name="lens", title="Lens", size_bytes=2_000_000)
+MIRROR = replace(CARD, name="mirror", title="Mirror", size_bytes=3_000_000_000)
+
+
+def shelf(*ready: str, **options: Any) -> Shelf:
+    cards = {"embedded": PENCIL, "lens": LENS, "mirror": MIRROR}
+    return Shelf(cards, lambda *_, **__: Oracle({}), lambda name: name in ("embedded", *ready), **options)
+
+
+@pytest.mark.parametrize(
+    ("ready", "model", "label"),
+    [((), "lens", "Get Lens · 2 MB"), (("mirror",), "mirror", "Use Mirror"), (("lens", "mirror"), "lens", "Use Lens")],
+)
+def test_it_names_a_model_for_photographs_and_prefers_one_that_is_here(ready, model: str, label: str):
+    advice = for_photographs(shelf(*ready), PENCIL, DETECTOR)
+    assert advice == {
+        "text": "This detector knows drawings. Is this a photograph?",
+        "label": label,
+        "kind": "detector",
+        "model": model,
+    }
+
+
+def test_without_downloads_there_is_no_button_but_the_name_and_size():
+    advice = for_photographs(shelf(local_files_only=True), PENCIL, DETECTOR)
+    assert (advice["label"], "Lens (2 MB), but downloads are off" in advice["text"]) == ("", True)
+    assert to_fetch(shelf(local_files_only=True), "lens", DETECTOR, again=False) is None
+
+
+@pytest.mark.parametrize("knows", [(PHOTOGRAPHS,), (DRAWINGS, PHOTOGRAPHS)])
+def test_who_knows_photographs_needs_no_advice(knows: tuple[str, ...]):
+    assert for_photographs(shelf(), replace(PENCIL, knows=knows), DETECTOR) is None
+
+
+def test_where_no_model_knows_them_there_is_none_to_name():
+    only = Shelf({"embedded": PENCIL}, lambda *_, **__: Oracle({}), lambda _: True)
+    assert for_photographs(only, PENCIL, DETECTOR) is None
+
+
+def test_every_model_says_what_it_is_for():
+    for card in [*MODELS.values(), *SEGMENTERS.values(), *INPAINTERS.values()]:
+        assert card.knows
+        assert set(card.knows) <= {DRAWINGS, PHOTOGRAPHS}
