@@ -13,6 +13,7 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 import app
+from groundingdino.model_cards import PHOTOGRAPHS
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 
@@ -33,27 +34,29 @@ class Server:
     """The page with a detector, a segmenter and inpainters that know the answers; a second one of two of them has to be
     downloaded first."""
 
-    def __init__(self, examples: Path):
+    def __init__(self, examples: Path, knows: tuple[str, ...] = (PHOTOGRAPHS,)):
         self.detector, self.segmenter, self.inpainter = Oracle(ANSWERS), Scissors(OTHERS), Dauber()
         self.downloaded: list[str] = []
         self.arrives = threading.Event()  # downloads wait for it in the middle
+        self.breaks = False  # downloads fail
+        card, painter = replace(CARD, knows=knows), replace(INPAINTER, knows=knows)
         studio = Studio(
-            Shelf({"embedded": CARD, "large": LARGE}, self._detector, self._has_files),
+            Shelf({"embedded": card, "large": LARGE}, self._detector, self._has_files),
             Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
-            Shelf({"embedded": INPAINTER, "roller": ROLLER}, self._inpainter, self._has_files),
+            Shelf({"embedded": painter, "roller": ROLLER}, self._inpainter, self._has_files),
         )
         self.demo = app.build(studio, examples=examples)
         app.serve(self.demo, prevent_thread_lock=True, quiet=True)
         self.url = self.demo.local_url
 
     @classmethod
-    def open(cls, folder: Path) -> "Server":
+    def open(cls, folder: Path, **options: Any) -> "Server":
         """With two examples, written to a folder."""
         Image.linear_gradient("L").resize(SIZE).convert("RGB").save(folder / "first.png")
         Image.radial_gradient("L").resize(OTHER_SIZE).convert("RGB").save(folder / "second.png")
         examples = [{"file": "first.png", "prompt": "cat . pizza"}, {"file": "second.png", "prompt": "car"}]
         (folder / "examples.json").write_text(json.dumps(examples))
-        return cls(folder)
+        return cls(folder, **options)
 
     def be_fast(self) -> None:
         """Nothing takes time any more."""
@@ -74,4 +77,6 @@ class Server:
         if progress:
             progress(1_000_000, size, what)
             assert self.arrives.wait(60)
+            if self.breaks:
+                raise ValueError("The line is dead.")
             self.downloaded.append(name)

@@ -47,7 +47,7 @@ for (const button of zoomButtons) {
 
 const onCanvas = ({ clientX, clientY }) => {
   const { left, top } = canvas.getBoundingClientRect();
-  return [clientX - left, clientY - top];
+  return [clientX - left - canvas.clientLeft, clientY - top - canvas.clientTop];
 };
 canvas.addEventListener("wheel", (event) => {
   if (event.ctrlKey || event.metaKey) {

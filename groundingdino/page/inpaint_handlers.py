@@ -97,7 +97,7 @@ class InpaintPage:
         outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
         if outcome is None or path != outcome.path or index is None:
             gr.Warning("Run an edit first: there is no result to go on with.")
-            return gr.skip(), gr.skip()
+            return path, gr.skip()
         after = outcome.results[index]
         visit.history.add(path, after)
         return after, gr.update(history=visit.history.view())
@@ -106,7 +106,7 @@ class InpaintPage:
         """The picture before (-1) or behind (1) this one in the history."""
         other = visit.history.move(path or "", steps)
         if other is None:
-            return gr.skip(), gr.skip()
+            return path, gr.skip()
         outcome = visit.outcome
         edit = outcome.shown if outcome and outcome.path == other else NO_EDIT
         return other, gr.update(history=visit.history.view(), edit=edit)

@@ -200,7 +200,8 @@ def slider(*values: float, **options: Any) -> gr.Slider:
 
     While that is empty it means what it began with, and what is too small or too large means the least or the most.
     """
-    # No subclass: Gradio writes a stub file beside the source of each class of components that it meets.
+    # No subclass: Gradio writes a stub file beside the source of each class of components that it meets. So no event
+    # may answer with an update of a slider or a picture, only with its value: Gradio would make it anew from its class.
     made = gr.Slider(*values, **options)
     (least, most, start), check = values[:3], made.preprocess
 

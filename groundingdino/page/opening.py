@@ -12,7 +12,7 @@ from gradio.processing_utils import check_all_files_in_cache
 
 from groundingdino.page.edit_form import Form
 from groundingdino.page.handlers import TABS, Query, Visit
-from groundingdino.page.layout import Answer, Choice
+from groundingdino.page.layout import Answer, Choice, Question
 from groundingdino.page.picker import Picker
 
 # The same in each run of the program, so that what is kept outlives it. It is no secret: every browser is sent it.
@@ -21,9 +21,14 @@ NAMES = (*Query._fields, *(f"edit {name}" for name in Form._fields))  # under wh
 OF_PICTURE = ("path", "prompt", "tab", "selection")  # what means nothing without the picture it belongs to
 
 # A link that was shared says itself what the page shows.
-TAKE_KEPT = """(visit, tab, kept, ...models) =>
-  [visit, tab, new URLSearchParams(location.search).has("deep_link") ? null : kept, ...models]"""
-OPENED = """() => {
+TAKE_KEPT = """(visit, tab, kept, ...now) =>
+  [visit, tab, new URLSearchParams(location.search).has("deep_link") ? null : kept, ...now]"""
+# Whoever has begun to type goes on.
+OPENED = """(kept, now) => {
+  const prompt = document.querySelector("#prompt");
+  return prompt?.dataset.typed === undefined ? kept : now;
+}"""
+BEGIN = """() => {
   document.body.dataset.opened = "";
   window.groundingDino?.selectExample();
 }"""
@@ -37,6 +42,7 @@ KEEP = f"""(kept, ...values) => {{
 def wire_opening(
     demo: gr.Blocks,
     visit: gr.State,
+    question: Question,
     answer: Answer,
     controls: Sequence[Any],
     choices: Sequence[tuple[Picker[Any, Any], Choice]],
@@ -54,35 +60,41 @@ def wire_opening(
         private: Options of each event.
     """
 
-    def open_page(visit: Visit, tab: str, kept: Any, *models: str) -> list[Any]:
+    def open_page(visit: Visit, tab: str, kept: Any, *now: Any) -> list[Any]:
         kept = known_of(kept, examples)
-        values = [restored(kept, name, control) for name, control in zip(NAMES, controls, strict=True)]
-        values[0] = kept.get("path", gr.skip())
+        models = [now[controls.index(choice.model)] for _, choice in choices]
+        values = [restored(kept, *rest) for rest in zip(NAMES, controls, now, strict=True)]
         if isinstance(mode := values[NAMES.index("mode")], str):
             visit.mode = mode
+        prompt, values[1] = values[1], now[1]
         described: list[Any] = []
         for (picker, choice), model in zip(choices, models, strict=True):
             place, known = controls.index(choice.model), picker.shelf
             before = values[place]  # if it is not there any more, the first sight would be an error
             if isinstance(before, str) and (known.is_ready(before) or known.is_on_its_way(before)):
                 model = before
-            values[place] = gr.update(choices=picker.choices(), value=model)
+            # After an update Gradio no longer takes what is chosen here for a part of a link that is shared.
+            choices_now = picker.choices()
+            is_same = [list(entry) for entry in choices_now] == [list(entry) for entry in choice.model.choices]
+            values[place] = model if is_same else gr.update(choices=choices_now, value=model)
             described += picker.choose(model)
         shown = kept["tab"] if kept.get("tab") in TABS else tab
         selection = kept.get("selection")
-        return [*values, *described, gr.update(selected=shown), gr.update(value=selection) if selection else gr.skip()]
+        selected = gr.update(value=selection) if selection else gr.skip()
+        return [prompt, *values[:1], *values[2:], *described, gr.update(selected=shown), selected]
 
     kept = gr.BrowserState({}, storage_key=STORE, secret=STORE)
     described = [part for _, choice in choices for part in (choice.about, choice.fetch)]
     opened = demo.load(
         open_page,
-        [visit, answer.tab, kept, *(choice.model for _, choice in choices)],
-        [*controls, *described, answer.row, answer.result],
+        [visit, answer.tab, kept, *controls],
+        [question.replaced, *controls[:1], *controls[2:], *described, answer.row, answer.result],
         queue=False,
         js=TAKE_KEPT,
         **private,
     )
-    opened.then(None, js=OPENED, **private)
+    opened = opened.then(None, [question.replaced, question.prompt], question.prompt, js=OPENED, **private)
+    opened.then(None, js=BEGIN, **private)
     gr.on(
         [*(control.change for control in controls), answer.result.input],
         None,
@@ -119,11 +131,12 @@ def restored_picture(kept: Mapping[str, Any], examples: Collection[str]) -> str 
         return None
 
 
-def restored(kept: Mapping[str, Any], name: str, control: Component) -> Any:
-    """The value that a control had, if it is one that it can have; else it stays as it is."""
-    if name not in kept or name == "path":
-        return gr.skip()
+def restored(kept: Mapping[str, Any], name: str, control: Component, now: Any) -> Any:
+    """The value that a control had, if it is one that it can have; else it stays as it is `now`."""
+    # Not `gr.skip()`, which is an update to Gradio: it would make the component anew, see `layout.slider`.
+    if name == "path" or name not in kept:
+        return kept.get(name, now)
     try:
         return control.preprocess(kept[name])
     except (Error, TypeError, ValueError, AttributeError):
-        return gr.skip()
+        return now

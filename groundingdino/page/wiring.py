@@ -72,7 +72,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         (page.segmenters, masks.segmenter),
         (page.inpainters, painting.inpainter),
     ]
-    opened = wire_opening(demo, visit, answer, [*query, *form], choices, prompts, PRIVATE)
+    opened = wire_opening(demo, visit, question, answer, [*query, *form], choices, prompts, PRIVATE)
     _wire_result(page, opened, visit, ready, query, controls)
     _wire_edits(edits, visit, ready, query, form, controls)
 

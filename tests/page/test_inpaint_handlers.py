@@ -307,7 +307,7 @@ def test_a_result_becomes_the_picture_and_goes_back_and_forth(browser: Browser, 
     assert update["history"] == {"picture": picture, "undo": False, "redo": True}
     assert len(update["edit"]["candidates"]) == 2, "what came of it is shown again"
     assert edits.step(browser.visit, picture, 1)[0] == after
-    assert edits.step(browser.visit, "another", -1) == (gr.skip(), gr.skip())
+    assert edits.step(browser.visit, "another", -1) == ("another", gr.skip())
 
 
 def test_gradio_is_told_of_files_to_clear_away(browser: Browser, edits: InpaintPage, picture: str):
@@ -355,7 +355,7 @@ def test_there_is_nothing_to_download_or_go_on_with_before_an_edit(browser: Brow
     notices: list[str] = []
     monkeypatch.setattr(gr, "Warning", notices.append)
     assert browser.export("result", "", browser.path) is None
-    assert edits.accept(browser.visit, "", browser.path) == (gr.skip(), gr.skip())
+    assert edits.accept(browser.visit, "", browser.path) == (browser.path, gr.skip())
     assert edits.repeat_seed(browser.visit, "", browser.path) == gr.skip()
     browser.run()
     assert browser.export("mask", "", "another picture") is None
@@ -392,7 +392,7 @@ def test_a_result_that_became_the_picture_is_still_there(browser: Browser, edits
     recipe = browser.export("recipe", {"candidate": 0}, after)
     assert Path(recipe or "").read_text() == Path(expected or "").read_text()
     assert edits.repeat_seed(browser.visit, {"candidate": 0}, after) == "8"
-    assert edits.accept(browser.visit, "", after) == (gr.skip(), gr.skip()), "it is the picture already"
+    assert edits.accept(browser.visit, "", after) == (after, gr.skip()), "it is the picture already"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ def uploaded(name: str = "cats.png") -> str:
 
 def test_a_picture_comes_back_with_its_prompt_tab_and_selection():
     path = uploaded()
-    kept = {"path": {"path": path, "url": "?"}, "prompt": "cat", "tab": "segment", "selection": {"marked": "a"}, "box": 0.4}
+    kept = {
+        "path": {"path": path, "url": "?"},
+        "prompt": "cat",
+        "tab": "segment",
+        "selection": {"marked": "a"},
+        "box": 0.4,
+    }
     assert known_of(kept, ()) == {**kept, "path": path}
 
 
@@ -56,10 +62,11 @@ def test_what_cannot_be_read_brings_nothing_back(kept: Any):
         (gr.CheckboxGroup(["a", "b"]), ["c"], None),
         (slider(0, 1, 0.5), 0.7, 0.7),
         (slider(0, 1, 0.5), 70, 1),
-        (slider(0, 1, 0.5), "wide", None),
+        (slider(0, 1, 0.5), "wide", 0.2),
+        (gr.Image(), {"path": "secret"}, 0.2),
         (gr.Textbox(), "cat", "cat"),
     ],
 )
 def test_a_control_gets_back_only_what_it_can_be(control: Any, value: Any, expected: Any):
-    found = restored({"name": value}, "name", control)
-    assert found == (gr.skip() if expected is None else expected)
+    found = restored({"name": value}, "name", control, now=0.2)
+    assert found == (0.2 if expected is None else expected)
