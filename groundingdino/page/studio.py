@@ -219,7 +219,7 @@ class Studio:
         notes = findings.notes
         if pointing.everything and EVERYTHING not in objects.data["group"]:
             notes += ("There is nothing else that the segmenter is sure of.",)
-        return replace(findings, detections=objects, timing=timing, segmenter=segmenter.card, notes=notes)
+        return replace(findings, detections=objects, timing=timing, segmenter=self.segmenters.card(model), notes=notes)
 
     def edit(
         self,

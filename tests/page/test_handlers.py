@@ -16,6 +16,7 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 from groundingdino import export
+from groundingdino.model_cards import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
@@ -608,3 +609,80 @@ def test_only_files_that_were_uploaded_become_the_picture(page: Page, tmp_path: 
     for data in ({"file": {"path": str(secret)}}, {"path": "", "file": {"path": str(secret)}}):
         with pytest.raises(gr.Error, match="not in the cache folder"):
             page.take_picture(gr.EventData(None, data))
+
+
+def test_a_changed_box_is_what_is_shown_cut_out_and_written(browser: Browser, page: Page, picture: str):
+    browser.ask(picture, "cat")
+    first = browser.view["objects"][0]["id"]
+    changes = [{"id": first, "box": [20, 30, 60, 90]}, {"id": first, "name": "tom"}]
+    browser.ask(picture, "cat", changes=changes)
+    row = browser.view["objects"][0]
+    assert (row["id"], row["phrase"], row["box"], row["changed"]) == (first, "tom", [20, 30, 60, 90], True)
+    assert [phrase["name"] for phrase in browser.view["phrases"]] == ["cat", "tom"]
+    browser.ask(picture, "cat . pizza", changes=changes, tab=SEGMENT)
+    assert browser.view["objects"][0]["box"] == [20, 30, 60, 90]
+    assert 1 < browser.view["objects"][0]["area"] < 41 * 61, "the ellipse in the box that was drawn"
+    values, selection = query_of(picture, "cat", changes=changes)
+    written = json.loads(Path(page.export("json", {"picture": picture, **selection}, *values)).read_text())
+    assert written["objects"][0]["box"] == [20, 30, 60, 90]
+    assert written["objects"][0]["phrase"] == "tom"
+
+
+def drawn_only(knows: tuple[str, ...] = (DRAWINGS,)) -> Page:
+    """The page with models that know drawings, beside larger ones for photographs that are not here."""
+    detectors = {**CARDS, "embedded": replace(CARD, knows=knows)}
+    segmenters = {"embedded": replace(SEGMENTER, knows=(DRAWINGS,)), "large": replace(SEGMENTER, title="Shears")}
+    return Page(
+        Studio(
+            Shelf(detectors, lambda *_, **__: Oracle(ANSWERS), lambda name: name == "embedded"),
+            Shelf(segmenters, lambda *_, **__: Scissors(), lambda name: name == "embedded"),
+        )
+    )
+
+
+POINTED = [{"target": "pointed 1", "point": [30, 40, 1]}]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "changed", "kind"),
+    [
+        ("cat", {}, None),  # found by a model that knows drawings: it is one
+        ("cat", {"tab": SEGMENT}, None),
+        ("zebra", {}, "detector"),
+        ("zebra", {"tab": SEGMENT}, "detector"),
+        ("zebra", {"tab": INPAINT}, "detector"),
+        ("", {}, None),  # nothing was asked for
+        ("", {"tab": SEGMENT}, None),
+        ("", {"tab": SEGMENT, "gestures": POINTED}, "segmenter"),
+    ],
+)
+def test_it_is_said_which_model_knows_photographs_where_the_picture_may_be_one(
+    picture: str, prompt: str, changed: dict[str, Any], kind: str | None
+):
+    browser = Browser(drawn_only())
+    browser.ask(picture, "")
+    browser.ask(picture, prompt, **changed)
+    advice = browser.status.get("advice")
+    assert (advice and advice["kind"]) == kind
+
+
+def test_masks_of_what_a_model_for_photographs_found_are_better_made_by_another(picture: str):
+    browser = Browser(drawn_only(knows=(PHOTOGRAPHS,)))
+    browser.ask(picture, "cat")
+    assert "advice" not in browser.status
+    browser.ask(picture, "cat", tab=SEGMENT)
+    assert browser.status["advice"]["label"] == "Get Shears · 3 MB"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phrase", "expected"),
+    [
+        ("", "pizza", "pizza"),
+        ("cat", "pizza", "cat . pizza"),
+        ("cat, ", "pizza", "cat . pizza"),
+        ("cat . Pizza", "pizza", "cat . Pizza"),
+        (" . ", "pizza", "pizza"),
+    ],
+)
+def test_a_suggestion_is_added_once(page: Page, prompt: str, phrase: str, expected: str):
+    assert page.add_phrase([phrase], prompt) == expected
