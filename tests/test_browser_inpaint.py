@@ -592,7 +592,7 @@ def test_a_finger_draws_with_the_brush_and_scrolls_without(visit: Visit, server:
     someone = visit(server.url, 390, 844, has_touch=True, is_mobile=True)
     select(someone)
     action = "shapes => getComputedStyle(shapes).touchAction"
-    assert someone.find(".shapes").evaluate(action) == "auto"
+    assert someone.find(".shapes").evaluate(action) == "pan-x pan-y"
     someone.brush("Brush").tap()
     assert someone.find(".shapes").evaluate(action) == "none"
     someone.find(".canvas").scroll_into_view_if_needed()

@@ -102,7 +102,7 @@ def _wire_result(
     question, answer, _, settings, masks, _ = controls
     detector, segmenter = settings.detector, masks.segmenter
     interrupting: dict[str, Any] = {"trigger_mode": "multiple", "queue": False, "js": INTERRUPT, **PRIVATE}
-    changes = [question.prompt.input, question.picture.change, detector.model.change]
+    changes = [question.prompt.change, question.picture.change, detector.model.change]
     changes += [tab.select for tab in answer.tabs.values()]
     gr.on(changes, page.interrupt, [visit, answer.result], None, **interrupting)
     answer.result.reconsider(page.interrupt, [visit, answer.result], None, **interrupting)
