@@ -195,7 +195,11 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(capsys, monkeypatch):
 
 def test_a_page_that_is_opened_asks_for_the_result_and_the_lists_of_models(examples: Path):
     demo = app.build(studio_of(Oracle({})), examples=examples)
-    assert sorted(fn.name for fn in demo.fns.values() if (demo._id, "load") in fn.targets) == ["refresh", "render"]
+    (opening,) = (fn for fn in demo.fns.values() if (demo._id, "load") in fn.targets)
+    assert opening.name == "open_page"
+    # What it brings back comes first, and then the result of it.
+    (prompt,) = (fn for fn in demo.fns.values() if fn.trigger_after == opening._id)
+    assert "render" in [fn.name for fn in demo.fns.values() if fn.trigger_after == prompt._id]
 
 
 def test_a_download_that_failed_saves_no_file_of_before(examples: Path):
