@@ -20,7 +20,7 @@ from groundingdino.boxes import to_pixels
 from groundingdino.cache import ByteCache
 from groundingdino.checkpoints import LoadedModel, load_pretrained
 from groundingdino.hub import Progress
-from groundingdino.image import collate, content_hash, load_image, preprocess, scaled_size
+from groundingdino.image import ImageSource, collate, content_hash, load_image, preprocess, scaled_size
 from groundingdino.interruption import StopCheck, make_interruptible, unless_stopped
 from groundingdino.model import ImageFeatures, TextFeatures
 from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
@@ -115,7 +115,7 @@ class Detector:
 
     def __call__(
         self,
-        image: str | Path | bytes | Image.Image | np.ndarray,
+        image: ImageSource,
         prompt: str | Sequence[str],
         box_threshold: float | None = None,
         text_threshold: float | None = None,
@@ -128,7 +128,7 @@ class Detector:
 
     def encode_image(
         self,
-        image: str | Path | bytes | Image.Image | np.ndarray,
+        image: ImageSource,
         short_side: int | None = None,
         stop: StopCheck | None = None,
     ) -> EncodedImage:
@@ -143,7 +143,7 @@ class Detector:
         """
         start = time.perf_counter()
         image = load_image(image)
-        side = short_side or self.model.config.short_side
+        side = self.model.config.short_side if short_side is None else short_side
         key = content_hash(image) if side == self.model.config.short_side else f"{content_hash(image)} {side}"
         features, cached = unless_stopped(
             lambda: self._images.get_or_compute(key, lambda: self._encode_image(image, side)), stop

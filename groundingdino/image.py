@@ -1,26 +1,30 @@
-"""Pictures: whatever Pillow opens in, upright RGB and then normalised batches out.
+"""Pictures: files, arrays and tensors in, upright RGB and then normalised batches out.
 
-The order of use is the order of the file: `load_image` -> `preprocess` -> `collate`.
+The order of use is the order of the file: `load_image` -> `preprocess` -> `collate`. torch is imported by what needs
+it: a bad picture is told without.
 """
 
 import hashlib
-import os
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms
 
+from groundingdino import image_files
 from groundingdino.config import IMAGENET_MEAN, IMAGENET_STD
+from groundingdino.image_files import MAX_PIXELS, FileSource
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A picture of this many pixels takes 192 MB as RGB; every phone and most cameras stay below.
-MAX_PIXELS = 64_000_000
+ImageSource: TypeAlias = Union[FileSource, Image.Image, np.ndarray, "Tensor"]
+
+DEPTHS = (8, 10, 12, 14, 16)  # bits of a channel, as sensors and scanners have them
+
 # Scaled pictures whose short side has fewer pixels than this show nothing a detector could find.
 MIN_SCALED_SIDE = 8
 
@@ -39,18 +43,23 @@ _TURNS = {
 _LOADED, _HASH = "_groundingdino_loaded", "_groundingdino_hash"
 
 
-def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+def load_image(source: ImageSource) -> Image.Image:
     """Open a picture as people see it: upright, RGB, 8 bits, without transparency.
 
     Args:
-        source: a path, the bytes of a file, a Pillow image of any mode (its current frame), or a uint8 array of shape
-            (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+        source: one of
+
+            - a path, the bytes of a file, or a file that is open for reading bytes, of `image_files.FORMATS`;
+            - a Pillow image of any mode (its current frame);
+            - a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA;
+            - a tensor of shape (H, W), or (C, H, W) with C = 1, 3 or 4, uint8 or of floats in [0, 1].
 
     Returns:
         A new RGB image; one that comes from here and was not changed since is returned as it is. EXIF orientation is
         applied; transparent pixels are laid on white, as a page shows them (the colour stored under them is arbitrary);
-        of an animated file the first frame is taken; more than 8 bits per channel are scaled, not clipped. Colour
-        profiles are ignored, as in the authors' code.
+        of an animated file the first frame is taken; more than 8 bits per channel are scaled, not clipped: one channel
+        by the narrowest depth that holds all its values, see `_eight_bits`. Colour profiles are ignored, as in the
+        authors' code.
 
     Raises:
         ValueError: one sentence that says what is wrong: no such file, not an image, truncated, empty or more than
@@ -62,7 +71,7 @@ def load_image(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.I
         return _as_seen(image)
 
 
-def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Image.Image:
+def load_editable(source: ImageSource) -> Image.Image:
     """Open a picture as `load_image` does, but keep its transparency: upright, 8 bits, RGBA if it has any, else RGB.
 
     A colour profile of these channels stays in `info["icc_profile"]`: without it the same numbers are other colours.
@@ -84,17 +93,21 @@ def load_editable(source: str | Path | bytes | Image.Image | np.ndarray) -> Imag
 
 
 @contextmanager
-def decoded(source: str | Path | bytes | Image.Image | np.ndarray) -> Iterator[Image.Image]:
-    """What a picture is stored as, its pixels read; a file is open within it. Errors are those of `load_image`."""
-    if isinstance(source, (Image.Image, np.ndarray)):
-        image = _from_array(source) if isinstance(source, np.ndarray) else source
-        _decode(image, "The picture")
-        yield image
+def decoded(source: ImageSource) -> Iterator[Image.Image]:
+    """What a picture is stored as, its pixels read. Errors are those of `load_image`."""
+    torch = sys.modules.get("torch")  # without it there are no tensors
+    if isinstance(source, Image.Image):
+        image = source
+    elif isinstance(source, np.ndarray):
+        image = _from_array(source)
+    elif torch and isinstance(source, torch.Tensor):
+        image = _from_tensor(source)
     else:
-        name = "The picture" if isinstance(source, bytes) else f"'{source}'"
-        with _open(BytesIO(source), name) if isinstance(source, bytes) else _open_file(source) as image:
-            _decode(image, name)
+        with image_files.opened(*image_files.read(cast(FileSource, source))) as image:
             yield image
+        return
+    image_files.decode(image, "The picture")
+    yield image
 
 
 def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tuple[int, int]:
@@ -102,7 +115,15 @@ def scaled_size(width: int, height: int, short_side: int, long_side: int) -> tup
 
     Returns (width, height) in pixels, each side rounded down except for the first rounding when the long side rules,
     as DETR's transforms (`get_size_with_aspect_ratio`) do: boxes depend on the exact size.
+
+    Raises:
+        ValueError: a side is less than `MIN_SCALED_SIDE` or so long that the picture could have over `MAX_PIXELS`.
     """
+    for side in (short_side, long_side):
+        if not MIN_SCALED_SIDE <= side <= math.isqrt(MAX_PIXELS):
+            raise ValueError(
+                f"A side to scale to must be from {MIN_SCALED_SIDE} to {math.isqrt(MAX_PIXELS)} pixels, not {side}."
+            )
     short, long = min(width, height), max(width, height)
     if long / short * short_side > long_side:
         short_side = round(long_side * short / long)
@@ -125,22 +146,33 @@ def preprocess(
         (3, H, W) float32.
 
     Raises:
-        ValueError: the picture is so long and narrow that fewer than `MIN_SCALED_SIDE` pixels would be left.
+        ValueError: the picture is so long and narrow that fewer than `MIN_SCALED_SIDE` pixels would be left, see
+            `check_shape`, or so few are asked for.
     """
     import torch  # here and below: that a file is no picture is told without it, in a second less
 
     size = scaled_size(*image.size, short_side, long_side)
-    if min(size) < MIN_SCALED_SIDE:
-        raise ValueError(
-            f"The picture is too narrow: scaled to {long_side} pixels, its {image.width} x {image.height} pixels leave "
-            f"{min(size)} across; crop it to at most {long_side // MIN_SCALED_SIDE} : 1."
-        )
+    check_shape(image.size, size, long_side)
     pixels = torch.from_numpy(np.array(image.resize(size, Image.Resampling.BILINEAR))).permute(2, 0, 1)  # (3, H, W)
     centre, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
     return (pixels.float() / 255 - centre) / spread
 
 
-def collate(pictures: "Sequence[Tensor]") -> "tuple[Tensor, Tensor]":
+def check_shape(size: tuple[int, int], scaled: tuple[int, int], long_side: int) -> None:
+    """A ValueError where a picture is so narrow that a model sees nothing of it.
+
+    Args:
+        size: (width, height) of the picture.
+        scaled: the same as the model gets it, the longer one about `long_side`.
+    """
+    if min(scaled) < MIN_SCALED_SIDE:
+        raise ValueError(
+            f"The picture is too narrow: scaled to {long_side} pixels, its {size[0]} x {size[1]} pixels leave "
+            f"{min(scaled)} across; crop it to at most {max(1, long_side // MIN_SCALED_SIDE)} : 1."
+        )
+
+
+def collate(pictures: Sequence["Tensor"]) -> tuple["Tensor", "Tensor"]:
     """Pad pictures (3, h, w) with zeros at the right and the bottom to the largest height and width.
 
     Returns:
@@ -181,33 +213,6 @@ def _is_loaded(image: Image.Image) -> bool:
     return pixels is not None and pixels is image.im
 
 
-def _open_file(path: str | Path) -> Image.Image:
-    if not os.path.isfile(path):  # where `Path.is_file` raises, as for a name that is too long, this says no
-        raise ValueError(f"There is no picture at '{path}': expected the path of an image file.")
-    return _open(Path(path), f"'{path}'")
-
-
-def _open(file: Path | BytesIO, name: str) -> Image.Image:
-    """Read the header only."""
-    try:
-        return Image.open(file)
-    # Pillow warns from 89 and refuses from 179 million pixels; both are over our limit, which `_decode` looks at.
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(_too_large(name)) from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image that Pillow can read (PNG, JPEG, WebP, GIF, TIFF, ...).") from error
-    except Exception as error:  # decoders raise whatever damaged bytes provoke: OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"{name} cannot be read as an image: {error}.") from error
-
-
-def _decode(image: Image.Image, name: str) -> None:
-    _check_size(image, name)
-    try:
-        image.load()
-    except Exception as error:  # as in `_open`
-        raise ValueError(f"{name} is truncated or damaged and cannot be decoded: {error}.") from error
-
-
 def _as_seen(image: Image.Image) -> Image.Image:
     """A decoded image as `load_image` promises it."""
     rgb = _to_rgb(_upright(image))
@@ -217,18 +222,9 @@ def _as_seen(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height == 0:
-        raise ValueError(f"{name} is empty: its size is {image.width} x {image.height} pixels.")
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(_too_large(name, f"{image.width} x {image.height} pixels, "))
-
-
-def _too_large(name: str, size: str = "") -> str:
-    return f"{name} is too large: {size}more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down first."
-
-
 def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not is_picture:
         raise ValueError(
@@ -238,6 +234,24 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.size == 0:
         raise ValueError(f"The picture is empty: its shape is {tuple(array.shape)}.")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _from_tensor(tensor: "Tensor") -> Image.Image:
+    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    is_picture = len(shape) == 2 or (len(shape) == 3 and shape[0] in (1, 3, 4))
+    if not is_picture or not (dtype == "uint8" or tensor.is_floating_point()):
+        raise ValueError(
+            "A tensor must be uint8 or of floats in [0, 1], of shape (H, W) or (C, H, W) with 1, 3 or 4 channels, "
+            f"but this one is {dtype} of shape {shape}."
+        )
+    values = tensor.detach().cpu()
+    if dtype != "uint8" and values.numel():
+        if not 0 <= values.min() <= values.max() <= 1:  # NaN is neither
+            least, most = float(values.min()), float(values.max())
+            raise ValueError(f"A tensor of floats must be in [0, 1], but this one goes from {least:g} to {most:g}.")
+        values = (values.float() * 255).round().byte()
+    channels_last = values.byte() if len(shape) == 2 else values.byte().permute(1, 2, 0)
+    return _from_array(channels_last.numpy())
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -275,16 +289,23 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _eight_bits(values: np.ndarray) -> np.ndarray:
     """Scale one channel (H, W) of integers or floats to uint8.
 
-    The range is the narrowest usual one that holds all values (floats: 1, 255, 65535; integers: 65535), so that a
-    picture looks the same however it was stored; where none does, as in depth maps in millimetres below zero or
-    32-bit counts, the values are stretched from their least to their greatest. NaN and infinity become the least.
+    Files seldom say which of their values is white. It is taken to be the greatest of the narrowest usual depth that
+    holds all values: 8, 10, 12, 14 or 16 bits (of floats 1, before these). So a picture looks the same however it was
+    stored, and 12 bits of a camera in a file of 16 are not black; one whose brightest pixel is far from white becomes
+    brighter. Where no depth does, as in depth maps in millimetres below zero or 32-bit counts, the values are stretched
+    from their least to their greatest. NaN and infinity become the least.
     """
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("The picture holds no finite value.")
-    low, high = float(values[finite].min()), float(values[finite].max())
-    ranges = (1, 255, 65535) if np.issubdtype(values.dtype, np.floating) else (65535,)
-    fitting = [top for top in ranges if low >= 0 and high <= top]
-    start, end = (0.0, float(fitting[0])) if fitting else (low, high)
-    scaled = (np.where(finite, values, low).astype(np.float64) - start) * (255 / max(end - start, 1e-12))
-    return np.rint(scaled).astype(np.uint8)
+    whites = [2**bits - 1 for bits in DEPTHS]
+    if np.issubdtype(values.dtype, np.floating):
+        whites.insert(0, 1)
+        finite = np.isfinite(values)
+        if not finite.any():
+            raise ValueError("The picture holds no finite value.")
+        values = np.where(finite, values, values[finite].min())
+    low, high = float(values.min()), float(values.max())
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    start, end = (low, high) if white is None else (0, white)
+    scaled = values.astype(np.float64)
+    scaled -= start
+    scaled *= 255 / max(end - start, 1e-12)
+    return np.rint(scaled, out=scaled).astype(np.uint8)

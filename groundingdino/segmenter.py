@@ -12,6 +12,7 @@ import supervision as sv
 import torch
 from PIL import Image
 from segment_anything import SamPredictor
+from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from groundingdino.cache import ByteCache
@@ -19,7 +20,7 @@ from groundingdino.candidates import CandidateFinder, Candidates, ImageEmbedding
 from groundingdino.close_ups import enlarge
 from groundingdino.downloads import Progress
 from groundingdino.everything import cut_out_twice, find_everything
-from groundingdino.image import content_hash, load_image
+from groundingdino.image import ImageSource, check_shape, content_hash, load_image
 from groundingdino.interruption import make_segmenter_interruptible
 from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.masks import boxes_of, compact, join, size_bytes, without_overlaps
@@ -77,14 +78,17 @@ class Segmenter:
         device = device or find_device()
         return cls(load_segmenter(name_or_path, device, local_files_only, progress), cache_bytes)
 
-    def encode_image(self, image: str | Path | bytes | Image.Image | np.ndarray) -> ImageEmbedding:
+    def encode_image(self, image: ImageSource) -> ImageEmbedding:
         """Compute, or find, what the model knows of a picture before any prompt.
 
         Raises:
-            ValueError: It is no picture, or too large: see `image.load_image`.
+            ValueError: It is no picture, or too large, or too narrow: see `image.load_image` and `image.check_shape`.
         """
         start = time.perf_counter()
         picture = load_image(image)
+        longest = self.model.image_encoder.img_size
+        height, width = ResizeLongestSide.get_preprocess_shape(*picture.size[::-1], longest)
+        check_shape(picture.size, (width, height), longest)
         key = content_hash(picture)
         (features, input_size), cached = self._images.get_or_compute(key, lambda: self._encode_image(picture))
         took = 1000 * (time.perf_counter() - start)

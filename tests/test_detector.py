@@ -206,6 +206,26 @@ def test_a_phrase_too_long_is_refused(detector):
         detector.ground(detector.encode_image(picture(0)), "cat " * 30)
 
 
+@pytest.mark.parametrize("short_side", [-5, 0, 7, 10**6])
+def test_a_short_side_has_a_range(detector, short_side):
+    with pytest.raises(ValueError, match="A side to scale to must be from 8 to 8000 pixels, not "):
+        detector.encode_image(picture(0), short_side=short_side)
+
+
+def test_a_picture_of_a_single_line_is_refused(detector):
+    with pytest.raises(ValueError, match=r"too narrow: .* its 1 x 2000 pixels leave 0 across"):
+        detector(Image.new("RGB", (1, 2000)), "cat")
+
+
+def test_a_picture_may_be_a_tensor_or_an_open_file(detector, tmp_path):
+    image = picture(0)
+    image.save(tmp_path / "picture.png")
+    expected = detector.encode_image(image).key
+    assert detector.encode_image(torch.from_numpy(np.array(image)).permute(2, 0, 1)).key == expected
+    with open(tmp_path / "picture.png", "rb") as file:
+        assert detector.encode_image(file).key == expected
+
+
 def test_something_else_than_a_picture_is_refused(detector):
     with pytest.raises(ValueError, match="not an image"):
         detector.encode_image(b"no picture")

@@ -135,6 +135,25 @@ def test_more_than_eight_bits_are_scaled_not_clipped(values, expected):
     np.testing.assert_array_equal(picture[..., 0], picture[..., 2])
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32], ids=lambda dtype: dtype.__name__)
+def test_a_grey_picture_is_as_bright_whatever_its_depth(bits, dtype):
+    """Files of 16 bits hold what sensors of fewer gave, and seldom say so."""
+    levels = np.array([[0, 51, 102, 204, 255]])
+    values = np.rint(levels / 255 * (2**bits - 1)).astype(dtype)
+    picture = np.asarray(load_image(Image.fromarray(values)))
+    np.testing.assert_array_equal(picture[..., 0], levels)
+    if dtype == np.uint16:
+        for format in ("PNG", "TIFF"):
+            np.testing.assert_array_equal(np.asarray(load_image(encode(Image.fromarray(values), format))), picture)
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "F"])
+def test_eight_bits_stay_what_they_are_in_a_deeper_mode(mode):
+    grey = Image.fromarray(np.array([[0, 20, 140, 201]], np.uint8))
+    np.testing.assert_array_equal(np.asarray(load_image(grey.convert(mode))), np.asarray(load_image(grey)))
+
+
 def test_sixteen_bit_png_file():
     values = np.array([[0, 257 * 7, 65535]], np.uint16)
     picture = np.asarray(load_image(encode(Image.fromarray(values))))
@@ -164,6 +183,7 @@ def test_the_given_picture_stays_as_it_is():
     [
         (np.full((2, 3), 7, np.uint8), (7, 7, 7)),
         (np.full((2, 3, 3), 7, np.uint8), (7, 7, 7)),
+        (np.full((2, 3, 1), 7, np.uint8), (7, 7, 7)),
         (np.full((2, 3, 4), (255, 0, 0, 0), np.uint8), WHITE),
         (np.full((3, 2, 3), 7, np.uint8).transpose(1, 0, 2)[:, ::-1], (7, 7, 7)),  # not contiguous
     ],
@@ -172,6 +192,25 @@ def test_arrays(array, expected):
     picture = load_image(array)
     assert picture.size == (3, 2)
     assert picture.getpixel((1, 1)) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)], ids=str)
+def test_tensors(channels, dtype):
+    tensor = torch.zeros(*channels, 2, 3, dtype=dtype)
+    white = 255 if dtype == torch.uint8 else 1
+    tensor[..., 1, 2] = white
+    if channels == (4,):
+        tensor[3] = white  # opaque
+    picture = load_image(tensor)
+    assert picture.size == (3, 2)
+    assert [picture.getpixel(place) for place in ((0, 0), (2, 1))] == [(0, 0, 0), WHITE]
+
+
+def test_a_tensor_of_a_model_and_not_contiguous():
+    tensor = torch.rand(2, 3, 3, requires_grad=True).permute(2, 0, 1)
+    expected = (tensor.detach() * 255).round().permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(np.asarray(load_image(tensor)), expected)
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -201,6 +240,12 @@ def png_header(width: int, height: int) -> bytes:
         (np.zeros((2, 3, 3)), r"must be uint8 .* is float64 of shape \(2, 3, 3\)"),
         (np.zeros((2, 3, 2), np.uint8), r"must be .* is uint8 of shape \(2, 3, 2\)"),
         (np.zeros(5, np.uint8), r"must be .* is uint8 of shape \(5,\)"),
+        (torch.zeros(1, 3, 4, 4), r"shape \(H, W\) or \(C, H, W\) .* this one is float32 of shape \(1, 3, 4, 4\)"),
+        (torch.zeros(5, 4, 3), r"this one is float32 of shape \(5, 4, 3\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), "this one is int64"),
+        (torch.linspace(-2, 2.5, 48).reshape(3, 4, 4), r"must be in \[0, 1\], but this one goes from -2 to 2.5"),
+        (torch.full((3, 4, 4), torch.nan), "goes from nan to nan"),
+        (torch.zeros(3, 0, 4), r"The picture is empty"),
         (Image.new("F", (2, 2), float("nan")), "holds no finite value"),
         ("missing.png", "There is no picture at 'missing.png'"),
         (".", r"There is no picture at '\.'"),
@@ -259,6 +304,21 @@ def test_extreme_shapes_are_refused_where_nothing_is_left():
     assert min(preprocess(Image.new("RGB", (widest * 10, 10)), 800, 1333).shape[1:]) == MIN_SCALED_SIDE
     with pytest.raises(ValueError, match=r"3 across; crop it to at most 166 : 1"):
         preprocess(Image.new("RGB", (5000, 10)), 800, 1333)
+
+
+@pytest.mark.parametrize("size", [(1, 50_000), (50_000, 1), (1, 2000), (20_000, 10)])
+def test_pictures_of_a_single_line_are_opened_and_too_narrow_for_a_model(size):
+    picture = load_image(encode(Image.new("RGB", size, RED)))
+    assert (picture.size, picture.getpixel((0, 0))) == (size, RED)
+    with pytest.raises(ValueError, match=rf"too narrow: scaled to 1333 pixels, its {size[0]} x {size[1]} pixels leave"):
+        preprocess(picture, 800, 1333)
+
+
+@pytest.mark.parametrize("sides", [(-5, 1333), (0, 1333), (7, 1333), (800, -1), (10**6, 10**6), (800, float("nan"))])
+def test_a_side_to_scale_to_has_a_range(sides):
+    for scale in (lambda: scaled_size(640, 480, *sides), lambda: preprocess(quadrants(), *sides)):
+        with pytest.raises(ValueError, match="A side to scale to must be from 8 to 8000 pixels, not "):
+            scale()
 
 
 def test_collate_pads_at_the_right_and_the_bottom():

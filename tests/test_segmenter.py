@@ -323,6 +323,12 @@ def test_prompts_outside_the_picture_are_refused(prompt, sentence, segmenter, ca
     assert calls["prompts"] == 0
 
 
+@pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (1, 50_000)])
+def test_a_picture_of_a_single_line_is_refused(segmenter, size):
+    with pytest.raises(ValueError, match=f"too narrow: .* its {size[0]} x {size[1]} pixels leave"):
+        segmenter.encode_image(Image.new("RGB", size))
+
+
 def test_bad_requests_are_refused(segmenter, loaded):
     encoded = segmenter.encode_image(picture())
     with pytest.raises(ValueError, match="got 1 for 2 objects"):
