@@ -9,9 +9,17 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
+from groundingdino import lettering
+
 # Okabe and Ito's colours, told apart by all common kinds of colour blindness ("Color Universal Design", 2008).
 # Their eighth, black, is left out: it disappears in dark pictures.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+
+
+MOST_LABELS = 300  # as many as a detector finds by default; more hide each other and the picture
+
+# They are seen by their neighbours: letters of Persian and Hindi, and pictures of several parts, are joined by them.
+JOINERS = "\u200c\u200d"
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ def phrase_colors(phrases: Sequence[str]) -> list[sv.Color]:
     """
     colors, free = [], list(range(len(PALETTE)))
     for phrase in phrases:
-        wanted = crc32(phrase.casefold().encode()) % len(PALETTE)
+        wanted = crc32(phrase.casefold().encode(errors="replace")) % len(PALETTE)
         index = min(free, key=lambda candidate: (candidate - wanted) % len(PALETTE))
         free.remove(index)
         free = free or list(range(len(PALETTE)))
@@ -102,7 +110,7 @@ def annotate(
         mask_style: What is drawn of objects that have masks.
 
     Returns:
-        An RGB picture of the same size; labels stay inside it.
+        An RGB picture of the same size; labels stay inside it, and beyond `MOST_LABELS` objects the weakest have none.
     """
     unit = max(0.8, min(image.size) / 600) if unit is None else unit
     thickness = max(1, round(2.5 * unit))
@@ -113,7 +121,8 @@ def annotate(
     on_top = np.isin(order, list(marked))
     plain, outlined = select(found, ~on_top), select(found, on_top)
     labels = labels_of(found)
-    lookup = np.array([names.index(label) for label in labels], dtype=int)
+    places = {name: index for index, name in enumerate(names)}
+    lookup = np.array([places[label] for label in labels], dtype=int)
     palette = sv.ColorPalette(phrase_colors(names) or [sv.Color.BLACK])
 
     scene = image.copy()
@@ -140,16 +149,22 @@ def annotate(
         border_radius=thickness,
         smart_position=True,
     )
-    texts = [f"{label} {score:.2f}" for label, score in zip(labels, scores_of(found), strict=True)]
-    return writer.annotate(scene, found, [_shorten(text, writer, image.width) for text in texts], lookup)
+    # The best and those on top; supervision takes quadratic time to spread labels out.
+    found, labels, lookup = (
+        select(found, np.arange(len(found))[-MOST_LABELS:]),
+        labels[-MOST_LABELS:],
+        lookup[-MOST_LABELS:],
+    )
+    writer.font = lettering.font(writer.font_size)
+    room = image.width - 2 * writer.text_padding
+    # Cut in the middle, so that the score stays readable.
+    texts = [
+        lettering.shorten(_on_one_line(label), writer.font, room, f" {score:.2f}")
+        for label, score in zip(labels, scores_of(found), strict=True)
+    ]
+    return writer.annotate(scene, found, texts, lookup)
 
 
-def _shorten(text: str, writer: sv.RichLabelAnnotator, width: int) -> str:
-    """Cuts the middle out of a label that is wider than the picture, so that its score stays readable."""
-    room = width - 2 * writer.text_padding
-    if writer.font.getlength(text) <= room:
-        return text
-    phrase, score = text.rsplit(" ", 1)
-    while phrase and writer.font.getlength(f"{phrase}… {score}") > room:
-        phrase = phrase[:-1]
-    return f"{phrase.rstrip()}… {score}"
+def _on_one_line(label: str) -> str:
+    """Without what is no letter: line ends, tabs and control characters would be drawn as empty boxes."""
+    return " ".join("".join(each if each.isprintable() or each in JOINERS else " " for each in label).split())

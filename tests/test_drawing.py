@@ -7,6 +7,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.drawing import (
+    MOST_LABELS,
     PALETTE,
     MaskStyle,
     annotate,
@@ -111,6 +112,50 @@ def test_a_label_wider_than_the_picture_keeps_its_score():
     columns = np.nonzero(ink("a phrase that goes on " * 10, (300, 180, 320, 220)).any(axis=0))[0]
     assert 0 < columns.min() < 20
     assert 570 < columns.max() < 599
+
+
+def test_a_label_of_a_million_letters_is_drawn_like_one_of_a_thousand():
+    box = (300, 180, 320, 220)
+    np.testing.assert_array_equal(ink("x" * 1_000_000, box).any(axis=0), ink("x" * 1000, box).any(axis=0))
+
+
+@pytest.mark.parametrize("phrase", ["café", "кошка", "猫", "고양이", "😀"])
+def test_labels_have_letters_and_no_empty_boxes(phrase: str):
+    def drawn(phrase: str) -> np.ndarray:
+        found = detections((phrase, 0.42, (100, 100, 300, 200)))
+        return np.asarray(annotate(Image.new("RGB", (400, 300), "gray"), found))
+
+    missing = phrase.translate({ord(letter): "\ue000" for letter in phrase if ord(letter) > 127})
+    assert (drawn(phrase)[60:100] != drawn(missing)[60:100]).any()
+
+
+@pytest.mark.parametrize("phrase", ["a\nb", "a\tb", "a\x00b", "a \u202e b"])
+def test_what_is_no_letter_is_a_space(monkeypatch: pytest.MonkeyPatch, phrase: str):
+    written: list[str] = []
+    monkeypatch.setattr(sv.RichLabelAnnotator, "annotate", lambda _, scene, *rest: written.extend(rest[1]) or scene)
+    annotate(Image.new("RGB", (600, 48)), detections((phrase, 0.5, (0, 0, 9, 9))))
+    assert written == ["a b 0.50"]
+
+
+def test_half_a_letter_does_no_harm():
+    assert ink("\ud800", (100, 100, 300, 200)).any()
+    assert hexes("\ud800")
+
+
+def test_of_very_many_objects_the_best_and_the_marked_have_labels(monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+
+    def write(_, scene, detections, labels, lookup):
+        assert len(detections) == len(labels) == len(lookup)
+        written.extend(labels)
+        return scene
+
+    monkeypatch.setattr(sv.RichLabelAnnotator, "annotate", write)
+    count = MOST_LABELS + 50
+    found = detections(*((f"word {index}", 1 - index / count, (0, 0, 9, 9)) for index in range(count)))
+    annotate(Image.new("RGB", (600, 48)), found, marked={count - 1})
+    names = [label.rsplit(" ", 1)[0] for label in written]
+    assert names == [f"word {index}" for index in [*reversed(range(MOST_LABELS - 1)), count - 1]]
 
 
 def test_nothing_found_is_the_picture():

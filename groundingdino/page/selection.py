@@ -181,10 +181,10 @@ def lasting_ids(detections: sv.Detections, known: Sequence[str]) -> list[str]:
     Raises:
         ValueError: a known id is none of a found object.
     """
-    ids, labels = object_ids(detections), labels_of(detections)
+    ids, labels, spoken_of = object_ids(detections), labels_of(detections), set(known)
     for name in known:
         phrase, box = read_id(name)
-        rivals = [index for index, label in enumerate(labels) if label == phrase and ids[index] not in known]
+        rivals = [index for index, label in enumerate(labels) if label == phrase and ids[index] not in spoken_of]
         if name in ids or not rivals:
             continue
         overlaps = sv.box_iou_batch(np.array([box]), detections.xyxy[rivals])[0]

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -128,7 +129,7 @@ def _on_canvas(objects: sv.Detections, picture: Picture) -> sv.Detections:
 
 def _legend(findings: Findings, selection: Selection) -> list[dict[str, Any]]:
     """An entry for each phrase of the prompt, found or not, and one each for all that has no phrase."""
-    found = groups_of(findings.detections)
+    found = Counter(groups_of(findings.detections))
     extra = [group for group in (BY_HAND, EVERYTHING) if group in found]
     phrases = [name for name in dict.fromkeys([*findings.phrases, *found]) if name not in extra]
     colors = _colors(findings)
@@ -137,7 +138,7 @@ def _legend(findings: Findings, selection: Selection) -> list[dict[str, Any]]:
             "key": name,
             "name": name.removeprefix("."),
             "color": colors.get(name, "currentColor"),  # of the others each object has its own
-            "count": found.count(name),
+            "count": found[name],
             "shown": name not in selection.hidden,
         }
         for name in [*phrases, *extra]
