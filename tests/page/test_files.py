@@ -36,3 +36,13 @@ def test_who_reads_a_file_while_it_is_asked_for_again_reads_all_of_it():
     done.set()
     reader.join()
     assert seen == {2**22}
+
+
+@pytest.mark.parametrize("letter", ["a", "猫", "é"])
+def test_a_long_name_loses_its_middle(letter):
+    path = Path(write_file(b"content", f"picture{letter * 300}-boxes.png"))
+    assert path.read_bytes() == b"content"
+    assert (path.name[:8], path.name[-11:]) == (f"picture{letter}", f"{letter}-boxes.png")
+    assert set(path.name) == set(f"picture{letter}-boxes.png")
+    exact = "a" * 236 + ".png"
+    assert Path(write_file(b"content", exact)).name == exact
