@@ -146,18 +146,6 @@ def test_a_long_phrase_leaves_the_table_in_its_place(visitor: Visitor):
         assert visitor.find(selector).evaluate("part => part.scrollWidth <= part.clientWidth")
 
 
-def test_a_legend_of_many_phrases_leaves_the_table_in_sight(visitor: Visitor):
-    visitor.prompt.fill(" . ".join(["cat", *(f"word{number}" for number in range(60))]))
-    visitor.expect_table(CAT, OTHER_CAT)
-    expect(visitor.chips).to_have_count(61)
-    legend, table = (visitor.find(f"#result {part}").bounding_box() for part in (".legend", ".objects"))
-    assert legend["height"] <= 140
-    assert 0 <= table["y"] - legend["y"] - legend["height"] <= 20
-    visitor.chips.nth(60).scroll_into_view_if_needed()
-    visitor.chips.nth(60).click()
-    expect(visitor.chips.nth(60)).to_have_attribute("aria-pressed", "false")
-
-
 def test_there_is_a_way_back_from_the_camera(visitor: Visitor):
     visitor.find("#picture").get_by_label("Capture from camera").click()
     expect(visitor.find('#picture [title="grant webcam access"]')).to_be_visible()
