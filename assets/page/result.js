@@ -216,6 +216,13 @@ function settle() {
   settling = setTimeout(() => (typed() + PAUSE > performance.now() ? settle() : trigger("input")), Math.max(rest, 0) + 20);
 }
 
+// What is shown at rest is kept for the next visit.
+let keeping;
+function keepAtRest() {
+  clearTimeout(keeping);
+  keeping = setTimeout(() => trigger("keep"), PAUSE);
+}
+
 const WORD = 1000; // milliseconds without a key after which a word is taken for finished
 let finishing;
 function drawStatus() {

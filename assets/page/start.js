@@ -13,6 +13,7 @@ new MutationObserver(() => {
 
 watch("view", drawView);
 watch("view", settle);
+watch("view", keepAtRest);
 watch(["view", "status"], () => {
   newest = "status";
   noticeQuestion();

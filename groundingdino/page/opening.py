@@ -95,14 +95,17 @@ def wire_opening(
     )
     opened = opened.then(None, [question.replaced, question.prompt], question.prompt, js=OPENED, **private)
     opened.then(None, js=BEGIN, **private)
-    gr.on(
-        [*(control.change for control in controls), answer.result.input],
-        None,
-        [kept, *controls, answer.result],
-        kept,
-        js=KEEP,
+    keep: dict[str, Any] = {
+        "fn": None,
+        "inputs": [kept, *controls, answer.result],
+        "outputs": kept,
+        "js": KEEP,
         **private,
-    )
+    }
+    # At each key it would make typing slow: the result, which follows the prompt, says when that rests.
+    others = [control.change for control in controls if control is not question.prompt]
+    gr.on([*others, answer.result.input], **keep)
+    answer.result.keep(**keep)
     return opened
 
 
