@@ -1,7 +1,6 @@
 """What requests compute is waited for only as long as somebody wants it."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -45,13 +44,19 @@ def test_work_that_is_wanted_has_a_limit_too(never_ends, monkeypatch):
 
 
 def test_a_few_run_at_a_time_and_what_hangs_does_not_count(never_ends, monkeypatch):
-    monkeypatch.setattr(jobs, "LONG", 1.0)
-    some = Jobs(2)
+    some, begun = Jobs(2), threading.Barrier(3)
+
+    def hang() -> None:
+        begun.wait()
+        never_ends.wait()
+
     for _ in range(2):
-        some.start(never_ends.wait)
-    begun = time.monotonic()
-    assert some.run(lambda: 5) == 5
-    assert time.monotonic() - begun > 0.5, "it waited for its turn"
+        some.start(hang)
+    begun.wait()
+    third = some.start(lambda: 5)
+    assert not third.is_done_within(0.5), "it waits for its turn"
+    monkeypatch.setattr(jobs, "LONG", 0.0)  # as if the first two had run for long
+    assert third.result() == 5
     assert some.run(lambda: 6) == 6
 
 
