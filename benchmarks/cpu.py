@@ -33,7 +33,7 @@ from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
 from groundingdino.precision import in_bfloat16, multiplies_bfloat16
-from groundingdino.prompt import TextTokens, tokenize_captions
+from groundingdino.text_tokens import TextTokens, tokenize_captions
 
 T = TypeVar("T")
 

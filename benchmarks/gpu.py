@@ -24,7 +24,7 @@ from groundingdino.config_json import from_transformers
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO
 from groundingdino.precision import in_bfloat16
-from groundingdino.prompt import tokenize_captions
+from groundingdino.text_tokens import tokenize_captions
 
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
 HEADS, WIDTH, POINTS = 8, 32, 4

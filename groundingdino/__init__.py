@@ -23,6 +23,7 @@ The way of the data, one file each:
                                                                           image -> segmenter -> masks <---+
                                      editing/edits, editing/mask -> editing/perform -> inpainter <--------+
 
+`prompt` is what is looked for, read with the help of `noun_phrases`, and `text_tokens` what the model reads of it.
 `image_files` reads what `image` is given. `detector` and `segmenter` keep what was computed, `checkpoints` and
 `segmenter_models` load and save, `kernels` holds deformable attention, `drawing` (by `lettering`) and `export` show
 results. `page` is the demo's page and its state; `training` is imported by nothing else.

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,10 @@ from groundingdino.hub import Progress
 from groundingdino.image import ImageSource, collate, content_hash, load_image, preprocess, scaled_size
 from groundingdino.interruption import StopCheck, make_interruptible, unless_stopped
 from groundingdino.model import ImageFeatures, TextFeatures
-from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, phrase_scores, span_scores
+from groundingdino.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, noun_scores, phrase_scores, span_scores
 from groundingdino.precision import fastest_dtype, in_bfloat16
-from groundingdino.prompt import Passage, Prompt, Span, TextTokens, tokenize
+from groundingdino.prompt import Prompt, Span, read_prompt
+from groundingdino.text_tokens import TextTokens, tokenize
 from groundingdino.weight_files import find_device
 
 T = TypeVar("T")
@@ -95,9 +96,7 @@ class Detector:
         # Milliseconds per image token, of pictures and of groundings.
         self._encoding_paces: deque[float] = deque(maxlen=PACES)
         self._grounding_paces: deque[float] = deque(maxlen=PACES)
-        self._groundings: ByteCache[Grounding] = ByteCache(
-            cache_bytes.groundings, lambda grounding: grounding.boxes.nbytes + grounding.scores.nbytes
-        )
+        self._groundings: ByteCache[Grounding] = ByteCache(cache_bytes.groundings, lambda grounding: grounding.nbytes)
 
     @classmethod
     def from_pretrained(
@@ -116,7 +115,7 @@ class Detector:
     def __call__(
         self,
         image: ImageSource,
-        prompt: str | Sequence[str],
+        prompt: str | Iterable[str],
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float | None = NMS_THRESHOLD,
@@ -150,14 +149,14 @@ class Detector:
         )
         return EncodedImage(features, image.size, key, cached, _milliseconds_since(start), owner=self)
 
-    def draft_side(self, image: Image.Image, prompt: str | Sequence[str]) -> int | None:
+    def draft_side(self, image: Image.Image, prompt: str | Iterable[str]) -> int | None:
         """The short side at which a draft should be shown first; None where the full pass is fast, or done already.
 
         Fast is `DRAFT_MILLISECONDS`, by what the last passes took per image token; before the first pass nobody knows.
         """
         config = self.model.config
         key = content_hash(image)
-        if not self._grounding_paces or self._groundings.get((key, _as_prompt(prompt, None))) is not None:
+        if not self._grounding_paces or self._groundings.get((key, self._read(prompt))) is not None:
             return None
         pace = min(self._grounding_paces)
         if self._images.get(key) is None:
@@ -176,7 +175,7 @@ class Detector:
     def ground(
         self,
         encoded: EncodedImage,
-        prompt: str | Sequence[str],
+        prompt: str | Iterable[str],
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding:
@@ -184,19 +183,19 @@ class Detector:
 
         Args:
             encoded: A picture that this detector encoded.
-            prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole. An
-                empty prompt finds nothing, and the model does not run.
+            prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole, of
+                which class ids are the indices. An empty prompt finds nothing, and the model does not run.
             spans: Makes the prompt a caption to ground parts of: for each phrase its character spans [start, end).
             stop: asked between layers; once it says True, `Stopped` is raised.
 
         Raises:
-            ValueError: The picture is another detector's; a single phrase is longer than the model can read; a span is
-                outside the caption.
+            ValueError: The picture is another detector's; the prompt is neither text nor a list of it, or it or a
+                phrase is longer than is read; a span is outside the caption.
         """
         start = time.perf_counter()
         if encoded.owner is not self:
             raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
-        parsed = _as_prompt(prompt, spans)
+        parsed = self._read(prompt, spans)
         key = (encoded.key, parsed)
         grounding, cached = unless_stopped(
             lambda: self._groundings.get_or_compute(key, lambda: self._ground(encoded, parsed)), stop
@@ -234,17 +233,21 @@ class Detector:
         text_milliseconds = _milliseconds_since(start)
 
         start = time.perf_counter()
-        boxes, scores = [np.empty((0, 4), np.float32)], [np.empty((0, len(prompt.phrases)), np.float32)]
+        boxes, scores, nouns, ids = [np.empty((0, 4), np.float32)], [], [], []
         for passage, (text, _) in zip(passages, texts, strict=True):
             output = self._infer(partial(self.model.ground, encoded.features, text))
+            token_scores = output.logits[0].float().cpu().sigmoid()  # (Q, T)
             boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
-            scores.append(_prompt_scores(output.logits[0].float().cpu().sigmoid(), passage, prompt))
+            score = span_scores if prompt.kind == "spans" else phrase_scores
+            scores.append(score(token_scores, passage.positive_map).numpy())
+            nouns.append(noun_scores(token_scores, passage.noun_map).numpy())
+            ids.append(np.broadcast_to(np.array(passage.phrases, np.int32), scores[-1].shape))
         if passages:
             self._grounding_paces.append(_milliseconds_since(start) / encoded.features.tokens.shape[1])
         return Grounding(
             prompt,
-            boxes=_read_only(boxes),
-            scores=_read_only(scores),
+            boxes=_read_only(np.concatenate(boxes)),
+            scores=_read_only(_below_each_other(scores)),
             box_threshold=self.card.box_threshold,
             text_threshold=self.card.text_threshold,
             notes=notes,
@@ -252,7 +255,13 @@ class Detector:
             grounding_milliseconds=_milliseconds_since(start),
             text_cached=all(cached for _, cached in texts),
             cached=False,
+            phrase_ids=_read_only(_below_each_other(ids)),
+            noun_scores=_read_only(_below_each_other(nouns)) if prompt.kind == "sentence" else None,
         )
+
+    def _read(self, prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
+        read = read_prompt(prompt, spans)
+        return read if self.card.reads_sentences else read.without_context()
 
     def _infer(self, function: Callable[[], T]) -> T:
         """What a part of the model computes; on a CPU by `workers`."""
@@ -263,26 +272,18 @@ class Detector:
         return result
 
 
-def _as_prompt(prompt: str | Sequence[str], spans: Sequence[Sequence[Span]] | None) -> Prompt:
-    if spans is not None:
-        if not isinstance(prompt, str):
-            raise ValueError(
-                f"Spans count characters of one caption, but the prompt is {len(prompt)} phrases: give a str."
-            )
-        return Prompt.from_spans(prompt, spans)
-    return Prompt.parse(prompt) if isinstance(prompt, str) else Prompt.from_phrases(prompt)
+def _below_each_other(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays (Q, K) of passages in one; K is the largest, and what others lack of it is 0."""
+    rows, columns = sum(map(len, parts)), max((part.shape[1] for part in parts), default=0)
+    array = np.zeros((rows, columns), parts[0].dtype if parts else np.float32)
+    start = 0
+    for part in parts:
+        array[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return array
 
 
-def _prompt_scores(token_scores: Tensor, passage: Passage, prompt: Prompt) -> np.ndarray:
-    """Token scores (Q, T) of one passage to (Q, P) of the prompt's phrases; 0 for those of other passages."""
-    score = span_scores if prompt.kind == "spans" else phrase_scores
-    scores = np.zeros((len(token_scores), len(prompt.phrases)), np.float32)
-    scores[:, passage.phrases.start : passage.phrases.stop] = score(token_scores, passage.positive_map)
-    return scores
-
-
-def _read_only(parts: list[np.ndarray]) -> np.ndarray:
-    array = np.concatenate(parts)
+def _read_only(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
 

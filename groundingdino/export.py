@@ -151,7 +151,7 @@ def _dataset(
 ) -> sv.DetectionDataset:
     """supervision's data set of one picture; class ids are made to count categories instead of phrases.
 
-    They differ in a sentence, where a label is several words and the phrases are single ones.
+    They differ in a list that has a phrase twice, and where an object has a label that is no phrase.
     """
     categories = vocabulary(detections, phrases)
     path = root / "images" / f"{name}.png"

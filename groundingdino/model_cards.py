@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundingdino import downloads, hub
-from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig
+from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig, SwinConfig
 from groundingdino.downloads import WebFile
 from groundingdino.editing.edits import MaskSettings, Replace, Task
 from groundingdino.editing.inpainter_files import cached_pipeline, lacking
@@ -34,6 +34,14 @@ class ModelCard:
     description: str
     source: HubFile | None = None
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
+
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether it learnt from sentences; else each thing that a sentence names is read as a phrase by itself.
+
+        The published models are Swin Transformers and did. Our own training, which is for ResNets, shows phrases alone.
+        """
+        return isinstance(self.config.backbone, SwinConfig)
 
 
 MODELS: dict[str, ModelCard] = {

@@ -74,7 +74,7 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--json", metavar="OUT.json|-", help="write the record as JSON, - to standard output")
     for name, type, meaning in (
         ("box", _fraction, "keep boxes whose best score is greater"),
-        ("text", _fraction, "of a sentence: keep words whose score is greater"),
+        ("text", _fraction, "of a sentence: keep boxes whose noun scores more"),
         ("nms", _fraction_or_off, "of two boxes of one phrase that overlap more keep the better; 'off' keeps both"),
     ):
         # Without the option the model's own threshold holds, so it must not be passed on.

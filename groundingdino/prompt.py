@@ -1,325 +1,302 @@
-"""What is typed becomes phrases, and phrases become tokens: ids, sub-sentence mask, position ids.
+"""What is typed becomes phrases. `text_tokens` makes of them what the model reads.
 
 A prompt is one of three things:
 
-- phrases, `cat . remote control`: each is looked for as a whole and comes back whole;
-- a sentence, `a cat sleeps on a red sofa`: its words come back, those whose score passes the text threshold;
+- phrases, `cat . remote control` or `cat and remote control`: each is looked for as a whole and comes back whole;
+- a sentence, `a cat sleeps on a red sofa`: the things that it names are looked for, each with the sentence around it;
 - a caption with character spans: each span is a phrase, and the rest of the caption is its context.
 
-In the model's caption each phrase ends in a dot. The words of one phrase see each other and no other phrase (the
-paper's sub-sentence mask, arXiv 2303.05499, section 3.4), so the order of phrases does not matter. A prompt of more
-than `max_tokens` tokens becomes several passages, each a caption of its own.
+Nothing here needs torch, so that a bad prompt is told at once.
 """
 
+import operator
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from functools import cached_property
+from itertools import islice
+from typing import Any, Literal, NamedTuple, Self
 
-import torch
-from torch import Tensor
-from transformers import BertTokenizerFast
+from groundingdino.noun_phrases import NounPhrase, names_something, read
 
-# A dot or comma between two digits is part of a number ("2.5 l bottle", "1,000 people"). A question mark separates
-# because the published sub-sentence mask ends a phrase there, whatever we would call it.
-_SEPARATOR = re.compile(r"(?<!\d)[.,]|[.,](?!\d)|[;?\r\n]")
+# Where a phrase ends. A dot or comma between two digits is part of a number ("2.5 l bottle", "1,000 people"). A
+# question mark separates because the published sub-sentence mask ends a phrase there, whatever we would call it. Lines
+# may begin with a bullet or a number.
+_ENDS = (
+    r"(?<![0-9])[.,]|[.,](?![0-9])|[;?|\r\n。｡．，､、；？｜…•‣◦▪●■]"  # noqa: RUF001
+    r"|^[^\S\r\n]*(?:[\-–—*+·・]+(?![0-9])|[0-9]{1,3}[.)][^\S\r\n])"  # noqa: RUF001
+)
+_SEPARATOR, _LAST_SEPARATORS = re.compile(_ENDS, re.MULTILINE), re.compile(rf"(?:\s|{_ENDS})+\Z")
+_JOINER, _LEADING_JOINERS = re.compile(r"\s(?:and/or|and|or|&)(?=\s)"), re.compile(r"^(?:(?:and/or|and|or|&)\s+)+")
 _QUOTES = "\"'`´“”„‘’‚«»‹›"  # around a phrase, no part of it  # noqa: RUF001
-_DELIMITERS = ("[CLS]", "[SEP]", ".", "?")  # the tokens at which the published sub-sentence mask ends a phrase
 
-# A prompt of one phrase is read as a sentence when it is longer than names are, or joins several things.
+_APOSTROPHES = "’‘ʼ´`＇"  # noqa: RUF001
+_PLAIN: dict[int, int | str] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width ASCII
+_PLAIN |= {ord(sign): "'" for sign in _APOSTROPHES}
+_INVISIBLE = frozenset(("Cc", "Cf", "Cs"))  # control characters, zero-width ones, halves of a character
+
+# A prompt of one phrase that is longer than names are, or joins things by "with", is a sentence if it has any grammar.
 _LONGEST_NAME = 4  # words: "person on the left" is still a name
-_JOINING_WORDS = frozenset({"and", "or", "with", "is", "are"})
 
-_SPAN_EPS = 1e-6  # published: a span's weights are 1 / (tokens + 1e-6) each
-_WORDS_IN_NOTE = 4
+MAX_PROMPT = 4_000  # characters of a text: the 365 names of Objects365 fit; sixteen passes of 256 tokens at worst
+MAX_LIST = 50_000  # characters of a list, which only programs give: the 1,203 names of LVIS are a third of it
+MAX_PHRASE = 500  # characters of what becomes a label
 _QUOTE_LENGTH = 40  # characters of the user's text that a message repeats
 
-Span = tuple[int, int]  # characters [start, end) of a caption
+Span = tuple[int, int]  # characters [start, end) of a text
 
 
-class TextTokens(NamedTuple):
-    """One batch of tokenised captions, padded on the right."""
+class Part(NamedTuple):
+    """A text that ends in a dot in the model's caption: a phrase, or what phrases stand in."""
 
-    input_ids: Tensor  # (B, T) int64
-    token_mask: Tensor  # (B, T) bool, True on real tokens
-    attention_mask: Tensor  # (B, T, T) bool, True where the row's token may attend to the column's
-    position_ids: Tensor  # (B, T) int64, from 0 in each phrase
-
-    def to(self, device: torch.device | str) -> "TextTokens":
-        """The same tokens on another device."""
-        return TextTokens(*(tensor.to(device) for tensor in self))
+    text: str
+    phrases: tuple[int, ...]  # which phrases of the prompt are in it
+    spans: tuple[tuple[Span, ...], ...]  # characters of each of them
+    nouns: tuple[tuple[Span, ...], ...]  # characters of the nouns of each; none where the phrase is the whole text
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is looked for. Prompts that mean the same are equal: `Cat` and `cat .` are one prompt.
+    """What is looked for. Prompts that mean the same are equal: `Cat`, `cat .` and `the cat or a cat` are one prompt.
 
-    `phrases` is what a detection's class id counts: the phrases, in a sentence its words.
+    `phrases` is what a detection's class id counts. Of a list that a program gave all are there, also those that are
+    not looked for: what names nothing, and the second of two that are the same.
     """
 
     phrases: tuple[str, ...]
     kind: Literal["phrases", "sentence", "spans"] = "phrases"
-    caption: str = ""  # of spans only: the text they count characters in
-    spans: tuple[tuple[Span, ...], ...] = ()  # of spans only: the spans of each phrase
+    context: tuple[Part, ...] = ()  # of sentences and spans: what the phrases stand in
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what a user typed.
 
-        Phrases end at `.`, `,`, `;`, `?` or a line break. A single phrase is a sentence when it has more than four
-        words or one of `and`, `or`, `with`, `is`, `are`; `from_phrases` and `from_spans` decide otherwise.
+        Phrases end at `.`, `,`, `;`, `?`, `|`, at their full-width forms, bullets and line breaks; names joined by
+        `and` or `or` are phrases, too. What has a verb, or `and` between more than names, is a sentence, and so is a
+        single phrase that has `with`, or more than four words and a preposition among them. What stands in quotes is
+        one phrase; `from_phrases` and `from_spans` take anything.
+
+        Raises:
+            ValueError: it is no text, or longer than is read.
         """
-        phrases = split_phrases(text)
-        if len(phrases) == 1:
-            words = phrases[0].split()
-            if len(words) > _LONGEST_NAME or not _JOINING_WORDS.isdisjoint(words):
-                return cls(tuple(words), kind="sentence")
-        return cls(phrases)
+        texts = _split(_clean(_text(text, "The prompt", MAX_PROMPT)))
+        pieces = [piece for one in texts for piece in _read(one, alone=len(texts) == 1)]
+        ids: dict[str, int] = {}
+        for piece in pieces:
+            for name in piece.names:
+                ids.setdefault(name, len(ids))
+        _check_phrases(ids)
+        if not any(piece.is_sentence for piece in pieces):
+            return cls(tuple(ids))
+        return cls(tuple(ids), "sentence", tuple(piece.part(ids) for piece in pieces))
 
     @classmethod
     def from_phrases(cls, phrases: Iterable[str]) -> Self:
-        """Take each string as one whole phrase, separators in it included ("St. Bernard")."""
-        return cls(_unique(phrases))
+        """Take each string as one whole phrase, separators in it included ("St. Bernard").
+
+        Raises:
+            ValueError: one of them is no text, or they are longer than is read.
+        """
+        read: list[str] = []
+        characters = 0
+        for number, phrase in enumerate(islice(phrases, MAX_LIST + 1), 1):
+            text = _text(phrase, f"Phrase {number} of the prompt", MAX_LIST)
+            characters += len(text) + 1
+            _check_length(characters, MAX_LIST)
+            read.append(" ".join(_clean(text).lower().split()))
+        _check_phrases(read)
+        return cls(tuple(read))
 
     @classmethod
     def from_spans(cls, caption: str, spans: Sequence[Sequence[Span]]) -> Self:
         """Ground parts of a caption: for each phrase its character spans, ends excluded.
 
         Raises:
-            ValueError: A phrase has no span, or a span is empty or outside the caption.
+            ValueError: A phrase has no span, or a span is no two whole numbers, empty or outside the caption.
         """
-        for phrase_spans in spans:
-            if not phrase_spans:
-                raise ValueError("Each phrase needs at least one character span, but one of them has none.")
-            for start, end in phrase_spans:
-                if not (0 <= start < end <= len(caption)) or not caption[start:end].strip():
-                    raise ValueError(
-                        f"A span must cover text of the caption (0 to {len(caption)}, end excluded), "
-                        f"but ({start}, {end}) does not."
-                    )
-        phrases = tuple(" ".join(caption[start:end] for start, end in phrase_spans) for phrase_spans in spans)
-        frozen_spans = tuple(tuple((start, end) for start, end in phrase_spans) for phrase_spans in spans)
-        return cls(phrases, kind="spans", caption=caption, spans=frozen_spans)
+        # Half of a character no tokenizer reads; what takes its place keeps the others where they are.
+        caption = re.sub("[\ud800-\udfff]", " ", _text(caption, "The caption", MAX_PROMPT))
+        read = [_read_spans(caption, phrase_spans) for phrase_spans in _listed(spans)]
+        phrases = tuple(" ".join(caption[start:end] for start, end in phrase_spans) for phrase_spans in read)
+        _check_phrases(phrases)
+        text = caption.rstrip().removesuffix(".")  # a part's dot is the model's
+        part = Part(text, tuple(range(len(phrases))), tuple(read), ((),) * len(phrases))
+        return cls(phrases, "spans", (part,) if phrases else ())
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The texts that the model's caption consists of, in order; none if there is nothing to look for."""
+        if self.context:
+            return self.context
+        first: dict[str, int] = {}
+        for index, phrase in enumerate(self.phrases):
+            if names_something(phrase):
+                first.setdefault(phrase, index)
+        return tuple(Part(phrase, (index,), (((0, len(phrase)),),), ((),)) for phrase, index in first.items())
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Phrases of a list that are not looked for because they name nothing, such as "and"; but for empty ones."""
+        read = {index for part in self.parts for index in part.phrases}
+        left = (phrase for index, phrase in enumerate(self.phrases) if index not in read)
+        return tuple(phrase for phrase in dict.fromkeys(left) if phrase and not names_something(phrase))
+
+    def without_context(self) -> "Prompt":
+        """The phrases of a sentence, each looked for by itself; other prompts stay as they are."""
+        return Prompt(self.phrases) if self.kind == "sentence" else self
 
 
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """A caption that the model reads in one pass, and which of its tokens belong to which phrase of the prompt."""
-
-    tokens: TextTokens  # B = 1
-    phrases: range  # the prompt's phrases that this passage holds
-    positive_map: Tensor  # (len(phrases), T) bool, True on the phrase's word tokens, never on a delimiter
-
-
-class TokenizedPrompt(NamedTuple):
-    """A prompt as the model reads it; `notes` are sentences for the user."""
-
-    passages: tuple[Passage, ...]
-    notes: tuple[str, ...]
-
-
-def split_phrases(text: str) -> tuple[str, ...]:
-    """The phrases of a typed prompt: lower case, white space squeezed, no quotes around, duplicates once, in order.
-
-    What has neither letters nor digits nor signs, but punctuation alone, names nothing.
-    """
-    phrases = (phrase.strip().strip(_QUOTES) for phrase in _SEPARATOR.split(text))
-    return _unique(phrase for phrase in phrases if not all(unicodedata.category(c)[0] in "PZ" for c in phrase))
-
-
-def tokenize(prompt: Prompt, tokenizer: BertTokenizerFast, max_tokens: int) -> TokenizedPrompt:
-    """Tokenise a prompt into as many passages of at most `max_tokens` tokens as it needs.
+def read_prompt(prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
+    """What a caller asks for: a text as a user types it, or a list of phrases; with `spans` a caption.
 
     Raises:
-        ValueError: A single phrase, sentence or caption is longer than one passage.
+        ValueError: it is none of them; see `Prompt`.
     """
-    if not prompt.phrases:
-        return TokenizedPrompt((), ())
-    if prompt.kind == "spans":
-        passages = [_span_passage(prompt, tokenizer, max_tokens)]
-    elif prompt.kind == "sentence":
-        words = _encode(prompt.phrases, tokenizer)
-        _check_length(" ".join(prompt.phrases), sum(map(len, words)), max_tokens)
-        passages = [_passage(words, range(len(words)), tokenizer, dotted=False)]
-    else:
-        phrases = _encode(prompt.phrases, tokenizer)
-        for phrase, ids in zip(prompt.phrases, phrases, strict=True):
-            _check_length(phrase, len(ids), max_tokens)
-        packed = _pack([len(ids) + 1 for ids in phrases], max_tokens - 2)
-        passages = [_passage(phrases[chosen.start : chosen.stop], chosen, tokenizer) for chosen in packed]
-    return TokenizedPrompt(tuple(passages), _notes(prompt, tokenizer))
+    if spans is not None:
+        if not isinstance(prompt, str):
+            given = f"{len(prompt)} phrases" if isinstance(prompt, list | tuple) else _kind(prompt)
+            raise ValueError(f"Spans count characters of one caption, but the prompt is {given}: give a str.")
+        return Prompt.from_spans(prompt, spans)
+    if isinstance(prompt, str):
+        return Prompt.parse(prompt)
+    # A set has no order for class ids to count, and what is iterated over in bytes are numbers.
+    if isinstance(prompt, bytes | bytearray | memoryview | Mapping | Set):
+        raise ValueError(_no_prompt(prompt))
+    try:
+        phrases = iter(prompt)
+    except TypeError:
+        raise ValueError(_no_prompt(prompt)) from None
+    return Prompt.from_phrases(phrases)
 
 
-def tokenize_captions(captions: Sequence[str], tokenizer: BertTokenizerFast) -> TextTokens:
-    """Tokenise captions in the published form, `cat . dog .`; a missing final dot is added."""
-    return batch_tokens([ids for ids, _ in (_encode_caption(caption, tokenizer) for caption in captions)], tokenizer)
-
-
-def collate_phrases(
-    pictures: Sequence[Sequence[str]], tokenizer: BertTokenizerFast, max_tokens: int
-) -> tuple[TextTokens, list[Tensor]]:
-    """Tokenise the phrases of each picture of a training batch, one passage per picture.
-
-    Returns:
-        The tokens (B rows), and for each picture its positive map, (number of its phrases, T) bool: True on the word
-        tokens of the phrase. T counts the batch's padding, so that the maps fit the model's logits.
+def add_phrase(text: str, phrase: str) -> str:
+    """What was typed with one more phrase behind it, or as it is if it has the phrase.
 
     Raises:
-        ValueError: A picture's phrases are more than `max_tokens` tokens together.
+        ValueError: it is longer than is read.
     """
-    encoded = iter(_encode([phrase for phrases in pictures for phrase in phrases], tokenizer))
-    captions = [_caption_ids([next(encoded) for _ in phrases], tokenizer) for phrases in pictures]
-    longest = max(len(row) for row, _ in captions)
-    if longest > max_tokens:
-        raise ValueError(f"The phrases of one picture are {longest} tokens together, but at most {max_tokens} fit.")
-    tokens = batch_tokens([row for row, _ in captions], tokenizer)
-    words = ~_is_delimiter(tokens.input_ids, tokenizer)
-    return tokens, [_positive_map(ranges, words[index]) for index, (_, ranges) in enumerate(captions)]
+    if set(Prompt.parse(phrase).phrases) <= set(Prompt.parse(text).phrases):
+        return text
+    before = _LAST_SEPARATORS.sub("", text)
+    return f"{before} . {phrase}" if before else phrase
 
 
-def batch_tokens(rows: Sequence[Sequence[int]], tokenizer: BertTokenizerFast) -> TextTokens:
-    """Pad rows of token ids, special tokens included, and derive the published sub-sentence mask and position ids.
-
-    A sub-sentence ends with its delimiter; `[CLS]` and `[SEP]` are sub-sentences of their own (the row's last phrase
-    must end in a dot), and a padding token attends to itself only.
-    """
-    width = max(map(len, rows))
-    lengths = torch.tensor([len(row) for row in rows])
-    input_ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (width - len(row))] for row in rows])  # (B, T)
-    token_mask = torch.arange(width) < lengths[:, None]
-
-    ends = _is_delimiter(input_ids, tokenizer)
-    sub_sentence = ends.cumsum(1) - ends.long()  # (B, T) index of the token's sub-sentence
-    attention_mask = sub_sentence[:, :, None] == sub_sentence[:, None, :]
-    attention_mask &= token_mask[:, :, None] & token_mask[:, None, :]
-    attention_mask |= torch.eye(width, dtype=torch.bool)
-
-    index = torch.arange(width).expand_as(input_ids)
-    first = torch.where(ends, index + 1, 0).roll(1, dims=1)  # where a sub-sentence starts, its index
-    first[:, 0] = 0
-    position_ids = torch.where(token_mask, index - first.cummax(1).values, 0)
-    return TextTokens(input_ids, token_mask, attention_mask, position_ids)
+def shorten(text: str) -> str:
+    """As much of the user's text as a message repeats."""
+    return text if len(text) <= _QUOTE_LENGTH else text[: _QUOTE_LENGTH - 1] + "…"
 
 
-def span_weights(positive_map: Tensor) -> Tensor:
-    """The published positive map of spans: (P, T) bool to (P, T) float32, each row sums to 1 (less 1e-6).
+@dataclass(frozen=True)
+class _Piece:
+    """A phrase, or a sentence and what it names."""
 
-    A phrase's score is then the mean over its tokens.
-    """
-    weights = positive_map.float()
-    return weights / (weights.sum(1, keepdim=True) + _SPAN_EPS)
+    text: str
+    things: tuple[NounPhrase, ...] = ()
+    is_sentence: bool = False
 
+    @property
+    def names(self) -> list[str]:
+        return [self.text[thing.start : thing.end] for thing in self.things] if self.is_sentence else [self.text]
 
-def _unique(phrases: Iterable[str]) -> tuple[str, ...]:
-    # Half of a character, as the bytes of a command line can be, no tokenizer reads.
-    readable = (phrase.encode(errors="ignore").decode() for phrase in phrases)
-    squeezed = (" ".join(phrase.lower().split()) for phrase in readable)
-    return tuple(dict.fromkeys(phrase for phrase in squeezed if phrase))
-
-
-def _encode(texts: Sequence[str], tokenizer: BertTokenizerFast) -> list[list[int]]:
-    """Token ids of each text alone, without special tokens; a typed "[SEP]" is read as text."""
-    if not texts:
-        return []
-    encoded = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
-    return encoded["input_ids"]
-
-
-def _encode_caption(caption: str, tokenizer: BertTokenizerFast) -> tuple[list[int], list[Span]]:
-    """Token ids of a whole caption with special tokens, and the characters of each (empty for special tokens)."""
-    if not caption.rstrip().endswith("."):
-        caption += "."
-    encoded = tokenizer(caption, split_special_tokens=True, return_offsets_mapping=True, verbose=False)
-    return encoded["input_ids"], encoded["offset_mapping"]
+    def part(self, ids: Mapping[str, int]) -> Part:
+        """With the phrases by their indices; what is named twice is one phrase in two places."""
+        if not self.is_sentence:
+            return Part(self.text, (ids[self.text],), (((0, len(self.text)),),), ((),))
+        spans: dict[int, list[Span]] = {}
+        nouns: dict[int, list[Span]] = {}
+        for name, thing in zip(self.names, self.things, strict=True):
+            spans.setdefault(ids[name], []).append((thing.start, thing.end))
+            nouns.setdefault(ids[name], []).extend(thing.nouns)
+        return Part(self.text, tuple(spans), tuple(map(tuple, spans.values())), tuple(map(tuple, nouns.values())))
 
 
-def _is_delimiter(input_ids: Tensor, tokenizer: BertTokenizerFast) -> Tensor:
-    """True on the tokens that end a sub-sentence, same shape as `input_ids`."""
-    ids = set(tokenizer.convert_tokens_to_ids(list(_DELIMITERS)))
-    ids.discard(tokenizer.unk_token_id)  # a delimiter that a small vocabulary lacks must not make each unknown word one
-    return torch.isin(input_ids, torch.tensor(sorted(ids)))
+def _read(text: str, alone: bool) -> list[_Piece]:
+    """What one text between separators is: phrases, or a sentence; `alone` if it is the whole prompt."""
+    bare = text.strip(_QUOTES).strip()
+    if text[0] in _QUOTES and text[-1] in _QUOTES and not any(quote in bare for quote in _QUOTES if quote != "'"):
+        return [_Piece(bare)] if names_something(bare) else []
+    bare = _LEADING_JOINERS.sub("", bare)
+    reading = read(bare)
+    if reading.is_list:
+        return [_Piece(bare[thing.start : thing.end]) for thing in reading.things]
+    words = bare.split()
+    long = alone and reading.has_grammar and (len(words) > _LONGEST_NAME or "with" in words)
+    if not (long or reading.is_sentence):
+        return [_Piece(bare)] if names_something(bare) else []
+    if reading.things:
+        return [_Piece(bare, reading.things, is_sentence=True)]
+    return [_Piece(item.strip()) for item in _JOINER.split(bare) if names_something(item)]
 
 
-def _caption_ids(
-    texts: Sequence[Sequence[int]], tokenizer: BertTokenizerFast, dotted: bool = True
-) -> tuple[list[int], list[Span]]:
-    """`[CLS] phrase . phrase . [SEP]`, undotted `[CLS] word word . [SEP]`, and the tokens [start, end) of each text."""
-    dot = tokenizer.convert_tokens_to_ids(".")
-    if dot == tokenizer.unk_token_id:
-        raise ValueError('The vocabulary must hold ".", which ends a phrase, but it does not: use a BERT vocabulary.')
-    row, ranges = [tokenizer.cls_token_id], []
-    for ids in texts:
-        ranges.append((len(row), len(row) + len(ids)))
-        row += [*ids, dot] if dotted else ids
-    return [*row, *([] if dotted else [dot]), tokenizer.sep_token_id], ranges
+def _split(text: str) -> list[str]:
+    """What stands between separators, without white space around and with single spaces inside."""
+    return [squeezed for one in _SEPARATOR.split(text) if (squeezed := " ".join(one.split()))]
 
 
-def _passage(
-    texts: Sequence[Sequence[int]], phrases: range, tokenizer: BertTokenizerFast, dotted: bool = True
-) -> Passage:
-    row, ranges = _caption_ids(texts, tokenizer, dotted)
-    tokens = batch_tokens([row], tokenizer)
-    return Passage(tokens, phrases, _positive_map(ranges, ~_is_delimiter(tokens.input_ids[0], tokenizer)))
+def _clean(text: str) -> str:
+    """Lower case, without what cannot be seen; every line break is "\n", every apostrophe the typewriter's."""
+    lines = "\n".join(text.splitlines())
+    seen = "".join(sign for sign in lines if sign.isspace() or unicodedata.category(sign) not in _INVISIBLE)
+    return unicodedata.normalize("NFC", seen).translate(_PLAIN).lower()
 
 
-def _span_passage(prompt: Prompt, tokenizer: BertTokenizerFast, max_tokens: int) -> Passage:
-    """The tokens that overlap a phrase's spans are its own: a span that cuts a word takes the pieces it touches."""
-    row, offsets = _encode_caption(prompt.caption, tokenizer)
-    _check_length(prompt.caption, len(row) - 3, max_tokens)
-    touched = [[any(a < end and start < b for start, end in spans) for a, b in offsets] for spans in prompt.spans]
-    tokens = batch_tokens([row], tokenizer)
-    words = ~_is_delimiter(tokens.input_ids[0], tokenizer)
-    return Passage(tokens, range(len(prompt.phrases)), torch.tensor(touched) & words)
+def _text(value: Any, what: str, most: int) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} must be text, but it is {_kind(value)}.")
+    _check_length(len(value), most)
+    return str.__str__(value)  # of a subclass, too, whatever it prints
 
 
-def _positive_map(ranges: Sequence[Span], words: Tensor) -> Tensor:
-    """(P, T) bool: True on the tokens [start, end) of each phrase that are words, `words` being (T,) bool."""
-    index = torch.arange(len(words))
-    bounds = torch.tensor(ranges, dtype=torch.long).reshape(-1, 2)
-    return (index >= bounds[:, :1]) & (index < bounds[:, 1:]) & words
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"
 
 
-def _pack(lengths: Sequence[int], limit: int) -> Iterator[range]:
-    """Consecutive ranges of phrases whose lengths together stay within the limit."""
-    start, total = 0, 0
-    for index, length in enumerate(lengths):
-        if total + length > limit:
-            yield range(start, index)
-            start, total = index, 0
-        total += length
-    yield range(start, len(lengths))
+def _no_prompt(value: Any) -> str:
+    return f"The prompt must be text such as 'cat . remote control' or a list of phrases, but it is {_kind(value)}."
 
 
-def _check_length(text: str, tokens: int, max_tokens: int) -> None:
-    most = max_tokens - 3  # [CLS], the final dot, [SEP]
-    if tokens > most:
+def _check_length(characters: int, most: int) -> None:
+    if characters > most:
         raise ValueError(
-            f"“{_shorten(text)}” is {tokens} tokens long, but one phrase can have {most} at most: "
-            "shorten it, or separate its parts with dots."
+            f"The prompt is longer than the {most:,} characters that are read at once: look for fewer things."
         )
 
 
-def _notes(prompt: Prompt, tokenizer: BertTokenizerFast) -> tuple[str, ...]:
-    text = prompt.caption or " ".join(prompt.phrases)
-    words = list(dict.fromkeys(text.split()))
-    unreadable = [
-        word
-        for word, ids in zip(words, _encode(words, tokenizer), strict=True)
-        if not ids or tokenizer.unk_token_id in ids or _has_foreign_letter(word)
-    ]
-    if not unreadable:
-        return ()
-    named = ", ".join(f"“{_shorten(word)}”" for word in unreadable[:_WORDS_IN_NOTE])
-    more = len(unreadable) - _WORDS_IN_NOTE
-    rest = f" and {more} more" if more > 0 else ""
-    return (f"The model reads English only and cannot read {named}{rest}: boxes found for that are guesses.",)
+def _check_phrases(phrases: Iterable[str]) -> None:
+    for phrase in phrases:
+        if len(phrase) > MAX_PHRASE:
+            raise ValueError(
+                f"“{shorten(phrase)}” is {len(phrase):,} characters long, but one phrase can have {MAX_PHRASE} at "
+                "most: shorten it, or separate its parts with dots."
+            )
 
 
-def _has_foreign_letter(word: str) -> bool:
-    """BERT's vocabulary spells other scripts letter by letter without knowing them, so `[UNK]` alone does not tell."""
-    return any(letter.isalpha() and "LATIN" not in unicodedata.name(letter, "") for letter in word)
+def _listed(value: Any) -> list[Any]:
+    """The items of a list that a program gave."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ValueError(f"Spans must be a list of (start, end) for each phrase, but got {value!r:.40}.")
+    items = list(islice(value, MAX_PROMPT + 1))
+    if len(items) > MAX_PROMPT:
+        raise ValueError(f"There are more than {MAX_PROMPT:,} spans: look for fewer things.")
+    return items
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _QUOTE_LENGTH else text[: _QUOTE_LENGTH - 1] + "…"
+def _read_spans(caption: str, spans: Any) -> tuple[Span, ...]:
+    read = []
+    for span in _listed(spans):
+        try:
+            start, end = map(operator.index, span)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"A span must be two whole numbers, the characters [start, end) of the caption, but got {span!r:.40}."
+            ) from None
+        if not (0 <= start < end <= len(caption)) or not caption[start:end].strip():
+            raise ValueError(
+                f"A span must cover text of the caption (0 to {len(caption)}, end excluded), "
+                f"but ({start}, {end}) does not."
+            )
+        read.append((start, end))
+    if not read:
+        raise ValueError("Each phrase needs at least one character span, but one of them has none.")
+    return tuple(read)

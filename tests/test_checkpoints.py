@@ -12,7 +12,7 @@ from groundingdino.checkpoints import MODELS, load_checkpoint, load_pretrained, 
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T
 from groundingdino.detector import Detector
 from groundingdino.model import GroundingDINO
-from groundingdino.prompt import tokenize_captions
+from groundingdino.text_tokens import tokenize_captions
 
 CARD = {"title": "Mini", "description": "For tests.", "box_threshold": 0.3, "text_threshold": 0.2}
 

@@ -1,4 +1,6 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -11,12 +13,12 @@ from torch import nn
 
 from groundingdino import detector as detecting
 from groundingdino.checkpoints import MODELS, LoadedModel
-from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
+from groundingdino.config import SWIN_T, GroundingDINOConfig, ResNetConfig, TextConfig
 from groundingdino.detector import CacheBytes, Detector
 from groundingdino.image import collate, preprocess
 from groundingdino.interruption import Stopped
 from groundingdino.model import GroundingDINO
-from groundingdino.prompt import tokenize_captions
+from groundingdino.text_tokens import tokenize_captions
 
 EXAMPLES = Path(__file__).parent.parent / "assets" / "examples"
 
@@ -164,10 +166,11 @@ def test_a_prompt_over_several_passes_is_the_sum_of_its_parts(detector, calls):
     first, second = detector.ground(encoded, phrases[:10]), detector.ground(encoded, phrases[10:])
     assert merged.phrases == tuple(phrases)
     np.testing.assert_array_equal(merged.boxes, np.concatenate([first.boxes, second.boxes]))
-    np.testing.assert_array_equal(merged.scores[:20, :10], first.scores)
-    np.testing.assert_array_equal(merged.scores[20:, 10:], second.scores)
-    assert not merged.scores[:20, 10:].any()
-    assert not merged.scores[20:, :10].any()
+    np.testing.assert_array_equal(merged.scores[:20], first.scores)
+    np.testing.assert_array_equal(merged.scores[20:, :5], second.scores)
+    assert not merged.scores[20:, 5:].any()
+    assert merged.phrase_ids[:20].tolist() == [[*range(10)]] * 20
+    assert merged.phrase_ids[20:, :5].tolist() == [[*range(10, 15)]] * 20
 
     def objects(grounding):
         found = grounding.detections(box_threshold=0.0)
@@ -178,7 +181,7 @@ def test_a_prompt_over_several_passes_is_the_sum_of_its_parts(detector, calls):
 
 def test_lists_and_spans_override_how_a_string_is_read(detector):
     encoded = detector.encode_image(picture(0))
-    assert detector.ground(encoded, "bow and arrow").phrases == ("bow", "and", "arrow")
+    assert detector.ground(encoded, "bow and arrow").phrases == ("bow", "arrow")
     assert detector.ground(encoded, ["Bow and arrow"]).phrases == ("bow and arrow",)
     spanned = detector.ground(encoded, "a cat and a dog", spans=[[(0, 1), (2, 5)], [(12, 15)]])
     assert spanned.phrases == ("a cat", "dog")
@@ -186,12 +189,76 @@ def test_lists_and_spans_override_how_a_string_is_read(detector):
         detector.ground(encoded, ["cat", "dog"], spans=[[(0, 3)]])
 
 
+def test_class_ids_count_the_callers_list(detector, calls):
+    encoded = detector.encode_image(picture(0))
+    names = ["Dog", "", "and", "cat", "dog ", "pizza"]
+    found, plain = (
+        detector.ground(encoded, prompt).detections(**PASSES) for prompt in (names, ["dog", "cat", "pizza"])
+    )
+    assert calls.ground == 2
+    np.testing.assert_array_equal(found.xyxy, plain.xyxy)
+    np.testing.assert_array_equal(found.confidence, plain.confidence)
+    assert len(set(plain.class_id)) > 1
+    assert found.class_id.tolist() == [(0, 3, 5)[index] for index in plain.class_id]
+    assert found["class_name"].tolist() == [names[index].lower() for index in found.class_id]
+
+
+@pytest.mark.parametrize("prompt", [None, [1, 2], b"cat", 3, {"cat": 1}, [["cat"]], "cat" * 10_000])
+def test_what_is_no_prompt_is_refused(detector, prompt):
+    with pytest.raises(ValueError, match=r"^(The prompt|Phrase 1 of the prompt) (must be text|is longer)"):
+        detector(picture(0), prompt)
+
+
+def test_a_sentence_is_read_as_it_stands_by_a_model_that_learnt_from_some(loaded):
+    """Where the score of a phrase is that of its best word, as for phrases."""
+    reads = Detector(loaded._replace(card=replace(loaded.card, config=SWIN_T)))
+    assert (reads.card.reads_sentences, loaded.card.reads_sentences) == (True, False)
+    encoded = reads.encode_image(picture(0))
+    grounding = reads.ground(encoded, "A red cat and a dog on the grass")
+    assert grounding.phrases == ("red cat", "dog", "grass")
+    words = [[(2, 5)], [(6, 9)], [(16, 19)], [(27, 32)]]
+    red, cat, dog, grass = reads.ground(encoded, "a red cat and a dog on the grass", spans=words).scores.T
+    np.testing.assert_allclose(grounding.scores.T, [np.maximum(red, cat), dog, grass], rtol=1e-5)
+    np.testing.assert_allclose(grounding.noun_scores.T, [cat, dog, grass], rtol=1e-5)
+
+
+def test_of_a_sentence_a_model_that_learnt_phrases_reads_the_phrases(detector, calls):
+    encoded = detector.encode_image(picture(0))
+    grounding = detector.ground(encoded, "A red cat and a dog on the grass")
+    again = detector.ground(encoded, "red cat . dog . grass")
+    assert (again.cached, again.scores is grounding.scores, again.noun_scores) == (True, True, None)
+    assert calls.ground == 1
+
+
+def test_names_joined_by_and_are_found_as_between_dots():
+    detector = Detector.from_pretrained("embedded", device="cpu")
+    total = 0
+    for example in json.loads((EXAMPLES / "examples.json").read_text()):
+        encoded = detector.encode_image(EXAMPLES / example["file"])
+        first, second = example["prompt"].split(" . ")[:2]
+        expected = detector.ground(encoded, f"{first} . {second}").detections()
+        for prompt in (f"{first} and {second}", f"there is a {first} and a {second} in the picture", [first, second]):
+            found = detector.ground(encoded, prompt).detections()
+            np.testing.assert_array_equal(found.xyxy, expected.xyxy)
+            assert found["class_name"].tolist() == expected["class_name"].tolist(), prompt
+        assert set(expected["class_name"]) == {first, second}, "each is found"
+        total += len(expected)
+    assert total >= 12
+
+
+def test_scores_of_a_long_prompt_take_no_more_than_those_of_its_passes(detector):
+    encoded = detector.encode_image(picture(0))
+    few, many = (detector.ground(encoded, [f"cat {number}" for number in range(count)]).nbytes for count in (100, 1000))
+    assert many < 15 * few  # were each scored against each phrase it were a hundred
+
+
 def test_a_span_scores_as_published(detector):
     encoded = detector.encode_image(picture(0))
-    words = detector.ground(encoded, "a cat and a dog").scores  # one token each
-    spans = detector.ground(encoded, "a cat and a dog", spans=[[(0, 1), (2, 5)], [(12, 15)]]).scores
+    caption = "a cat and a dog"  # one token each word
+    words = detector.ground(encoded, caption, spans=[[(0, 1)], [(2, 5)], [(12, 15)]]).scores
+    spans = detector.ground(encoded, caption, spans=[[(0, 1), (2, 5)], [(12, 15)]]).scores
     np.testing.assert_allclose(spans[:, 0], words[:, :2].mean(1), rtol=1e-5)
-    np.testing.assert_allclose(spans[:, 1], words[:, 4], rtol=1e-5)
+    np.testing.assert_allclose(spans[:, 1], words[:, 2], rtol=1e-5)
 
 
 def test_notes_reach_the_caller_also_from_the_cache(detector):

@@ -23,7 +23,7 @@ from groundingdino.model import GroundingDINO, Output, layers
 from groundingdino.model.backbone import deal_windows
 from groundingdino.model.fusion import BiAttention
 from groundingdino.precision import in_bfloat16
-from groundingdino.prompt import TextTokens, tokenize_captions
+from groundingdino.text_tokens import TextTokens, tokenize_captions
 
 TIE = 1e-4  # scores of the reference weights that differ by less may be ranked either way
 

@@ -12,7 +12,7 @@ from groundingdino.config import EMBEDDED, SWIN_T
 from groundingdino.kernels import choice
 from groundingdino.model import GroundingDINO, layers
 from groundingdino.precision import fastest_dtype, in_bfloat16, multiplies_bfloat16
-from groundingdino.prompt import TextTokens
+from groundingdino.text_tokens import TextTokens
 
 
 @pytest.mark.parametrize(

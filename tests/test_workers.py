@@ -18,7 +18,7 @@ import torch
 
 from groundingdino import workers
 from groundingdino.model import GroundingDINO, Output, layers
-from groundingdino.prompt import tokenize_captions
+from groundingdino.text_tokens import tokenize_captions
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from groundingdino.model.fusion import Fusion
 from groundingdino.model.layers import Attention, FeedForward, by_rows, sine_encoding
 from groundingdino.model.neck import ImageFeatures
 from groundingdino.model.text_encoder import TextFeatures
-from groundingdino.prompt import TextTokens
+from groundingdino.text_tokens import TextTokens
 
 
 class TextLayer(nn.Module):

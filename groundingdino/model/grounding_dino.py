@@ -12,7 +12,7 @@ from groundingdino.model.enhancer import Enhancer
 from groundingdino.model.neck import ImageFeatures, Neck
 from groundingdino.model.query_selection import QuerySelection
 from groundingdino.model.text_encoder import TextEncoder, TextFeatures
-from groundingdino.prompt import TextTokens
+from groundingdino.text_tokens import TextTokens
 
 
 class GroundingDINO(nn.Module):

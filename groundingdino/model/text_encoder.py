@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from groundingdino.config import TextConfig
-from groundingdino.prompt import TextTokens
+from groundingdino.text_tokens import TextTokens
 
 
 class TextFeatures(NamedTuple):

@@ -65,7 +65,7 @@ class Endpoints:
             prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control".
             model: A name that `/models` lists.
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
-            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
 
         Returns:
@@ -109,7 +109,7 @@ class Endpoints:
             model: A name that `/models` lists, of a model that detects.
             segmenter: A name that `/models` lists, of a model that segments.
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
-            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             fill: Holes and specks of masks with fewer pixels are removed; below 1 it is a share of the picture.
 
@@ -171,7 +171,7 @@ class Endpoints:
             model: The same, of a model that detects.
             segmenter: The same, of a model that segments.
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
-            text_threshold: Score from which a word of a sentence joins a label, 0 to 1; by default the model's own.
+            text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             grow: Pixels by which masks grow, or shrink if negative; by default each by a twelfth of its object's longer
                 side, at most 64, where objects are painted over, and 0 where they are kept.

@@ -41,7 +41,7 @@ from groundingdino.page.shelf import NotHere
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
-from groundingdino.prompt import Prompt
+from groundingdino.prompt import Prompt, add_phrase
 
 WORKERS = 4  # requests of the page, and of each endpoint, computed at the same time
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
@@ -433,10 +433,10 @@ class Page:
     def add_phrase(self, suggested: Sequence[str], prompt: str) -> str:
         """The prompt with a suggested phrase behind it, if it does not have it already."""
         (phrase,) = suggested
-        if phrase.lower() in Prompt.parse(prompt).phrases:
+        try:
+            return add_phrase(prompt, phrase)
+        except ValueError:  # which the status line tells
             return prompt
-        before = prompt.rstrip().rstrip(".,;?").rstrip()
-        return f"{before} . {phrase}" if before else phrase
 
     def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""

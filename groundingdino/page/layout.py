@@ -91,7 +91,7 @@ def question_column(prompts: Mapping[str, str]) -> Question:
         prompts[first],
         label="What to look for",
         placeholder="cat . pizza",
-        info="Separate several things by dots or commas.",
+        info="Separate several things by dots, commas or “and”.",
         max_lines=3,
         autofocus=True,
         html_attributes=gr.InputHTMLAttributes(autocapitalize="off", autocorrect="off", spellcheck=False),
@@ -164,7 +164,7 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
     with gr.Accordion("Thresholds", open=False, elem_id="thresholds"):
         info = "A box is shown if its phrase scores more than this."
         box = slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
-        info = "In a sentence, a word joins the label of a box if it scores more than this."
+        info = "In a sentence, a box is shown if the noun of its phrase scores more than this."
         text = slider(0, 1, card.text_threshold, step=0.01, label="Text", info=info)
         info = "Of two boxes of one phrase that overlap more than this the better stays; 1 keeps both."
         nms = slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)

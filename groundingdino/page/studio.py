@@ -70,7 +70,7 @@ class Findings:
     """What a model found in a picture, and how long each part took."""
 
     detections: sv.Detections  # in pixels of the picture
-    phrases: tuple[str, ...]  # of the prompt, found or not; of a sentence: the labels that were found
+    phrases: tuple[str, ...]  # of the prompt, found or not; of a sentence: what it names
     best_score: float  # of any candidate, also below the threshold; 0 without a prompt
     card: ModelCard
     box_threshold: float  # as used
@@ -165,12 +165,9 @@ class Studio:
         encoded = detector.encode_image(image, side, stop)
         grounding = detector.ground(encoded, prompt, stop=stop)
         detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
-        phrases = grounding.phrases
-        if grounding.prompt.kind == "sentence":
-            phrases = tuple(dict.fromkeys(map(str, detections.data["class_name"])))
         return Findings(
             detections,
-            phrases,
+            grounding.phrases,
             best_score=float(grounding.scores.max(initial=0)),
             card=self.detectors.card(model),  # a file's own card does not say what the model is for
             box_threshold=grounding.box_threshold if thresholds.box is None else thresholds.box,

@@ -12,7 +12,7 @@ from torchvision.ops import box_convert
 from transformers import BertTokenizerFast
 
 from groundingdino.image import collate, preprocess
-from groundingdino.prompt import TextTokens, collate_phrases
+from groundingdino.text_tokens import TextTokens, collate_phrases
 
 
 class Example(Protocol):

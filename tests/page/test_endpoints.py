@@ -224,6 +224,16 @@ def test_a_sentence_that_finds_nothing_is_no_mistake(endpoints, tmp_path):
     assert record["objects"] == record["notes"] == []
 
 
+@pytest.mark.parametrize("name", ["detect", "segment", "inpaint"])
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("cat . " * 1000, "longer than the 4,000 char"), ("x" * 600, "600 characters long")]
+)
+def test_a_prompt_that_is_too_long_is_told_before_anything_runs(endpoints, picture, oracle, name, prompt, message):
+    with pytest.raises(gr.Error, match=message):
+        getattr(endpoints, name)(picture, prompt, **({"text": "red"} if name == "inpaint" else {}))
+    assert oracle.grounded == 0
+
+
 def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, oracle):
     with pytest.raises(gr.Error, match="There is no model 'huge'"):
         endpoints.segment(picture, "cat", segmenter="huge")

@@ -208,6 +208,25 @@ def test_what_is_no_picture_is_refused_in_a_sentence(
     assert browser.view["image"] == "", "the old picture and its boxes are gone"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [("cat . " * 1000, "longer than the 4,000 char"), ("x" * 20_000, "longer than"), ("x" * 600, "600")],
+)
+def test_a_prompt_that_is_too_long_is_refused_in_a_sentence(browser: Browser, picture: str, prompt: str, message: str):
+    browser.ask(picture, prompt)
+    assert message in browser.status["message"]
+    assert browser.status["tone"] == "error"
+    assert browser.boxes == []
+    browser.ask(picture, "cat")
+    assert len(browser.boxes) == 2, "what is asked next is answered"
+
+
+def test_the_legend_shows_what_was_read_of_a_sentence(browser: Browser, picture: str):
+    browser.ask(picture, "there is a cat and a red dog on the grass")
+    legend = [(phrase["name"], phrase["count"]) for phrase in browser.view["phrases"]]
+    assert legend == [("cat", 2), ("red dog", 0), ("grass", 0)]
+
+
 def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Browser, picture: str):
     browser.ask(picture, "cat")
     browser.ask(picture, "cat", model="large")
@@ -682,6 +701,8 @@ def test_masks_of_what_a_model_for_photographs_found_are_better_made_by_another(
         ("cat, ", "pizza", "cat . pizza"),
         ("cat . Pizza", "pizza", "cat . Pizza"),
         (" . ", "pizza", "pizza"),
+        ("cat and pizza", "pizza", "cat and pizza"),
+        ("x" * 5000, "pizza", "x" * 5000),  # told as too long, and left as it is
     ],
 )
 def test_a_suggestion_is_added_once(page: Page, prompt: str, phrase: str, expected: str):

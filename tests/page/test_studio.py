@@ -58,9 +58,10 @@ def test_an_empty_prompt_finds_nothing(shared: Studio, picture: Path):
     assert (len(found.detections), found.phrases, found.best_score) == (0, (), 0.0)
 
 
-def test_a_sentence_is_told_by_the_labels_that_were_found(shared: Studio, picture: Path):
-    found = shared.find(shared.image(picture), "there is a cat on it", "embedded", Thresholds())
-    assert found.phrases == ("cat",)
+def test_a_sentence_is_told_by_what_it_names(shared: Studio, picture: Path):
+    found = shared.find(shared.image(picture), "there is a cat and a red sofa on it", "embedded", Thresholds())
+    assert found.phrases == ("cat", "red sofa")
+    assert set(found.detections.data["class_name"]) == {"cat"}
 
 
 def test_a_picture_is_decoded_once_and_again_when_the_file_changes(shared: Studio, picture: Path):
