@@ -86,8 +86,8 @@ def select(detections: sv.Detections, index: np.ndarray) -> sv.Detections:
 
 
 def vocabulary(detections: sv.Detections, phrases: Sequence[str] = ()) -> list[str]:
-    """The phrases of the prompt, and behind them labels that are none (words of a sentence), each once."""
-    return list(dict.fromkeys([*phrases, *labels_of(detections)]))
+    """The phrases of the prompt but empty ones, and behind them labels that are none, each once."""
+    return list(dict.fromkeys([*filter(None, phrases), *labels_of(detections)]))
 
 
 def annotate(

@@ -27,7 +27,7 @@ _ENDS = (
     r"(?<![0-9])[.,]|[.,](?![0-9])|[;?|\r\n。｡．，､、；？｜…•‣◦▪●■]"  # noqa: RUF001
     r"|^[^\S\r\n]*(?:[\-–—*+·・]+(?![0-9])|[0-9]{1,3}[.)][^\S\r\n])"  # noqa: RUF001
 )
-_SEPARATOR, _LAST_SEPARATORS = re.compile(_ENDS, re.MULTILINE), re.compile(rf"(?:\s|{_ENDS})+\Z")
+_SEPARATOR, _LAST_SEPARATORS = re.compile(_ENDS, re.MULTILINE), re.compile(rf"(?:\s|{_ENDS})+\Z", re.MULTILINE)
 _JOINER, _LEADING_JOINERS = re.compile(r"\s(?:and/or|and|or|&)(?=\s)"), re.compile(r"^(?:(?:and/or|and|or|&)\s+)+")
 _QUOTES = "\"'`´“”„‘’‚«»‹›"  # around a phrase, no part of it  # noqa: RUF001
 
@@ -35,6 +35,8 @@ _APOSTROPHES = "’‘ʼ´`＇"  # noqa: RUF001
 _PLAIN: dict[int, int | str] = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # full-width ASCII
 _PLAIN |= {ord(sign): "'" for sign in _APOSTROPHES}
 _INVISIBLE = frozenset(("Cc", "Cf", "Cs"))  # control characters, zero-width ones, halves of a character
+# But for those that spell: emoji of several parts and Persian words.
+_SPELLING = re.compile("(?<=[^\0-\u024f\u200b-\u200f])[\u200c\u200d](?=[^\0-\u024f\u200b-\u200f])")
 
 # A prompt of one phrase that is longer than names are, or joins things by "with", is a sentence if it has any grammar.
 _LONGEST_NAME = 4  # words: "person on the left" is still a name
@@ -237,7 +239,12 @@ def _split(text: str) -> list[str]:
 def _clean(text: str) -> str:
     """Lower case, without what cannot be seen; every line break is "\n", every apostrophe the typewriter's."""
     lines = "\n".join(text.splitlines())
-    seen = "".join(sign for sign in lines if sign.isspace() or unicodedata.category(sign) not in _INVISIBLE)
+    spelling = {match.start() for match in _SPELLING.finditer(lines)}
+    seen = "".join(
+        sign
+        for index, sign in enumerate(lines)
+        if sign.isspace() or index in spelling or unicodedata.category(sign) not in _INVISIBLE
+    )
     return unicodedata.normalize("NFC", seen).translate(_PLAIN).lower()
 
 

@@ -168,6 +168,10 @@ def test_words_of_a_sentence_follow_its_phrases():
     assert vocabulary(found, ["a", "cat"]) == ["a", "cat", "red sofa"]
 
 
+def test_an_empty_phrase_of_a_list_is_none():
+    assert vocabulary(detections(("cat", 0.5, (0, 0, 5, 5))), ["", "dog", "cat", "cat"]) == ["dog", "cat"]
+
+
 def masked() -> sv.Detections:
     """A cat's disc inside a larger box."""
     found = detections(("cat", 0.5, (50, 50, 250, 250)))

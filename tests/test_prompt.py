@@ -32,6 +32,7 @@ SPLITS = [
     ("", ()),
     (" . , ;\n ? .. ", ()),
     ("?!.,; -", ()),
+    ("👩\u200d🚀\u200d . c\u200da\u200cr . می\u200cز", ("👩\u200d🚀", "car", "می\u200cز")),
     ("the . cat . and . of", ("cat",)),
     ('"Cat" . “red  dog” , c++ . dog\'s', ("cat", "red dog", "c++", "dog's")),
 ]
