@@ -25,7 +25,7 @@ TASKS: dict[str, Task] = {
     "replace": Replace("cat"),
     "remove": Remove(),
     "background": Background("beach"),
-    "remove by OpenCV": Remove("opencv"),
+    "remove by filling": Remove("fill"),
     "transparent": TransparentBackground(),
 }
 

@@ -114,8 +114,8 @@ def _add_task(command: argparse.ArgumentParser) -> None:
         "--remove",
         nargs="?",
         const="model",
-        choices=("model", "opencv"),
-        help="fill their place from around it: by the inpainter, or by OpenCV at once and without a model",
+        choices=("model", "fill", "opencv"),
+        help="fill their place from around it: by the inpainter, or (fill) by patches from around, without a model",
     )
     task.add_argument("--background", metavar="TEXT", help="keep them and paint this behind them")
     task.add_argument("--transparent", action="store_true", help="keep them and make all else transparent")

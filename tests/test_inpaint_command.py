@@ -55,6 +55,7 @@ def inpaint(dauber, picture, tmp_path, capsys):  # noqa: ARG001  # puts the mode
     [
         (["--replace", "red", "--seed", "7"], (255, 0, 7), TEAL),
         (["--remove", "--seed", "0"], (128, 128, 0), TEAL),
+        (["--remove", "fill"], TEAL, TEAL),
         (["--remove", "opencv"], TEAL, TEAL),
         (["--background", "red", "--seed", "0"], TEAL, (255, 0, 0)),
         (["--color", "#010203"], TEAL, (1, 2, 3)),

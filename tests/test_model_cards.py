@@ -76,7 +76,7 @@ def test_the_embedded_segmenters_card_knows_its_size():
     [
         ("embedded", Replace("dog"), {}, MaskSettings(one_by_one=True, boxes=True)),
         ("embedded", Remove("model"), {}, MaskSettings(one_by_one=True)),
-        ("embedded", Remove("opencv"), {}, MaskSettings()),
+        ("embedded", Remove("fill"), {}, MaskSettings()),
         ("somebody/elses", Replace("dog"), {}, MaskSettings()),
         ("embedded", Replace("dog"), {"one_by_one": False, "boxes": False}, MaskSettings()),
         ("sd15", Replace("dog"), {"one_by_one": True, "boxes": True}, MaskSettings(one_by_one=True, boxes=True)),

@@ -40,16 +40,18 @@ class Remove:
     """The objects go, and what is around them fills the gap.
 
     Attributes:
-        by: "model" paints with the inpainter and an empty text; "opencv" continues the colours around the mask by
-            OpenCV's fast fill, without a model: instant, and smooth rather than detailed.
+        by: "model" leaves it to the inpainter, which is told no text; "fill" puts patches from around the mask into it,
+            without a model. "opencv", the fill of earlier versions, means "fill".
     """
 
-    by: Literal["model", "opencv"] = "model"
+    by: Literal["model", "fill", "opencv"] = "model"
     mode: ClassVar[str] = "remove"
 
     def __post_init__(self) -> None:
-        if self.by not in ("model", "opencv"):
-            raise ValueError(f"Objects are removed by 'model' or 'opencv', not by '{self.by}'.")
+        if self.by == "opencv":
+            object.__setattr__(self, "by", "fill")
+        if self.by not in ("model", "fill"):
+            raise ValueError(f"Objects are removed by 'model' or 'fill', not by '{self.by}'.")
 
     @property
     def needs_model(self) -> bool:

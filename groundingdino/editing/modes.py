@@ -51,7 +51,7 @@ def parse_task(
         return ColorBackground(text)
     if mode not in MODES:
         raise ValueError(f"There is no mode '{mode}': choose one of {', '.join(MODES)}.")
-    return TransparentBackground() if mode == "transparent" else Remove("opencv" if mode == "fill" else "model")
+    return TransparentBackground() if mode == "transparent" else Remove("fill" if mode == "fill" else "model")
 
 
 def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:

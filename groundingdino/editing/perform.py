@@ -15,7 +15,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.editing.backgrounds import fill, lay_behind, make_transparent
+from groundingdino.editing.backgrounds import lay_behind, make_transparent
 from groundingdino.editing.crops import Crop, blend
 from groundingdino.editing.edits import (
     MAX_SEED,
@@ -28,6 +28,7 @@ from groundingdino.editing.edits import (
     Sampling,
     TransparentBackground,
 )
+from groundingdino.editing.filling import fill
 from groundingdino.editing.mask import EditMask, edit_mask
 from groundingdino.editing.preview import EditPreview, PaintStep
 from groundingdino.editing.recipe import recipe_of

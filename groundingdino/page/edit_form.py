@@ -65,7 +65,7 @@ class MaskForm(NamedTuple):
         """An edit with the mask that will be used, whatever will be painted in it."""
         if self.mode == REGIONS:  # the brush corrects objects, and regions are boxes
             strokes = ()
-        task = TransparentBackground() if self.mode == BACKGROUND else Remove("opencv")
+        task = TransparentBackground() if self.mode == BACKGROUND else Remove("fill")
         return Edit(task, self.settings(size), strokes)
 
 
@@ -129,7 +129,7 @@ class Form(NamedTuple):
         if mode == REPLACE:
             return Replace(self.text)
         if mode == REMOVE:
-            return Remove("opencv" if self.remover == QUICK else "model")
+            return Remove("fill" if self.remover == QUICK else "model")
         if mode == REGIONS:
             return self._regions(objects, texts)
         if self.backdrop == TRANSPARENT:

@@ -112,17 +112,39 @@ class SceneMaker:
         A crowded scene shows sixteen to twenty-four small things and names all: more names for the same work, which is
         what a fresh model needs first.
         """
+        return self._scene(index, size, crowded, None)[0]
+
+    def without(self, index: int, absent: int) -> np.ndarray:
+        """What scene number `index` would look like without one of its objects, (H, W, 3) uint8.
+
+        Raises:
+            ValueError: the maker varies its pictures, each in its own way.
+        """
+        if self.varied:
+            raise ValueError("A scene is known without an object only where pictures are not varied: varied=False.")
+        return self._scene(index, None, False, absent)[1]
+
+    def _scene(
+        self, index: int, size: tuple[int, int] | None, crowded: bool, absent: int | None
+    ) -> tuple[Scene, np.ndarray]:
+        """A scene, and its picture (H, W, 3) without one of its objects; None: with all."""
         rng = np.random.default_rng([self.seed, index])
         width, height = size or self._draw_size(rng)
-        canvas = Canvas(paint(rng, width, height))
+        background = paint(rng, width, height)
+        canvas = Canvas(background)
+        others = canvas if absent is None else Canvas(background)
         things: list[Thing] = []
         labels = self._draw_labels(rng, crowded)
         for label in labels:
             thing, sprite = self._draw_object(label, rng, min(width, height), len(labels))
-            if _place(canvas, sprite, rng):
-                things.append(thing)
+            place = _place(canvas, sprite, rng)
+            if place is None:
+                continue
+            things.append(thing)
+            if others is not canvas and len(things) - 1 != absent:
+                others.put(sprite, *place)
         caption = self.captioner.compose(things, rng, complete=crowded)
-        return Scene(
+        scene = Scene(
             image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
             boxes=canvas.boxes(),
             labels=np.array([thing.label for thing in things], np.int64),
@@ -132,6 +154,7 @@ class SceneMaker:
             owners=canvas.owners,
             visible=canvas.visible_shares(),
         )
+        return scene, others.pixels
 
     def _may_tint(self, colour: str, name: Name) -> bool:
         return name.tint and is_held_out(colour, name) == self.held_out_colours
@@ -246,8 +269,8 @@ def _draw_pose(kind: str, rng: np.random.Generator, short: int, crowd: int, vari
     )
 
 
-def _place(canvas: Canvas, sprite: Image.Image, rng: np.random.Generator) -> bool:
-    """Put an object where it and all before it stay visible; False, and nothing drawn, where no such place is found."""
+def _place(canvas: Canvas, sprite: Image.Image, rng: np.random.Generator) -> tuple[int, int, Shadow | None] | None:
+    """Put an object where it and all before it stay visible, and tell where; None where no such place is found."""
     shadow = _draw_shadow(rng) if rng.random() < 0.3 else None
     height, width = canvas.owners.shape
     for _ in range(16):
@@ -255,8 +278,8 @@ def _place(canvas: Canvas, sprite: Image.Image, rng: np.random.Generator) -> boo
         y = int(rng.random() * (height + 0.3 * sprite.height)) - int(0.65 * sprite.height)
         if canvas.has_room(sprite, x, y):
             canvas.put(sprite, x, y, shadow)
-            return True
-    return False
+            return x, y, shadow
+    return None
 
 
 def _draw_shadow(rng: np.random.Generator) -> Shadow:

@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 from PIL import Image
 
-from groundingdino.editing.backgrounds import fill, lay_behind, make_transparent
+from groundingdino.editing.backgrounds import lay_behind, make_transparent
 from groundingdino.editing.edits import ColorBackground, PictureBackground
 
 TEAL, RED = (0, 128, 128), (255, 0, 0)
@@ -55,24 +54,3 @@ def test_a_picture_lies_behind_scaled_to_cover_and_cropped_around_its_middle():
     assert result[10, 29].tolist() == [0, 255, 0]
     assert result[3, 29].tolist() == [0, 255, 0]
     assert result[0, 0].tolist() == [*TEAL]
-
-
-@pytest.mark.parametrize("size", [(60, 40), (2000, 90), (700, 500)])
-def test_the_fill_goes_on_with_the_colours_around_it(size):
-    width, height = size
-    y, x = np.mgrid[:height, :width]
-    gradient = np.stack([255 * x / width, 255 * y / height, np.full(x.shape, 100)], axis=-1).astype(np.uint8)
-    mask = np.zeros((height, width), bool)
-    mask[height // 3 : height // 2, width // 3 : width // 2] = True
-    pixels = gradient.copy()
-    pixels[mask] = (255, 0, 255)
-    crop, filled = fill(pixels, mask, mask * np.uint8(255))
-    inside = mask[crop.window]
-    error = np.abs(filled[inside].astype(int) - gradient[crop.window][inside])
-    assert error.mean() < 12
-
-
-def test_nothing_can_be_continued_into_the_whole_picture():
-    mask = np.ones((20, 30), bool)
-    with pytest.raises(ValueError, match="nothing around it to fill it with"):
-        fill(plain(TEAL), mask, mask * np.uint8(255))

@@ -26,6 +26,7 @@ PICTURE = Image.new("RGB", (4, 4))
     [
         (Replace("dog"), "replace", True),
         (Remove(), "remove", True),
+        (Remove("fill"), "remove", False),
         (Remove("opencv"), "remove", False),
         (Background("beach"), "background", True),
         (TransparentBackground(), "transparent", False),
@@ -99,7 +100,7 @@ def test_masks_grow_by_what_suits_the_object_unless_told():
         (lambda: Replace("  "), "There is no text: say what to put"),
         (lambda: Replace("x" * 2001), "longer than 2000"),
         (lambda: Background(""), "say what to paint behind"),
-        (lambda: Remove("magic"), "by 'model' or 'opencv', not by 'magic'"),
+        (lambda: Remove("magic"), "by 'model' or 'fill', not by 'magic'"),
         (lambda: ColorBackground("blurple"), "'blurple' is no colour"),
         (lambda: ColorBackground(None), "'None' is no colour"),
         (lambda: Region((0, 0, 0, 5), "cat"), "x0 < x1 and y0 < y1, but it is"),

@@ -22,7 +22,7 @@ REGION = [1, 2, 3, 4, "cat"]
     [
         ("replace", Replace("red")),
         ("remove", Remove("model")),
-        ("fill", Remove("opencv")),
+        ("fill", Remove("fill")),
         ("background", Background("red")),
         ("transparent", TransparentBackground()),
         ("color", ColorBackground("red")),

@@ -29,7 +29,7 @@ SIZES = [(64, 48), (37, 600), (900, 31), (1200, 800), (2, 1), (3, 250)]
 TASKS = [
     Replace("red"),
     Remove(),
-    Remove("opencv"),
+    Remove("fill"),
     Background("red"),
     Regions((Region((0, 0, 1, 1), "red"), Region((0.4, 0, 9, 30), "lime"))),
     TransparentBackground(),
@@ -86,7 +86,7 @@ def test_pixels_outside_the_mask_stay_to_the_bit_at_any_size(task, size, mode):
     np.testing.assert_array_equal(np.asarray(image.convert(mode))[kept], np.asarray(picture)[kept])
 
 
-@pytest.mark.parametrize("task", [Remove("opencv"), Remove()])
+@pytest.mark.parametrize("task", [Remove("fill"), Remove()])
 def test_what_is_removed_leaves_transparency_as_it_was(task):
     picture = noise((64, 48), "RGBA")
     edited = edit_picture(picture, two_objects(), Edit(task), Dauber())
@@ -122,7 +122,7 @@ def test_a_colour_profile_stays_with_the_numbers_it_explains(tmp_path, mode):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     path, out = tmp_path / "wide.png", tmp_path / "out.png"
     noise((64, 48)).convert(mode).save(path, icc_profile=profile)
-    for task in (Replace("red"), Remove("opencv"), TransparentBackground()):
+    for task in (Replace("red"), Remove("fill"), TransparentBackground()):
         edited = edit_picture(load_editable(path), two_objects(), Edit(task), Dauber())
         out.write_bytes(png_with_recipe(edited.images[0], edited.recipe))
         assert Image.open(out).info["icc_profile"] == profile
@@ -157,7 +157,7 @@ def test_without_a_seed_one_is_drawn_and_told():
 
 def test_no_model_paints_where_none_is_needed():
     dauber = Dauber()
-    edited = edit_picture(noise((64, 48)), two_objects(), Edit(Remove("opencv")), dauber)
+    edited = edit_picture(noise((64, 48)), two_objects(), Edit(Remove("fill")), dauber)
     assert dauber.painted == []
     assert edited.seeds == ()
     assert edited.recipe["inpainter"] is None

@@ -40,7 +40,7 @@ def test_a_recipe_says_what_was_asked_and_what_was_used():
 @pytest.mark.parametrize(
     ("task", "part"),
     [
-        (Remove("opencv"), {"mode": "remove", "by": "opencv"}),
+        (Remove("fill"), {"mode": "remove", "by": "fill"}),
         (ColorBackground("red"), {"mode": "color", "color": "red"}),
         (TransparentBackground(), {"mode": "transparent"}),
         (Regions((Region((0, 0, 5, 5), "cat"),)), {"mode": "regions", "regions": [[0, 0, 5, 5, "cat"]]}),

@@ -70,7 +70,7 @@ def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] |
     [
         (REPLACE, {}, Replace("a dog")),
         (REMOVE, {}, Remove("model")),
-        (REMOVE, {"remover": QUICK}, Remove("opencv")),
+        (REMOVE, {"remover": QUICK}, Remove("fill")),
         (BACKGROUND, {}, Background("a dog")),
         (BACKGROUND, {"backdrop": TRANSPARENT}, TransparentBackground()),
         (BACKGROUND, {"backdrop": COLOR}, ColorBackground("#ff0000")),

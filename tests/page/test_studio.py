@@ -145,7 +145,7 @@ def test_an_edit_loads_a_model_only_if_it_paints_by_one(shared: Studio, picture:
     studio = Studio(shared.detectors, shared.segmenters, Shelf({"embedded": INPAINTER}, load, lambda _: True))
     found = studio.find(studio.image(picture), "cat", "embedded", Thresholds()).detections
     image = studio.editable(picture)
-    assert studio.edit(image, found, Edit(Remove("opencv"))).seeds == ()
+    assert studio.edit(image, found, Edit(Remove("fill"))).seeds == ()
     assert loaded == []
     edited = studio.edit(image, found, Edit(Replace("red"), sampling=Sampling(seed=3)))
     assert edited.seeds == (3,)

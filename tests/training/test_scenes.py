@@ -157,3 +157,21 @@ def test_training_shows_larger_things_than_the_evaluations_have():
     assert 55 < evaluated.max() <= 60
     assert 85 < trained.max() <= 90
     assert (trained > 40).mean() > (evaluated > 40).mean() + 0.15
+
+
+def test_a_scene_is_known_without_one_of_its_objects():
+    maker = evaluation_maker("noto")
+    index = next(index for index in range(20) if len(maker.scene(index).boxes) > 1)
+    scene = maker.scene(index)
+    without = maker.without(index, 0)
+    around = np.zeros(scene.owners.shape, bool)  # with its shadow
+    x0, y0, x1, y1 = scene.boxes[0].astype(int)
+    margin = max(x1 - x0, y1 - y0) // 3
+    around[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin] = True
+    assert (without != scene.image)[scene.masks[0]].any(1).mean() > 0.9
+    np.testing.assert_array_equal(without[~around], scene.image[~around])
+
+
+def test_of_varied_scenes_no_truth_is_known():
+    with pytest.raises(ValueError, match="where pictures are not varied"):
+        SceneMaker(Artwork(("noto",)), seed=0).without(0, 0)
