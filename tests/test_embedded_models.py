@@ -8,13 +8,13 @@ import supervision as sv
 import torch
 from PIL import Image
 
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.detector import Detector
 from groundingdino.editing.edits import Edit, Replace, Sampling
 from groundingdino.editing.perform import edit_picture
 from groundingdino.inpainter import Inpainter
 from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER
 from groundingdino.segmenter import Segmenter
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.canvas import Canvas
 from groundingdino.training.examples import EXAMPLES, RESOLUTION, draw
 

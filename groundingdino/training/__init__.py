@@ -2,10 +2,9 @@
 
 Only the scenes know what is drawn; everything after them sees pictures, phrases and boxes:
 
-    names.tsv, assets/artwork
-        names.py        what can be drawn and what people call it
-        artwork.py      the drawings, in several styles
-        sprites.py      one drawing: coloured, varied, turned
+    groundingdino/artwork   what can be drawn and what people call it, and the drawings
+        artwork.py      cuts them from the packages they come from
+        variation.py    one drawing as another hand might have drawn it
         backgrounds.py  what is behind the objects
         canvas.py       a picture that knows what is seen where
         captions.py     a prompt for what is in a picture, and which phrase is true of which object

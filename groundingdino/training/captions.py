@@ -10,7 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
-from groundingdino.training.names import COLOURS, Name, plural
+from groundingdino.artwork.names import COLOURS, Name, plural
 
 MAX_PHRASES = 12
 MAX_PHRASES_OF_CROWD = 32

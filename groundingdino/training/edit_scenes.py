@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
+from groundingdino.artwork.names import COLOURS, Name, load_names, plural
+from groundingdino.artwork.sprites import Pose, fit, tint, warp
 from groundingdino.training.backgrounds import paint
 from groundingdino.training.canvas import SOLID, Canvas
 from groundingdino.training.captions import ARTICLES, is_held_out
-from groundingdino.training.names import COLOURS, Name, load_names, plural
-from groundingdino.training.sprites import Pose, fit, tint, warp
 
 SIDE = 96  # pixels of a piece
 REGION_SHARE = 0.8  # of the piece's side: the longest side of what is repainted

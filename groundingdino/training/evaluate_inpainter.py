@@ -16,12 +16,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from groundingdino.allocation import keep_freed_memory
+from groundingdino.artwork.names import load_names
 from groundingdino.detector import Detector
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
 from groundingdino.editing.perform import edit_picture
 from groundingdino.inpainter import Inpainter
 from groundingdino.segmenter import Segmenter
-from groundingdino.training.names import load_names
 from groundingdino.training.scenes import Scene, evaluation_scenes
 
 SCENES = 200

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
+from groundingdino.artwork.names import load_names
+from groundingdino.artwork.sprites import Pose, fit, tint, warp
 from groundingdino.training.backgrounds import noise
 from groundingdino.training.canvas import Canvas, Shadow
-from groundingdino.training.names import load_names
-from groundingdino.training.sprites import Pose, fit, tint, warp
 
 FOLDER = Path(__file__).parents[2] / "assets" / "examples"
 RESOLUTION = 512  # pixels; objects are drawn smaller than this

@@ -17,12 +17,13 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageFilter
 
-from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import HELD_OUT_STYLE, MAIN_STYLE, Artwork
+from groundingdino.artwork.names import COLOURS, Name, load_names
+from groundingdino.artwork.sprites import Pose, fit, tint, warp
 from groundingdino.training.backgrounds import paint
 from groundingdino.training.canvas import Canvas, Shadow
 from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out, is_true
-from groundingdino.training.names import COLOURS, Name, load_names
-from groundingdino.training.sprites import Pose, fit, tint, vary, warp
+from groundingdino.training.variation import vary
 
 EVALUATIONS = ("noto", "colours", "style")
 EVALUATION_SCENES = 300

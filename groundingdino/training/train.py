@@ -19,12 +19,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
+from groundingdino.artwork.drawings import Artwork
 from groundingdino.checkpoints import LoadedModel, load_pretrained, save_checkpoint
 from groundingdino.config import EMBEDDED
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS
 from groundingdino.precision import multiplies_bfloat16
-from groundingdino.training.artwork import Artwork
 from groundingdino.training.forward import predict_all, predict_proposals
 from groundingdino.training.initialise import initialise
 from groundingdino.training.loop import CHECKPOINT_EVERY, InStages, follow, numbers, rate, read_options, update

@@ -17,10 +17,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.detector import Detector
 from groundingdino.image import IMAGENET_MEAN, IMAGENET_STD
 from groundingdino.model.backbone import ResNet
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import build_autoencoder
 from groundingdino.training.loop import InStages, cosine, follow, numbers, update

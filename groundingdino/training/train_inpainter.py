@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 from transformers import BertTokenizerFast, CLIPTextModel
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import (
     HoleConv,

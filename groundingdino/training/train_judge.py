@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from groundingdino.artwork.drawings import Artwork
 from groundingdino.candidates import CandidateFinder, Candidates, ImageEmbedding, best_first
 from groundingdino.close_ups import Part
 from groundingdino.embedded_decoder import FineMaskDecoder, MaskJudge
@@ -26,7 +27,6 @@ from groundingdino.mask_prompts import CANDIDATES, MaskPrompt
 from groundingdino.proposals import ObjectCells
 from groundingdino.segmenter import Segmenter
 from groundingdino.segmenter_models import LoadedSegmenter
-from groundingdino.training.artwork import Artwork
 from groundingdino.training.loop import cosine
 from groundingdino.training.pointing import click
 from groundingdino.training.scenes import Scene, SceneMaker

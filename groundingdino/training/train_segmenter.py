@@ -17,12 +17,12 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from groundingdino.allocation import keep_freed_memory
+from groundingdino.artwork.drawings import Artwork
 from groundingdino.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE, ImageEncoder
 from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.model_cards import EMBEDDED_FILE
 from groundingdino.precision import multiplies_bfloat16
 from groundingdino.segmenter_models import load_segmenter
-from groundingdino.training.artwork import Artwork
 from groundingdino.training.loop import follow, numbers, rate, read_options, update
 from groundingdino.training.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.mask_losses import mask_iou, mask_losses, object_losses

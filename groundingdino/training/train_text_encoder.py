@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from transformers import CLIPTextModel
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import EditMaker
 from groundingdino.training.inpainter_model import (
     SKETCH,

@@ -13,8 +13,8 @@ import string
 from collections.abc import Sequence
 from pathlib import Path
 
+from groundingdino.artwork.names import COLOURS, load_names, plural
 from groundingdino.training.captions import ARTICLES, SPELLINGS
-from groundingdino.training.names import COLOURS, load_names, plural
 
 SIZE = 2048  # the vocabulary of `config.EMBEDDED`
 PATH = Path(__file__).parents[2] / "assets" / "models" / "detector" / "vocab.txt"

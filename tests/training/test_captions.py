@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from groundingdino.artwork.names import COLOURS, load_names
 from groundingdino.training.captions import MAX_PHRASES, Captioner, Phrase, Thing, is_held_out, is_true
-from groundingdino.training.names import COLOURS, load_names
 
 NAMES = load_names()
 LABELS = {name.name: label for label, name in enumerate(NAMES)}

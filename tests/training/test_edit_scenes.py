@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.training.edit_scenes import REGION_SHARE, SIDE, EditMaker
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from groundingdino.artwork.names import load_names
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import MaskSettings, Remove, Replace
 from groundingdino.editing.perform import Painted
 from groundingdino.training.evaluate_inpainter import Target, choose_target, evaluate, judge
-from groundingdino.training.names import load_names
 
 BOX = np.array([10, 10, 50, 50], np.float32)
 SCENE = SimpleNamespace(

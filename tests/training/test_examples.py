@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from groundingdino.training.artwork import MAIN_STYLE, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
+from groundingdino.artwork.names import COLOURS, load_names
 from groundingdino.training.examples import EXAMPLES, FOLDER, draw
-from groundingdino.training.names import COLOURS, load_names
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file)

@@ -6,6 +6,7 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline
 from PIL import Image
 
+from groundingdino.artwork.names import load_names
 from groundingdino.training.inpainter_model import (
     SKETCH,
     WORDS,
@@ -17,7 +18,6 @@ from groundingdino.training.inpainter_model import (
     build_unet,
     save_pipeline,
 )
-from groundingdino.training.names import load_names
 
 
 def test_a_fresh_autoencoder_passes_colours():

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from groundingdino.training.artwork import HELD_OUT_STYLE, MAIN_STYLE, TRAINING_STYLES, Artwork
+from groundingdino.artwork.drawings import HELD_OUT_STYLE, MAIN_STYLE, TRAINING_STYLES, Artwork
 from groundingdino.training.captions import is_held_out
 from groundingdino.training.scenes import EVALUATIONS, SceneMaker, _draw_pose, evaluation_maker, evaluation_scenes
 

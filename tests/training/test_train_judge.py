@@ -7,6 +7,7 @@ import pytest
 import supervision as sv
 import torch
 
+from groundingdino.artwork.drawings import Artwork
 from groundingdino.close_ups import Part
 from groundingdino.embedded_decoder import MaskJudge
 from groundingdino.embedded_encoder import DIM
@@ -14,7 +15,6 @@ from groundingdino.mask_prompts import CANDIDATES
 from groundingdino.model_cards import EMBEDDED_SEGMENTER
 from groundingdino.segmenter import Segmenter
 from groundingdino.training import train_judge
-from groundingdino.training.artwork import Artwork
 from groundingdino.training.scenes import SceneMaker
 from groundingdino.training.train_judge import Looks, Watcher, error, fit, overlaps
 from groundingdino.weight_files import read_weights

@@ -4,9 +4,9 @@ import sys
 import pytest
 from transformers import BertTokenizerFast
 
+from groundingdino.artwork.names import COLOURS, load_names, plural
 from groundingdino.config import EMBEDDED
 from groundingdino.training import vocabulary
-from groundingdino.training.names import COLOURS, load_names, plural
 from groundingdino.training.vocabulary import PATH, SIZE, build
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from groundingdino.training import names as names_module
-from groundingdino.training.names import COLOURS, Drawing, Name, load_names, plural
+from groundingdino.artwork import names as names_module
+from groundingdino.artwork.names import COLOURS, Drawing, Name, load_names, plural
 
 NAMES = load_names()
 
