@@ -123,7 +123,9 @@ def _publish_inpaint(
 ) -> None:
     """The same for edits."""
     background = gr.Image(type="filepath", label="The picture to lay behind")
-    hand_over_files(background)
+    own = gr.Image(type="filepath", label="White is edited")
+    for each in (background, own):
+        hand_over_files(each)
     what = [gr.Textbox("replace", label="Mode"), gr.Textbox("", label="Text"), gr.JSON(label="Regions"), background]
     mask: list[Any] = [gr.Number(precision=0, label=label) for label in ("Grow", "Feather")]
     mask += [gr.JSON(label=label) for label in ("One by one", "Boxes")]  # true, false or nothing
@@ -134,7 +136,7 @@ def _publish_inpaint(
     edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
     gr.Button().click(
         endpoints.inpaint,
-        [image, prompt, *what, *models, *thresholds, *mask, *sampling],
+        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own],
         [edited, recipe],
         api_name="inpaint",
         concurrency_limit=WORKERS,

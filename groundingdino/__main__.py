@@ -127,7 +127,7 @@ def inpaint(options: argparse.Namespace) -> None:
     for number in range(2, options.candidates + 1):
         _check_folder(candidate_path(options.output, number))
     search = None
-    if not isinstance(edit.task, Regions):
+    if not isinstance(edit.task, Regions) and not options.mask:
         search = _read_search(options, picture.size, with_masks=not edit.mask.boxes)
     if edit.task.needs_model:
         _check_models(options, "inpainter")
@@ -137,7 +137,12 @@ def inpaint(options: argparse.Namespace) -> None:
     from groundingdino.editing.perform import edit_picture, unchanged
 
     found = Found(sv.Detections.empty(), (), [], {})
-    if search is not None:
+    own = None
+    if options.mask:
+        from groundingdino.editing.mask import own_mask
+
+        own = own_mask(load_image(options.mask), picture.size)
+    elif search is not None:
         found = _cut_out(options, load_image(picture), search)
         if len(found.objects) == 0:
             _say("nothing was found, so the picture stays as it is")
@@ -148,7 +153,7 @@ def inpaint(options: argparse.Namespace) -> None:
     painter = None
     if edit.task.needs_model:
         painter = _load(Inpainter.from_pretrained, options.inpainter, options)
-    edited = edit_picture(picture, found.objects, edit, painter, show_steps)
+    edited = edit_picture(picture, found.objects if own is None else own, edit, painter, show_steps)
     for note in edited.notes:
         _say(note)
     return _write_edit(options, edited, found)

@@ -14,6 +14,7 @@ from groundingdino.editing.edits import (
     PictureBackground,
     Regions,
     Sampling,
+    StickerCutOut,
     Task,
     TransparentBackground,
 )
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from groundingdino.editing.perform import Edited, EditProgress
 
 # Options by what they are for: objects and their masks, which regions have none of, and painting by a model.
-FINDING = (*BY_TEXT, "segmenter", "point", "box", "grow", "boxes")
+FOUND_BY = (*BY_TEXT, "segmenter", "point", "box", "boxes")
+FINDING = (*FOUND_BY, "grow", "mask")
 PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prompt", "candidates", "scheduler")
 
 
@@ -40,9 +42,9 @@ def read_edit(options: argparse.Namespace) -> Edit:
     """
     task = _read_task(options)
     _refuse_unread(options, task)
-    mask = mask_settings_for(
-        find_inpainter_card(options.inpainter), task, options.grow, options.feather, options.one_by_one, options.boxes
-    )
+    grow, boxes = (options.grow or 0, False) if options.mask else (options.grow, options.boxes)  # as it is
+    card = find_inpainter_card(options.inpainter)
+    mask = mask_settings_for(card, task, grow, options.feather, options.one_by_one, boxes)
     sampling = Sampling(
         options.steps,
         options.guidance,
@@ -59,7 +61,7 @@ def result_mode(task: Task, picture: Image.Image) -> str:
     """Pillow's name of what the results will be, if there is anything to edit: "RGB", or "RGBA" with transparency."""
     if isinstance(task, (ColorBackground, PictureBackground)):
         return "RGB"
-    return "RGBA" if isinstance(task, TransparentBackground) else picture.mode
+    return "RGBA" if isinstance(task, (TransparentBackground, StickerCutOut)) else picture.mode
 
 
 def candidate_path(path: Path, number: int) -> Path:
@@ -92,6 +94,8 @@ def _refuse_unread(options: argparse.Namespace, task: Task) -> None:
     unread: tuple[str, ...] = () if task.needs_model else PAINTING
     if isinstance(task, Regions):
         unread += FINDING
+    elif options.mask:
+        unread += FOUND_BY
     if isinstance(task, (*BACKGROUNDS, Regions)):
         unread += ("one_by_one",)
     refuse_unread(options, "This edit", unread)
@@ -104,7 +108,9 @@ def _read_task(options: argparse.Namespace) -> Task:
         return parse_task("picture", picture=load_image(options.picture))
     if options.region:
         return parse_task("regions", regions=options.region)
-    if options.transparent:
-        return parse_task("transparent")
-    mode = next(mode for mode in ("replace", "background", "color") if getattr(options, mode) is not None)
+    for mode in ("transparent", "blur", "pixelate", "blur-background"):
+        if getattr(options, mode.replace("-", "_")):
+            return parse_task(mode)
+    modes = ("replace", "background", "color", "recolor", "spotlight", "sticker")
+    mode = next(mode for mode in modes if getattr(options, mode) is not None)
     return parse_task(mode, getattr(options, mode))

@@ -22,8 +22,9 @@ from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
 from groundingdino.editing.perform import BoxText, HeldBack, Painted
 from groundingdino.editing.preview import PaintStep
 from groundingdino.editing.schedulers import make_scheduler, schedulers_for
+from groundingdino.editing.stickers import Stickers
 from groundingdino.interruption import StopCheck, Stopped, interrupt_before, stopping
-from groundingdino.weight_files import find_device
+from groundingdino.weight_files import check_device, find_device
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does
@@ -53,9 +54,15 @@ class Inpainter:
         device: str | torch.device | None = None,
         local_files_only: bool = False,
         progress: Progress | None = None,
-    ) -> Self:
-        """Load a model by name or path, see `load_inpainter`; by default on the GPU if there is one."""
+    ) -> "Self | Stickers":
+        """Load a model by name or path, see `load_inpainter`; by default on the GPU if there is one.
+
+        "embedded" is no model and needs no device: it gives `Stickers`, which paint through the same call.
+        """
         device = device or find_device()
+        if name_or_path == "embedded":
+            check_device(device)
+            return Stickers()
         return cls(load_inpainter(name_or_path, device, local_files_only, progress))
 
     @property
@@ -73,6 +80,11 @@ class Inpainter:
     def schedulers(self) -> tuple[str, ...]:
         """Names of `SCHEDULERS` that suit the model, beside its own."""
         return schedulers_for(self.pipeline)
+
+    @property
+    def lays_drawings(self) -> bool:
+        """It paints anew what is in the mask."""
+        return False
 
     @property
     def paints_regions(self) -> bool:
@@ -118,7 +130,7 @@ class Inpainter:
             )
         with self._my_turn(stop), stopping(stop), quietly:
             for size in self._sizes():
-                crop = self._crop(mask, alpha, size)
+                crop = Crop.around(alpha, size, self.card.context, 2 * self._cell)
                 try:
                     painted = self._run(
                         crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, report
@@ -134,11 +146,6 @@ class Inpainter:
             f"There is not enough memory for {self.card.title}, even at a working size of {size} pixels: close other "
             "programs, or choose a smaller model."
         )
-
-    def _crop(self, mask: np.ndarray, alpha: np.ndarray, size: int) -> Crop:
-        if self.card.square:
-            return Crop.centred(mask, alpha, size, self.card.context)
-        return Crop.around(alpha, size, self.card.context, 2 * self._cell)
 
     def _sizes(self) -> Iterator[int]:
         size = self.working_size
@@ -288,7 +295,10 @@ class Inpainter:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
         if crop.scale < 0.5:
             # Alike for all objects of an edit, so that it is told once.
-            notes.append(f"What was painted is enlarged from {size} pixels: fine detail is missing.")
+            notes.append(
+                f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object "
+                "after the other, or choose a model that works at more pixels."
+            )
         tokenizer = self.pipeline.tokenizer
         for _, text in texts:
             if len(tokenizer(text).input_ids) > tokenizer.model_max_length:

@@ -7,14 +7,14 @@ from groundingdino import downloads, hub
 from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig, SwinConfig
 from groundingdino.downloads import WebFile
 from groundingdino.editing.edits import MaskSettings, Replace, Task
-from groundingdino.editing.inpainter_files import cached_pipeline, lacking
+from groundingdino.editing.inpainter_files import cached_pipeline
 from groundingdino.hub import HubFile
 
 MODEL_ASSETS = Path(__file__).resolve().parent.parent / "assets" / "models"
 DRAWINGS, PHOTOGRAPHS = "drawings", "photographs"  # what a model knows, and is to be chosen for
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
+EMBEDDED_DRAWINGS = MODEL_ASSETS.parent / "artwork"
 EMBEDDED_SEGMENTER = MODEL_ASSETS / "segmenter" / "model.safetensors"
-EMBEDDED_INPAINTER = MODEL_ASSETS / "inpainter"
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,11 @@ class InpainterCard:
 
     Attributes:
         size_bytes: Of what is fetched: half-precision weights where they are published.
-        repository: On the hub, in diffusers' layout; None for a folder on this machine.
+        repository: On the hub, in diffusers' layout; None for a folder on this machine, and for "embedded", which is no
+            model.
         knows: What it is for.
         steps, guidance: What suits it where nothing else is asked for.
         context: How much is seen around what is painted, as a share of its longer side, on each side.
-        square: It knows but one size, a square with what is painted in its middle.
         one_by_one: It paints one object at a time best.
         boxes: Where an object is replaced, its whole box is best painted anew, not its outline.
     """
@@ -206,7 +206,6 @@ class InpainterCard:
     steps: int = 30
     guidance: float = 7.5
     context: float = 0.5
-    square: bool = False
     one_by_one: bool = False
     boxes: bool = False
 
@@ -220,14 +219,13 @@ INPAINTERS: dict[str, InpainterCard] = {
     for card in (
         InpainterCard(
             name="embedded",
-            title="Embedded (emoji scenes)",
-            size_bytes=20_000_000,
-            description="Comes with the program. Paints everyday things as emoji are drawn, blurred; no photos.",
+            title="Stickers (offline)",
+            size_bytes=4_100_000,
+            description="Comes with the program, no model. Fills what goes from around it, and lays drawings of 630 "
+            "everyday things; seed and candidates choose among them.",
             knows=(DRAWINGS,),
-            steps=2,  # found more often than after one or more, which bring noise
-            guidance=2.5,
-            context=1 / 8,  # what it paints took four fifths of the square's side in training
-            square=True,
+            steps=1,
+            guidance=1,
             one_by_one=True,
             boxes=True,
         ),
@@ -267,7 +265,7 @@ INPAINTERS: dict[str, InpainterCard] = {
 def has_inpainter(name: str) -> bool:
     """Whether a model of `INPAINTERS` can be loaded without the network."""
     repository = INPAINTERS[name].repository
-    return not lacking(EMBEDDED_INPAINTER) if repository is None else cached_pipeline(repository) is not None
+    return repository is None or cached_pipeline(repository) is not None
 
 
 def mask_settings_for(

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ from groundingdino import downloads, hub
 from groundingdino.downloads import Progress
 from groundingdino.editing.inpainter_files import fetch_pipeline, lacking, whole_progress
 from groundingdino.model_cards import (
+    EMBEDDED_DRAWINGS,
     EMBEDDED_FILE,
-    EMBEDDED_INPAINTER,
     EMBEDDED_SEGMENTER,
     INPAINTERS,
     MODELS,
@@ -62,13 +61,15 @@ def find_segmenter(
 def find_inpainter(
     name_or_path: str | Path, local_files_only: bool = False, progress: Progress | None = None
 ) -> tuple[Path, InpainterCard]:
-    """The folder of an inpainter in diffusers' layout, as `find_detector`."""
+    """The folder of an inpainter in diffusers' layout, as `find_detector`; of "embedded", that of its drawings."""
     name, card = str(name_or_path), find_inpainter_card(name_or_path)
     if card is not None and card.repository is not None:
         whole = whole_progress(progress, card.size_bytes) if progress else None
         return fetch_pipeline(card.repository, local_files_only, whole), card
+    if card is not None and name in INPAINTERS:
+        return EMBEDDED_DRAWINGS, card
     if card is not None:
-        path = EMBEDDED_INPAINTER if name in INPAINTERS else Path(name_or_path)
+        path = Path(name_or_path)
         if problem := lacking(path):
             raise ValueError(f"'{path}' {problem}: expected a pipeline in diffusers' layout.")
         return path, card
@@ -89,11 +90,7 @@ def find_inpainter_card(name_or_path: str | Path) -> InpainterCard | None:
     if not os.path.isdir(name):
         return None
     size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
-    # One for as small a square as the embedded one learned as that did, and is asked as that is.
-    small = unet_config(path).get("sample_size") == unet_config(EMBEDDED_INPAINTER)["sample_size"]
-    own = InpainterCard(path.name, path.name, size, "Your own weights.")
-    alike = INPAINTERS["embedded"] if small else own
-    return replace(alike, name=own.name, title=own.title, size_bytes=own.size_bytes, description=own.description)
+    return InpainterCard(path.name, path.name, size, "Your own weights.")
 
 
 def unet_config(folder: Path) -> dict[str, Any]:

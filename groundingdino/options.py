@@ -120,6 +120,20 @@ def _add_task(command: argparse.ArgumentParser) -> None:
     task.add_argument("--background", metavar="TEXT", help="keep them and paint this behind them")
     task.add_argument("--transparent", action="store_true", help="keep them and make all else transparent")
     task.add_argument("--color", metavar="COLOR", help="keep them before a colour: a name, or #rrggbb")
+    task.add_argument("--blur", action="store_true", help="blur them, so that nothing of them is recognised")
+    task.add_argument("--pixelate", action="store_true", help="show them as a few large pixels")
+    task.add_argument("--recolor", metavar="COLOR", help="give them a colour, keep their shading: a name, or #rrggbb")
+    task.add_argument("--blur-background", action="store_true", help="keep them sharp and blur all else")
+    task.add_argument(
+        "--spotlight",
+        nargs="?",
+        const="grey",
+        choices=("grey", "dark"),
+        help="keep them and make all else grey or dark",
+    )
+    task.add_argument(
+        "--sticker", nargs="?", const="white", metavar="COLOR", help="cut them out with an edge of a colour (white)"
+    )
     task.add_argument("--picture", type=Path, metavar="IMAGE", help="keep them before another picture")
     task.add_argument(
         "--region",
@@ -135,6 +149,7 @@ def _add_painting(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--inpainter", default="embedded", metavar="NAME", help="a name that `models` lists, a folder or a repository"
     )
+    command.add_argument("--mask", type=Path, metavar="IMAGE", help="edit what is white in it, whatever is found")
     yes_or_no = argparse.BooleanOptionalAction
     command.add_argument("--grow", type=int, metavar="PIXELS", help="grow the masks, or shrink them if negative")
     command.add_argument("--feather", type=int, metavar="PIXELS", help="width of the soft edge around what is painted")

@@ -27,6 +27,7 @@ class Dauber:
     steps: int = 0  # done in all
     stopped: int = 0
     paints_regions: bool = False
+    lays_drawings: bool = False
 
     @property
     def name(self) -> str:

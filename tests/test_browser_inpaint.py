@@ -452,7 +452,7 @@ def test_quick_fill_needs_no_model(visitor: Visitor, server: Server):
     expect(visitor.find("#put")).not_to_be_visible()
     expect(visitor.find("#inpainter")).to_be_visible()
     painted = len(server.inpainter.painted)
-    visitor.choose("remover", "Quick fill")
+    visitor.choose("remover", "Fill")
     expect(visitor.find("#inpainter")).not_to_be_visible()
     visitor.find("#run").click()
     expect(visitor.find("#result .detail")).to_contain_text("no model")

@@ -60,6 +60,13 @@ def inpaint(dauber, picture, tmp_path, capsys):  # noqa: ARG001  # puts the mode
         (["--background", "red", "--seed", "0"], TEAL, (255, 0, 0)),
         (["--color", "#010203"], TEAL, (1, 2, 3)),
         (["--transparent"], (*TEAL, 255), (0, 0, 0, 0)),
+        (["--blur"], TEAL, TEAL),
+        (["--pixelate"], TEAL, TEAL),
+        (["--recolor", "red"], (255, 0, 0), TEAL),
+        (["--blur-background"], TEAL, TEAL),
+        (["--spotlight"], TEAL, (90, 90, 90)),
+        (["--spotlight", "dark"], TEAL, (0, 45, 45)),
+        (["--sticker"], (*TEAL, 255), (0, 0, 0, 0)),
     ],
 )
 def test_each_task_edits_what_it_says(inpaint, options, inside, outside):
@@ -278,3 +285,20 @@ def test_steps_are_one_line_on_a_terminal_and_nothing_elsewhere(capsys, monkeypa
     show_steps(EditProgress(1, 2, 1, 1))
     show_steps(EditProgress(2, 2, 1, 1))
     assert capsys.readouterr().err == "\rpainting: step 1 of 2\rpainting: step 2 of 2\n"
+
+
+def test_an_own_mask_takes_the_place_of_what_is_found(inpaint, tmp_path):
+    mask = Image.new("L", SIZE)
+    mask.paste(255, (200, 100, 240, 140))
+    mask.save(tmp_path / "mask.png")
+    record, image = inpaint("--recolor", "red", "--mask", str(tmp_path / "mask.png"), prompt="")
+    assert image.getpixel((220, 120)) == (255, 0, 0)
+    assert image.getpixel((190, 120)) == image.getpixel((60, 70)) == TEAL
+    assert record["objects"][0]["box"] == [200, 100, 239, 139]
+
+
+def test_with_an_own_mask_nothing_is_looked_for(picture, dauber, tmp_path, capsys):  # noqa: ARG001
+    Image.new("L", SIZE, 255).save(tmp_path / "mask.png")
+    command = ["inpaint", picture, "", "--blur", "--mask", str(tmp_path / "mask.png"), "--point", "5,5,1"]
+    assert main([*command, "--output", str(tmp_path / "out.png")]) == 2
+    assert "This edit makes no use of --point: run it without." in capsys.readouterr().err

@@ -11,11 +11,9 @@ from PIL import Image
 from tiny_pipelines import TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
-from groundingdino.editing.inpainter_models import LoadedInpainter
 from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture
 from groundingdino.inpainter import Inpainter
 from groundingdino.interruption import Stopped
-from groundingdino.model_cards import InpainterCard
 
 SAVED = {
     "sd": save_sd,
@@ -196,21 +194,6 @@ def test_gligen_paints_all_regions_in_one_pass_by_their_own_texts(inpainters, pi
     assert (pixels_of(changed.images[0]) != pixels_of(edited.images[0])).any()
 
 
-def test_a_model_that_knows_one_size_gets_squares_around_the_mask(folders, picture, objects):
-    loaded = Inpainter.from_pretrained(folders["sd"], "cpu")
-    card = InpainterCard("square", "Square", 0, "Squares.", steps=2, context=1 / 6, square=True, one_by_one=True)
-    square = Inpainter(LoadedInpainter(loaded.pipeline, card, loaded.device))
-    seen = []
-    run = square.pipeline.unet.forward
-    square.pipeline.unet.forward = lambda latents, *args, **kwargs: (
-        seen.append(tuple(latents.shape[-2:])) or run(latents, *args, **kwargs)
-    )
-    edited = edit_picture(picture, objects, Edit(Replace("dog"), card.mask_for(Replace("dog")), (), FAST), square)
-    assert set(seen) == {(WORKING_SIZE // 4, WORKING_SIZE // 4)}
-    assert edited.recipe["painted_at"] == [WORKING_SIZE, WORKING_SIZE]
-    np.testing.assert_array_equal(pixels_of(edited.images[0])[edited.mask == 0], pixels_of(picture)[edited.mask == 0])
-
-
 def test_removing_is_not_guided_unless_away_from_something(sd, picture, objects):
     plain = edit_picture(picture, objects, Edit(Remove(), MASK, (), FAST), sd)
     away = edit_picture(picture, objects, Edit(Remove(), MASK, (), Sampling(2, seed=5, negative_prompt="cat")), sd)
@@ -296,7 +279,8 @@ def test_what_is_painted_small_and_enlarged_is_told(sd):
     mask[0, 100:700, 100:700] = True
     objects = sv.Detections(np.array([[100, 100, 700, 700]], float), mask)
     edited = edit_picture(picture, objects, Edit(Remove(), MASK, (), FAST), sd)
-    assert any(f"enlarged from {sd.working_size} pixels" in note for note in edited.notes)
+    told = f"painted at {sd.working_size} pixels and enlarged: for finer detail, edit a smaller part"
+    assert any(told in note for note in edited.notes)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ class Artwork:
             self._sprites[key] = _render(self._sources[style][codepoints], self.resolution)
         return self._sprites[key]
 
+    def draw(self, style: str, codepoints: str, side: int) -> Image.Image:
+        """One drawing anew, as `sprite`, its longest side so many pixels."""
+        return _render(self._sources[style][codepoints], side)
+
     def render(self) -> None:
         """Render everything now (under a minute for all styles), so that processes forked later share it."""
         for style, drawings in self._sources.items():

@@ -94,18 +94,32 @@ def tint(sprite: Image.Image, colour: str, rng: np.random.Generator) -> Image.Im
     """
     hue, saturation, value = (float(rng.uniform(*span)) for span in COLOUR_RANGES[colour])
     target = np.array(colorsys.hsv_to_rgb(hue / 360 % 1, saturation, value), np.float32)
-    pixels = np.asarray(sprite)
+    part = _main_colour(np.asarray(sprite.convert("RGB").convert("HSV")), np.asarray(sprite)[..., 3])
+    gloss = 0.35 if colour in ("black", "brown", "gray") else 0.6
+    return Image.fromarray(paint_over(np.asarray(sprite), target, part, gloss))
+
+
+def paint_over(
+    pixels: np.ndarray, target: np.ndarray, part: np.ndarray | None = None, gloss: float = 0.6
+) -> np.ndarray:
+    """What is drawn, (H, W, 4) uint8, in another colour, light and shade kept.
+
+    Args:
+        target: (3,) in [0, 1].
+        part: (H, W) float32 in [0, 1], how much of each pixel is painted; None: all.
+        gloss: how white the lightest places become, in [0, 1].
+    """
+    if part is None:
+        part = np.ones(pixels.shape[:2], np.float32)
     rgb = pixels[..., :3].astype(np.float32) / 255
-    part = _main_colour(np.asarray(sprite.convert("RGB").convert("HSV")), pixels[..., 3])
     luma = rgb @ LUMA
     seen = luma[(part > 0.5) & (pixels[..., 3] > 127)]
     middle = float(np.clip(np.percentile(seen, 60), 0.1, 0.9)) if seen.size else 0.5
     shade = np.minimum(luma / middle, 1)[..., None]
     light = np.clip((luma - middle) / (1 - middle), 0, 1)[..., None]
-    gloss = 0.35 if colour in ("black", "brown", "gray") else 0.6
     painted = target * shade + (1 - target) * light * gloss
     rgb += part[..., None] * (painted - rgb)
-    return with_rgb(pixels, rgb)
+    return _with_rgb(pixels, rgb)
 
 
 def _main_colour(hsv: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -124,6 +138,10 @@ def _main_colour(hsv: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def with_rgb(pixels: np.ndarray, rgb: np.ndarray) -> Image.Image:
     """`rgb` in [0, 1] with the alpha of `pixels`."""
+    return Image.fromarray(_with_rgb(pixels, rgb))
+
+
+def _with_rgb(pixels: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     result = pixels.copy()
     result[..., :3] = np.clip(rgb * 255 + 0.5, 0, 255).astype(np.uint8)
-    return Image.fromarray(result)
+    return result

@@ -1,37 +1,48 @@
 """Editing what was found: replace it, remove it, or give it another background.
 
-`edits` says what is asked (`modes` by a word each), `mask` where it paints, `perform` does it: by `backgrounds`, which
-take no model, or by an inpainter, which works on `crops` of the picture and tells of its progress by `preview` and
-`latent_preview`. `recipe` says how a picture was made. `inpainter_models` loads pipelines of `inpainter_files`, with
-`schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a smaller size should be tried.
+`edits` says what is asked (`modes` by a word each), `mask` where it paints, `perform` does it: by `backgrounds`,
+`effects` and `filling`, which take no model, by `stickers`, or by an inpainter, which works on `crops` of the picture
+and tells of its progress by `preview` and `latent_preview`. `recipe` says how a picture was made. `inpainter_models`
+loads pipelines of `inpainter_files`, with `schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a
+smaller size should be tried.
 """
 
 from groundingdino.editing.edits import (
     Background,
+    BlurBackground,
     BrushStroke,
     ColorBackground,
     Edit,
     MaskSettings,
+    Obscure,
     PictureBackground,
+    Recolor,
     Region,
     Regions,
     Remove,
     Replace,
     Sampling,
+    Spotlight,
+    StickerCutOut,
     TransparentBackground,
 )
 
 __all__ = [
     "Background",
+    "BlurBackground",
     "BrushStroke",
     "ColorBackground",
     "Edit",
     "MaskSettings",
+    "Obscure",
     "PictureBackground",
+    "Recolor",
     "Region",
     "Regions",
     "Remove",
     "Replace",
     "Sampling",
+    "Spotlight",
+    "StickerCutOut",
     "TransparentBackground",
 ]

@@ -15,24 +15,19 @@ Size = tuple[int, int]  # (width, height) in pixels
 # A part that is longer than it is wide is worked at with the same number of pixels, but not longer than this many times
 # the working size: beyond it models paint the same thing twice.
 MAX_STRETCH = 1.5
-# Pixels of a side, at most, where what is beyond the picture's edge is mirrored: a square around a panorama at the
-# picture's own scale would have the square of its length.
-MIRROR_SIDE = 2048
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle, what of it is in the picture, and how it lies on a model's canvas, scaled alike in both directions.
+    """A rectangle of a picture, and how it lies on a model's canvas, scaled alike in both directions.
 
     Attributes:
-        box: x0, y0, x1, y1 in whole pixels; what of it is beyond the picture's edge mirrors the picture.
-        inside: The part of the box in the picture, likewise.
+        box: x0, y0, x1, y1 in whole pixels of the picture, inside it.
         scaled: (width, height) that the box is scaled to; it lies at the canvas's top left.
         canvas: (width, height) that the model sees; what is beyond `scaled` mirrors the rectangle.
     """
 
     box: tuple[int, int, int, int]
-    inside: tuple[int, int, int, int]
     scaled: Size
     canvas: Size
 
@@ -56,34 +51,12 @@ class Crop:
         scale = min(working_size / math.sqrt(w * h), MAX_STRETCH * working_size / max(w, h))
         scaled = (max(1, round(w * scale)), max(1, round(h * scale)))
         box = (x0, y0, x1, y1)
-        return cls(box, box, scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
-
-    @classmethod
-    def centred(cls, mask: np.ndarray, alpha: np.ndarray, working_size: int, context: float) -> "Crop":
-        """The crop for a model that knows but one size, and masks in the middle of it: a square around the mask's.
-
-        Where the square leaves the picture it shows the picture mirrored.
-
-        Args:
-            mask: (H, W) bool; not empty.
-            alpha: (H, W), the mask with its soft edge: all of it will be inside, too.
-            working_size: Side of the canvas in pixels.
-            context: As of `around`.
-        """
-        height, width = mask.shape
-        x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
-        left, top, across, down = cv2.boundingRect((alpha > 0).view(np.uint8))
-        fringe = max(x - left, y - top, left + across - x - w, top + down - y - h)
-        side = max(math.ceil(max(w, h) * (1 + 2 * context)), max(w, h) + 2 * fringe)
-        x0, y0 = x + (w - side) // 2, y + (h - side) // 2
-        inside = (max(0, x0), max(0, y0), min(width, x0 + side), min(height, y0 + side))
-        square = (working_size, working_size)
-        return cls((x0, y0, x0 + side, y0 + side), inside, square, square)
+        return cls(box, scaled, (_up(scaled[0], multiple), _up(scaled[1], multiple)))
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The part in the picture as an index of (H, W, ...)."""
-        x0, y0, x1, y1 = self.inside
+        """The box as an index of (H, W, ...)."""
+        x0, y0, x1, y1 = self.box
         return slice(y0, y1), slice(x0, x1)
 
     @property
@@ -94,7 +67,7 @@ class Crop:
 
     def cut(self, pixels: np.ndarray) -> np.ndarray:
         """The canvas of a picture (H, W, 3) uint8."""
-        return self._pad(_resize(self._mirrored(pixels[self.window]), self.scaled), cv2.BORDER_REFLECT)
+        return self._pad(_resize(pixels[self.window], self.scaled), cv2.BORDER_REFLECT)
 
     def cut_mask(self, mask: np.ndarray, cell: int) -> np.ndarray:
         """The canvas of a mask (H, W) bool, (h, w) bool, made of whole cells of so many pixels.
@@ -102,7 +75,7 @@ class Crop:
         A latent pixel stands for a cell. Pipelines look at one pixel of each cell to decide whether it is painted, so
         the edge of an object that is in the rest of the cell would show through.
         """
-        grey = self._mirrored(mask[self.window].astype(np.uint8) * 255)
+        grey = mask[self.window].astype(np.uint8) * 255
         least = 1 if self.scale < 1 else 128  # a smaller pixel counts as soon as any of it is in the mask
         part = self._pad((_resize(grey, self.scaled) >= least).view(np.uint8), cv2.BORDER_CONSTANT)
         height, width = part.shape
@@ -112,11 +85,9 @@ class Crop:
         return cells.repeat(cell, 0).repeat(cell, 1)[:height, :width]
 
     def uncut(self, canvas: np.ndarray) -> np.ndarray:
-        """What was painted on a canvas (h, w, 3) uint8: the part in the picture, at its size there."""
-        (width, height), (left, top, right, bottom) = self._mirror
-        part = _resize(canvas[: self.scaled[1], : self.scaled[0]], (width, height))
-        x0, y0, x1, y1 = self.inside
-        return _resize(part[top : height - bottom, left : width - right], (x1 - x0, y1 - y0))
+        """What was painted on a canvas (h, w, 3) uint8: the box, at its size in the picture."""
+        x0, y0, x1, y1 = self.box
+        return _resize(canvas[: self.scaled[1], : self.scaled[0]], (x1 - x0, y1 - y0))
 
     def box_on_canvas(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         """A box of the picture in shares of the canvas's width and height, in [0, 1]."""
@@ -124,24 +95,6 @@ class Crop:
             (edge - self.box[axis % 2]) * self.scale / self.canvas[axis % 2] for axis, edge in enumerate(box)
         )
         return max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1)
-
-    @property
-    def _mirror(self) -> tuple[Size, tuple[int, int, int, int]]:
-        """The box's size where it is mirrored, and how many of these pixels are left of, above, right of and below the
-        picture."""
-        (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.inside
-        longer = max(x1 - x0, y1 - y0)
-        scale = 1.0 if self.box == self.inside else min(1.0, MIRROR_SIDE / longer)
-        width, height = round(scale * (x1 - x0)), round(scale * (y1 - y0))
-        before = round(scale * (left - x0)), round(scale * (top - y0))
-        after = width - round(scale * (right - x0)), height - round(scale * (bottom - y0))
-        return (width, height), (*before, *after)
-
-    def _mirrored(self, part: np.ndarray) -> np.ndarray:
-        """The box's picture, made of its part in the picture."""
-        (width, height), (left, top, right, bottom) = self._mirror
-        part = _resize(part, (width - left - right, height - top - bottom))
-        return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REFLECT)
 
     def _pad(self, part: np.ndarray, border: int) -> np.ndarray:
         right, bottom = self.canvas[0] - self.scaled[0], self.canvas[1] - self.scaled[1]

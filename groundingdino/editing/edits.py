@@ -79,12 +79,10 @@ class TransparentBackground:
 
 
 @dataclass(frozen=True)
-class ColorBackground:
-    """The objects stay, and all else becomes one colour: a name of CSS or "#rrggbb"."""
+class _OneColor:
+    """What takes a colour: a name of CSS or "#rrggbb"."""
 
     color: str
-    mode: ClassVar[str] = "color"
-    needs_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         try:
@@ -101,6 +99,68 @@ class ColorBackground:
         """Red, green and blue in [0, 255]."""
         red, green, blue = ImageColor.getrgb(self.color)[:3]
         return red, green, blue
+
+
+@dataclass(frozen=True)
+class ColorBackground(_OneColor):
+    """The objects stay, and all else becomes one colour."""
+
+    mode: ClassVar[str] = "color"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class StickerCutOut(_OneColor):
+    """The objects stay with an edge of a colour around them, and all else becomes transparent: the result is RGBA."""
+
+    color: str = "white"
+    mode: ClassVar[str] = "sticker"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Recolor(_OneColor):
+    """The objects take a colour, and keep their light and shade."""
+
+    mode: ClassVar[str] = "recolor"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Obscure:
+    """The objects are blurred or pixelated, so that nobody is recognised and nothing is read."""
+
+    by: Literal["blur", "pixelate"] = "blur"
+    needs_model: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.by not in ("blur", "pixelate"):
+            raise ValueError(f"Objects are obscured by 'blur' or 'pixelate', not by '{self.by}'.")
+
+    @property
+    def mode(self) -> str:
+        return self.by
+
+
+@dataclass(frozen=True)
+class BlurBackground:
+    """The objects stay sharp, and all else is blurred, as in a portrait."""
+
+    mode: ClassVar[str] = "blur-background"
+    needs_model: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Spotlight:
+    """The objects stay as they are, and all else becomes grey or dark."""
+
+    by: Literal["grey", "dark"] = "grey"
+    mode: ClassVar[str] = "spotlight"
+    needs_model: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.by not in ("grey", "dark"):
+            raise ValueError(f"All else becomes 'grey' or 'dark', not '{self.by}'.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +201,30 @@ class Regions:
             raise ValueError(f"Expected 1 to {MAX_REGIONS} regions, got {len(self.regions)}.")
 
 
-Task = Replace | Remove | Background | TransparentBackground | ColorBackground | PictureBackground | Regions
+Task = (
+    Replace
+    | Remove
+    | Background
+    | TransparentBackground
+    | ColorBackground
+    | PictureBackground
+    | BlurBackground
+    | Spotlight
+    | StickerCutOut
+    | Obscure
+    | Recolor
+    | Regions
+)
 # Tasks that keep the objects and change what is around them.
-BACKGROUNDS = (Background, TransparentBackground, ColorBackground, PictureBackground)
+BACKGROUNDS = (
+    Background,
+    TransparentBackground,
+    ColorBackground,
+    PictureBackground,
+    BlurBackground,
+    Spotlight,
+    StickerCutOut,
+)
 
 
 @dataclass(frozen=True)
@@ -203,7 +284,7 @@ class MaskSettings:
             return round(self.grow)
         if self.grow_share is not None:
             return max(-MAX_REACH, min(round(self.grow_share * longer), MAX_REACH))
-        return 0 if isinstance(task, (*BACKGROUNDS, Regions)) else min(64, math.ceil(longer / 12))
+        return 0 if isinstance(task, (*BACKGROUNDS, Regions, Recolor)) else min(64, math.ceil(longer / 12))
 
     def feather_in(self, size: Size) -> int:
         """Pixels to fade over in a picture of that size."""

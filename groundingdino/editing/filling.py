@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from groundingdino.editing.crops import Crop
 
@@ -25,6 +26,9 @@ _SMALLEST_SIDE = 40  # pixels: a picture that is smaller is not reduced
 _ROUNDS = (4, 6, 10)  # of search and vote: at the finest scale, the next, and all others
 _FEW_ROUNDS = 1  # at a scale of more than `_LARGE` pixels
 _LARGE = 100_000
+_RIM = 1.0  # how far around the hole it is looked for what belongs into it, as a share of the hole's depth
+_BINS = np.array([24, 24, 24, 48], np.float32)  # colours and texture that are taken for the same
+_MOST_BIN = 10
 _NEAR = 8  # pixels around what was found before, in which later rounds look
 _TEXTURE = 2.0  # weight of the fourth channel
 _SHARP = 0.1  # share of the usual distance beyond which a patch has no say, in the last round; 1 in the others
@@ -55,7 +59,7 @@ def fill(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> tuple[Crop,
     crop = Crop.around(alpha, FILL_SIZE, CONTEXT, multiple=1)
     if crop.scale > 1:
         x0, y0, x1, y1 = crop.box
-        crop = Crop(crop.box, crop.inside, (x1 - x0, y1 - y0), (x1 - x0, y1 - y0))
+        crop = Crop(crop.box, (x1 - x0, y1 - y0), (x1 - x0, y1 - y0))
     hole = crop.cut_mask(mask, 1)
     if hole.all():
         raise ValueError("The mask covers the whole picture: there is nothing around it to fill it with.")
@@ -122,6 +126,21 @@ def _usable(hole: np.ndarray) -> np.ndarray:
     return cv2.erode(known.view(np.uint8), _patch())[1:-1, 1:-1].astype(bool)
 
 
+def _like_rim(level: _Level) -> np.ndarray:
+    """(H, W) bool, the usable patches that are about as light, coloured and busy as some pixel around the hole.
+
+    Without this, whole objects are copied from elsewhere in the picture.
+    """
+    usable = _usable(level.hole)
+    bins = np.minimum(level.pixels / _BINS, _MOST_BIN).astype(np.intp)
+    reach = max(2 * patch_match.RADIUS, round(_RIM * float(_depth_of(level.hole).max())))
+    grown = cv2.dilate(level.hole.view(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)).astype(bool)
+    seen = np.zeros((_MOST_BIN + 1,) * bins.shape[2], bool)
+    seen[tuple(bins[grown & ~level.hole].T)] = True
+    alike = binary_dilation(seen, np.ones((3,) * seen.ndim, bool))[tuple(bins.transpose(2, 0, 1))] & usable
+    return alike if alike.any() else usable
+
+
 def _patch() -> np.ndarray:
     return np.ones((2 * patch_match.RADIUS + 1,) * 2, np.uint8)
 
@@ -136,7 +155,7 @@ def _refine(level: _Level, guess: np.ndarray, nearest: np.ndarray | None, depth:
     radius = patch_match.RADIUS
     height, width = level.hole.shape
     # Patches reach beyond the picture's edge, which mirrors what is known or guessed.
-    usable = np.pad(_usable(level.hole), radius)
+    usable = np.pad(_like_rim(level), radius)
     places = np.argwhere(np.pad(cv2.dilate(level.hole.view(np.uint8), _patch()), radius)).astype(np.int32)
     nearest = _placed(nearest, places, usable)
     known = _Patches(_mirrored(level.pixels))

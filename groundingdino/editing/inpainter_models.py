@@ -10,7 +10,7 @@ import torch
 
 from groundingdino.downloads import Progress, first_line
 from groundingdino.editing.inpainter_files import has_half_weights
-from groundingdino.model_cards import InpainterCard
+from groundingdino.model_cards import EMBEDDED_DRAWINGS, InpainterCard
 from groundingdino.model_files import find_inpainter, unet_config
 from groundingdino.weight_files import check_device
 
@@ -45,6 +45,8 @@ def load_inpainter(
     """
     check_device(device)
     folder, card = find_inpainter(name_or_path, local_files_only, progress)
+    if folder == EMBEDDED_DRAWINGS:
+        raise ValueError(f"{card.title} is no pipeline: load it with Inpainter.from_pretrained('{card.name}').")
     device = torch.device(device)
     pipeline = _read(folder, torch.float16 if device.type == "cuda" else torch.float32)
     pipeline.set_progress_bar_config(disable=True)

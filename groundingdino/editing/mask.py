@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import supervision as sv
+from PIL import Image
 
 from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Regions
+from groundingdino.image import load_image
 from groundingdino.masks import compact, join, union
 
 Size = tuple[int, int]  # (width, height) in pixels
@@ -64,6 +66,28 @@ def edit_mask(objects: sv.Detections, size: Size, edit: Edit) -> EditMask:
     elif not edit.mask.one_by_one:
         parts = compact(union(parts, size))
     return EditMask(parts, feather)
+
+
+def own_mask(picture: Image.Image, size: Size) -> sv.Detections:
+    """A mask from elsewhere as an object: white is edited, black is kept.
+
+    Args:
+        picture: The mask, of the picture's proportions; its colours count as grey.
+        size: (width, height) of the picture that is edited.
+
+    Raises:
+        ValueError: its proportions are others, or it is black all over.
+    """
+    width, height = picture.size
+    if abs(width * size[1] - height * size[0]) > 0.01 * height * size[0] + max(size):
+        raise ValueError(
+            f"The mask has {width} x {height} pixels and the picture {size[0]} x {size[1]}: give one of the picture's "
+            "size."
+        )
+    white = np.asarray(load_image(picture).convert("L").resize(size, Image.Resampling.NEAREST)) >= 128
+    if not white.any():
+        raise ValueError("The mask is black all over: white is what is edited.")
+    return sv.Detections(sv.mask_to_xyxy(white[None]).astype(np.float32), compact(white))
 
 
 def grow(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -1,23 +1,32 @@
 """Tasks of an edit by a word each, as programs and the command line ask for them."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 from PIL import Image
 
 from groundingdino.editing.edits import (
     Background,
+    BlurBackground,
     ColorBackground,
+    Obscure,
     PictureBackground,
+    Recolor,
     Region,
     Regions,
     Remove,
     Replace,
+    Spotlight,
+    StickerCutOut,
     Task,
     TransparentBackground,
 )
 
 # "fill" removes without a model.
-MODES = ("replace", "remove", "fill", "background", "transparent", "color", "picture", "regions")
+MODES = (
+    *("replace", "remove", "fill", "regions", "background", "transparent", "color", "picture"),
+    *("blur", "pixelate", "recolor", "blur-background", "spotlight", "sticker"),
+)
 
 
 def parse_task(
@@ -30,7 +39,8 @@ def parse_task(
 
     Args:
         mode: One of `MODES`.
-        text: What to paint, or of "color" the colour.
+        text: What to paint; of "color" and "recolor" the colour, of "sticker" that of the edge (white), of "spotlight"
+            what all else becomes, "grey" (as without a text) or "dark".
         picture: Of "picture", the new background.
         regions: Of "regions", [[x0, y0, x1, y1, "text"], ...].
 
@@ -49,6 +59,16 @@ def parse_task(
         return Background(text)
     if mode == "color":
         return ColorBackground(text)
+    if mode == "recolor":
+        return Recolor(text)
+    if mode in ("blur", "pixelate"):
+        return Obscure(cast(Any, mode))
+    if mode == "blur-background":
+        return BlurBackground()
+    if mode == "spotlight":
+        return Spotlight(cast(Any, text or "grey"))
+    if mode == "sticker":
+        return StickerCutOut(text or "white")
     if mode not in MODES:
         raise ValueError(f"There is no mode '{mode}': choose one of {', '.join(MODES)}.")
     return TransparentBackground() if mode == "transparent" else Remove("fill" if mode == "fill" else "model")

@@ -19,15 +19,22 @@ from groundingdino.editing.backgrounds import lay_behind, make_transparent
 from groundingdino.editing.crops import Crop, blend
 from groundingdino.editing.edits import (
     MAX_SEED,
+    Background,
+    BlurBackground,
     Box,
     ColorBackground,
     Edit,
+    Obscure,
     PictureBackground,
+    Recolor,
     Regions,
     Remove,
     Sampling,
+    Spotlight,
+    StickerCutOut,
     TransparentBackground,
 )
+from groundingdino.editing.effects import change, make_sticker
 from groundingdino.editing.filling import fill
 from groundingdino.editing.mask import EditMask, edit_mask
 from groundingdino.editing.preview import EditPreview, PaintStep
@@ -35,6 +42,11 @@ from groundingdino.editing.recipe import recipe_of
 from groundingdino.image import load_editable, load_image
 from groundingdino.interruption import StopCheck
 from groundingdino.masks import union
+
+NO_BACKGROUND = (
+    "Stickers cannot paint a background by words: blur it, make it transparent, put a colour or a picture behind, or "
+    "choose a diffusion model."
+)
 
 
 class Painted(NamedTuple):
@@ -65,6 +77,10 @@ class Painter(Protocol):
     @property
     def paints_regions(self) -> bool:
         """Whether one pass paints several boxes, each by its own text."""
+
+    @property
+    def lays_drawings(self) -> bool:
+        """Whether it lays a drawing into each box, over what it filled all of the mask with."""
 
     def paint(
         self,
@@ -149,7 +165,7 @@ def edit_picture(
         image: As `load_editable` gives it, or anything that `load_image` takes.
         objects: Those chosen, in its pixels, with masks or boxes; regions need none.
         edit: What is asked.
-        painter: Needed if `edit.task.needs_model`, and not used otherwise.
+        painter: Needed if `edit.task.needs_model`, and not used otherwise; without one, what is removed is filled.
         progress: Called before the first step and after each.
         stop: Asked several times in each step; once it says True, `interruption.Stopped` is raised.
 
@@ -159,6 +175,10 @@ def edit_picture(
     """
     start = time.perf_counter()
     picture = load_editable(image)
+    if painter is None and isinstance(edit.task, Remove):
+        edit = replace(edit, task=Remove("fill"))
+    if painter is not None and painter.lays_drawings and isinstance(edit.task, Background):
+        raise ValueError(NO_BACKGROUND)
     mask = edit_mask(objects, picture.size, edit)
     run = _Run(picture, mask, edit, progress, stop)
     if not edit.task.needs_model:
@@ -200,9 +220,15 @@ class _Run:
         task = self.edit.task
         if isinstance(task, TransparentBackground):
             return Image.fromarray(make_transparent(self.original, self.alpha))
+        if isinstance(task, StickerCutOut):
+            return Image.fromarray(make_sticker(self.original, self.alpha, task))
         if isinstance(task, (ColorBackground, PictureBackground)):
             return Image.fromarray(lay_behind(self.original, self.alpha, task))
         result, seen = self.original.copy(), self.opaque.copy()
+        if isinstance(task, (Obscure, Recolor, BlurBackground, Spotlight)):
+            for part, alpha in self._parts():
+                result[..., :3] = change(result[..., :3], part, alpha, task)
+            return Image.fromarray(result)
         for part, alpha in self._parts():
             _paste(result, seen, *fill(seen, part, alpha), alpha, covers=False)
         return Image.fromarray(result)
@@ -244,6 +270,11 @@ class _Run:
         texts = [region.text for region in task.regions] if isinstance(task, Regions) else None
         if isinstance(task, Regions) and painter.paints_regions:
             boxes = tuple(BoxText(region.box, region.text) for region in task.regions)
+            yield union(self.mask.parts, self.mask.size), self.alpha, boxes
+            return
+        if painter.lays_drawings:  # one object is no pattern to fill the place of another with
+            text = getattr(task, "text", "")
+            boxes = tuple(BoxText(_box_of(part), text) for part, _ in self._parts())
             yield union(self.mask.parts, self.mask.size), self.alpha, boxes
             return
         for index, (part, alpha) in enumerate(self._parts()):

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from groundingdino.editing.edits import BACKGROUNDS, ColorBackground, Edit, Regions, Remove
+from groundingdino.editing.edits import BACKGROUNDS, Edit, Regions
 from groundingdino.image import decoded
 
 KEYWORD = "groundingdino"  # of the PNG chunk
@@ -40,10 +40,9 @@ def recipe_of(
     recipe: dict[str, Any] = {"mode": task.mode, "inpainter": model}
     if text := getattr(task, "text", None):
         recipe["text"] = text
-    if isinstance(task, Remove):
-        recipe["by"] = task.by
-    if isinstance(task, ColorBackground):
-        recipe["color"] = task.color
+    for name in ("by", "color"):
+        if hasattr(task, name):
+            recipe[name] = getattr(task, name)
     if isinstance(task, Regions):
         recipe["regions"] = [[*region.box, region.text] for region in task.regions]
     recipe["mask"] = {"feather": edit.mask.feather_in(size)}

@@ -12,31 +12,48 @@ from groundingdino.drawing import labels_of
 from groundingdino.editing.edits import (
     MAX_REACH,
     Background,
+    BlurBackground,
     BrushStroke,
     ColorBackground,
     Edit,
     MaskSettings,
+    Obscure,
     PictureBackground,
+    Recolor,
     Region,
     Regions,
     Remove,
     Replace,
     Sampling,
+    Spotlight,
+    StickerCutOut,
     Task,
     TransparentBackground,
 )
 from groundingdino.model_cards import InpainterCard
 from groundingdino.page.selection import Pointing, object_ids
 
-REPLACE, REMOVE, BACKGROUND, REGIONS = "Replace", "Remove", "Background", "Regions"  # the modes
+REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS = "Replace", "Remove", "Background", "Effect", "Regions"  # the modes
 MASKS, WHOLE_BOXES = "Masks", "Boxes"  # what of the objects is edited
 PAINTED, TRANSPARENT, COLOR, PICTURE = "Painted", "Transparent", "Colour", "Picture"  # the new background
-MODEL, QUICK = "Model", "Quick fill"  # what removes
+BLURRED, GREY, DARK, OUTLINED = "Blurred", "Grey", "Dark", "Sticker"  # likewise
+BLUR, PIXELATE, RECOLOR = "Blur", "Pixelate", "Recolour"  # what is done to the objects
+MODEL, QUICK = "Inpainter", "Fill"  # what removes
 # To start with, in percent of an object's longer side and of the picture's: `MaskSettings`' own twelfth and
 # two-hundredth, but growing without its limit of 64 pixels, for a slider that says percent has to mean it.
-GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, REGIONS: 0.0}
+GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, EFFECT: 0.0, REGIONS: 0.0}
 FEATHER = 0.5
 NO_REGION = "There is no region: name something that is found and tick it, or draw a box."
+
+
+_BACKDROPS: dict[str, Task] = {
+    TRANSPARENT: TransparentBackground(),
+    BLURRED: BlurBackground(),
+    GREY: Spotlight("grey"),
+    DARK: Spotlight("dark"),
+    OUTLINED: StickerCutOut(),
+}
+_OBSCURED: dict[str, Task] = {BLUR: Obscure("blur"), PIXELATE: Obscure("pixelate")}
 
 
 class MaskForm(NamedTuple):
@@ -86,6 +103,7 @@ class Form(NamedTuple):
     negative_prompt: str
     candidates: float
     scheduler: str
+    effect: str
 
     def edit(
         self,
@@ -132,8 +150,10 @@ class Form(NamedTuple):
             return Remove("fill" if self.remover == QUICK else "model")
         if mode == REGIONS:
             return self._regions(objects, texts)
-        if self.backdrop == TRANSPARENT:
-            return TransparentBackground()
+        if mode == EFFECT:
+            return Recolor(hex_color(self.color)) if self.effect == RECOLOR else _OBSCURED[self.effect]
+        if self.backdrop in _BACKDROPS:
+            return _BACKDROPS[self.backdrop]
         if self.backdrop == COLOR:
             return ColorBackground(hex_color(self.color))
         if self.backdrop == PICTURE:

@@ -13,6 +13,7 @@ from PIL import Image
 from groundingdino import export
 from groundingdino.drawing import annotate
 from groundingdino.editing.edits import Edit, Regions, Sampling
+from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.model_cards import INPAINTERS, mask_settings_for
@@ -156,6 +157,7 @@ class Endpoints:
         seed: int | None = None,
         negative_prompt: str = "",
         scheduler: str | None = None,
+        mask: str | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
@@ -163,8 +165,10 @@ class Endpoints:
             image: The picture.
             prompt: What to edit: phrases separated by dots or commas; of the mode "regions" nothing.
             mode: "replace", "remove", "fill" (remove at once, without a model), "background" (keep the objects, repaint
-                the rest), "transparent", "color" or "picture" (another background, without a model), or "regions".
-            text: What to paint; of the mode "color" the colour, as a name or #rrggbb.
+                the rest), "regions", or without a model: "transparent", "color" or "picture" (another background),
+                "blur", "pixelate" or "recolor" (the objects), "blur-background", "spotlight" (all else becomes grey, or
+                with the text "dark" dark) or "sticker" (cut out with an edge).
+            text: What to paint; of the modes "color", "recolor" and "sticker" the colour, as a name or #rrggbb.
             regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels.
             background: Of the mode "picture", the picture to lay behind.
             inpainter: A name that `/models` lists, of a model that inpaints.
@@ -185,6 +189,7 @@ class Endpoints:
             seed: The same seed paints the same picture; by default drawn by lot.
             negative_prompt: What must not appear.
             scheduler: "ddim", "dpm++", "unipc", "euler", "euler-a", or "lcm" where it suits; by default its own.
+            mask: A picture of the same size: what is white in it is edited, as it is, whatever the prompt says.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -195,28 +200,32 @@ class Endpoints:
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
             one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
-            mask = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
+            if mask:
+                grow, boxes = grow or 0, False
+            settings = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
             sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
             if task.needs_model:
                 self.studio.inpainters.require(inpainter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             notes: tuple[str, ...] = ()
-            if not isinstance(task, Regions):
-                models = [model] if mask.boxes else [model, segmenter]
-                if not mask.boxes:
+            if mask and not isinstance(task, Regions):
+                objects = own_mask(self.studio.image(mask), picture.size)
+            elif not isinstance(task, Regions):
+                models = [model] if settings.boxes else [model, segmenter]
+                if not settings.boxes:
                     self.studio.segmenters.require(segmenter)
                 if not Prompt.parse(prompt).phrases:
                     raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
                 findings = self.studio.find(picture, prompt, model, thresholds)
-                if not mask.boxes:
+                if not settings.boxes:
                     findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
                 objects, notes = findings.detections, findings.notes
                 search = search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
                     record = export.record(objects, picture.size, " + ".join(models))
                     return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
-            edit = Edit(task, mask, (), sampling)
+            edit = Edit(task, settings, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []

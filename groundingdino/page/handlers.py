@@ -26,11 +26,11 @@ from PIL import Image
 
 from groundingdino import export
 from groundingdino.drawing import MaskStyle, labels_of, select
-from groundingdino.editing.mask import edit_mask
+from groundingdino.editing.mask import edit_mask, own_mask
 from groundingdino.interruption import StopCheck, Stopped
 from groundingdino.page import advice
 from groundingdino.page.changes import with_changes
-from groundingdino.page.edit_form import NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
+from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.files import write_file
@@ -72,10 +72,13 @@ class Query(NamedTuple):
     shape: str = MaskForm().shape
     grow: float = MaskForm().grow
     feather: float = MaskForm().feather
+    own: str | None = None  # path of a mask that is edited in place of what was found
 
     @property
     def mask(self) -> MaskForm:
-        """Where an edit paints."""
+        """Where an edit paints; an own mask is taken as it is."""
+        if self.own and self.mode != REGIONS:
+            return MaskForm(self.mode, MASKS, 0, self.feather)
         return MaskForm(self.mode, self.shape, self.grow, self.feather)
 
     @property
@@ -296,6 +299,8 @@ class Page:
 
     def edited(self, query: Query, selection: Selection, findings: Findings) -> sv.Detections:
         """The objects that an edit is about; those that are edited as boxes have the boxes that were drawn."""
+        if query.own and query.path and query.mode != REGIONS:
+            return own_mask(self.studio.image(query.own), self.studio.image(query.path).size)
         objects, _ = chosen(findings.detections, selection)
         return as_drawn(objects, selection.pointing) if query.mask.boxes else objects
 

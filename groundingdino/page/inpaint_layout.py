@@ -8,14 +8,22 @@ from groundingdino.editing.edits import MAX_CANDIDATES
 from groundingdino.editing.schedulers import FOR_DISTILLED, SCHEDULERS
 from groundingdino.page.edit_form import (
     BACKGROUND,
+    BLUR,
+    BLURRED,
     COLOR,
+    DARK,
+    EFFECT,
     FEATHER,
+    GREY,
     GROW,
     MASKS,
     MODEL,
+    OUTLINED,
     PAINTED,
     PICTURE,
+    PIXELATE,
     QUICK,
+    RECOLOR,
     REGIONS,
     REMOVE,
     REPLACE,
@@ -32,6 +40,7 @@ class Wish(NamedTuple):
 
     mode: gr.Radio
     backdrop: gr.Radio
+    effect: gr.Radio
     remover: gr.Radio
     text: gr.Textbox
     color: gr.ColorPicker
@@ -47,6 +56,7 @@ class Painting(NamedTuple):
     grow: gr.Slider
     feather: gr.Slider
     one_by_one: gr.Checkbox
+    own: gr.Image
     inpainter: Choice
     steps: gr.Slider
     guidance: gr.Slider
@@ -60,11 +70,12 @@ class Painting(NamedTuple):
 
 def wish_column() -> Wish:
     """The mode and what each of them asks for."""
-    modes = [REPLACE, REMOVE, BACKGROUND, REGIONS]
+    modes = [REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS]
     mode = gr.Radio(modes, value=REPLACE, label="What to do with it", elem_id="mode")
-    backdrops = [PAINTED, TRANSPARENT, COLOR, PICTURE]
-    backdrop = gr.Radio(backdrops, value=PAINTED, label="New background", elem_id="backdrop")
-    info = "Quick fill continues the colours around it: at once and without a model, but smooth."
+    backdrops = [BLURRED, GREY, DARK, TRANSPARENT, OUTLINED, COLOR, PICTURE, PAINTED]
+    backdrop = gr.Radio(backdrops, value=BLURRED, label="New background", elem_id="backdrop")
+    effect = gr.Radio([BLUR, PIXELATE, RECOLOR], value=BLUR, label="What it becomes", elem_id="effect")
+    info = "The fill takes patches from around it: no model, and nothing is invented. Stickers fill, too."
     remover = gr.Radio([MODEL, QUICK], value=MODEL, label="Fill the gap by", info=info, elem_id="remover")
     text = gr.Textbox(
         "",
@@ -82,7 +93,7 @@ def wish_column() -> Wish:
     with gr.Row(elem_id="run-row"):
         run = gr.Button("Run", variant="primary", min_width=0, elem_id="run")
         cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="cancel")
-    return Wish(mode, backdrop, remover, text, color, picture, run, cancel)
+    return Wish(mode, backdrop, effect, remover, text, color, picture, run, cancel)
 
 
 def painting_column(picker: Picker, model: str) -> Painting:
@@ -94,9 +105,14 @@ def painting_column(picker: Picker, model: str) -> Painting:
     info = "How far the edge fades. Percent of the picture's longer side."
     feather = slider(0, 10, FEATHER, step=0.1, label="Feather", info=info, elem_id="feather")
     one_by_one = gr.Checkbox(card.one_by_one, label="One object after the other", elem_id="one-by-one")
+    with gr.Accordion("Own mask", open=False, elem_id="own-mask-part"):
+        own = gr.Image(
+            type="filepath", label="White is edited", sources=["upload"], buttons=[], height=110, elem_id="own-mask"
+        )
+        hand_over_files(own)
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
-        info = "As suits the model. More take longer, and bring noise with the embedded one."
+        info = "As suits the model; more take longer. Stickers take none."
         steps = slider(1, 100, card.steps, step=1, label="Steps", info=info)
         info = "How closely the text is followed; 1 ignores the negative prompt."
         guidance = slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
@@ -118,6 +134,7 @@ def painting_column(picker: Picker, model: str) -> Painting:
         grow,
         feather,
         one_by_one,
+        own,
         inpainter,
         steps,
         guidance,

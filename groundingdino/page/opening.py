@@ -115,7 +115,8 @@ def known_of(kept: Any, examples: Collection[str]) -> dict[str, Any]:
         return {}
     picture = restored_picture(kept, examples)
     known = {name: value for name, value in kept.items() if name not in OF_PICTURE} if not picture else dict(kept)
-    known.pop("edit picture", None)  # a new background is chosen again
+    for chosen in ("edit picture", "own"):  # a new background and a mask are chosen again
+        known.pop(chosen, None)
     return {**known, "path": picture} if picture else known
 
 

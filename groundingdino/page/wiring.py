@@ -54,7 +54,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     query: list[Any] = [  # as `Query` has them
         *(question.picture, question.prompt, settings.detector.model, settings.box, settings.text, settings.nms),
         *(answer.tab, masks.segmenter.model, masks.shapes, masks.opacity, masks.specks),
-        *(wish.mode, painting.shape, painting.grow, painting.feather),
+        *(wish.mode, painting.shape, painting.grow, painting.feather, painting.own),
     ]
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)
@@ -64,7 +64,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     form = [  # as `Form` has them
         *(wish.text, wish.backdrop, wish.color, wish.picture, wish.remover, painting.one_by_one),
         *(painting.inpainter.model, painting.steps, painting.guidance, painting.strength, painting.seed),
-        *(painting.negative, painting.candidates, painting.scheduler),
+        *(painting.negative, painting.candidates, painting.scheduler, wish.effect),
     ]
     _wire_examples(page, question, settings, prompts)
     choices: list[tuple[Picker[Any, Any], Choice]] = [

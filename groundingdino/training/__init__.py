@@ -9,7 +9,6 @@ Only the scenes know what is drawn; everything after them sees pictures, phrases
         canvas.py       a picture that knows what is seen where
         captions.py     a prompt for what is in a picture, and which phrase is true of which object
         scenes.py       pictures with boxes, masks and prompts
-        edit_scenes.py  pieces of pictures with what is repainted in them, and what is there afterwards
         vocabulary.py   the word list of the embedded model
         examples.py     the example pictures of the page
 """

@@ -20,6 +20,7 @@ from groundingdino.artwork.names import load_names
 from groundingdino.detector import Detector
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
 from groundingdino.editing.perform import edit_picture
+from groundingdino.editing.stickers import Stickers
 from groundingdino.inpainter import Inpainter
 from groundingdino.segmenter import Segmenter
 from groundingdino.training.scenes import Scene, evaluation_scenes
@@ -59,7 +60,11 @@ class Target:
 
 
 def evaluate(
-    inpainter: Inpainter, detector: Detector, segmenter: Segmenter, scenes: Iterable[Scene], seed: int = 0
+    inpainter: Inpainter | Stickers,
+    detector: Detector,
+    segmenter: Segmenter,
+    scenes: Iterable[Scene],
+    seed: int = 0,
 ) -> dict[str, float]:
     """Edit one object of each scene in two ways, with the settings that suit the inpainter, and look for it again.
 

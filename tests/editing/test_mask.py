@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import supervision as sv
+from PIL import Image
 
 from groundingdino.editing.edits import (
     Background,
@@ -15,7 +16,7 @@ from groundingdino.editing.edits import (
     Replace,
     TransparentBackground,
 )
-from groundingdino.editing.mask import edit_mask, grow, soften
+from groundingdino.editing.mask import edit_mask, grow, own_mask, soften
 
 WIDTH, HEIGHT = SIZE = (60, 40)
 EXACT = MaskSettings(grow=0, feather=0)
@@ -187,3 +188,23 @@ def test_regions_are_boxes_whatever_was_found():
 def test_where_there_is_nothing_to_paint_a_sentence_says_why(objects, edit, message):
     with pytest.raises(ValueError, match=message):
         edit_mask(objects, SIZE, edit)
+
+
+def test_an_own_mask_is_edited_where_it_is_white():
+    picture = Image.new("L", (20, 10))
+    picture.paste(255, (4, 2, 8, 6))
+    objects = own_mask(picture, (40, 20))
+    assert objects.xyxy.tolist() == [[8, 4, 15, 11]]
+    assert objects.mask[0].sum() == 64
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (Image.new("L", (20, 10)), "black all over: white is what is edited"),
+        (Image.new("L", (10, 20), 255), "has 10 x 20 pixels and the picture 40 x 20"),
+    ],
+)
+def test_a_mask_that_cannot_be_meant_is_refused(picture, message):
+    with pytest.raises(ValueError, match=message):
+        own_mask(picture, (40, 20))

@@ -3,12 +3,17 @@ from PIL import Image
 
 from groundingdino.editing.edits import (
     Background,
+    BlurBackground,
     ColorBackground,
+    Obscure,
     PictureBackground,
+    Recolor,
     Region,
     Regions,
     Remove,
     Replace,
+    Spotlight,
+    StickerCutOut,
     TransparentBackground,
 )
 from groundingdino.editing.modes import MODES, parse_regions, parse_task
@@ -26,11 +31,28 @@ REGION = [1, 2, 3, 4, "cat"]
         ("background", Background("red")),
         ("transparent", TransparentBackground()),
         ("color", ColorBackground("red")),
+        ("blur", Obscure("blur")),
+        ("pixelate", Obscure("pixelate")),
+        ("recolor", Recolor("red")),
+        ("blur-background", BlurBackground()),
+        ("sticker", StickerCutOut("red")),
         ("regions", Regions((Region((1, 2, 3, 4), "cat"),))),
     ],
 )
 def test_a_mode_is_read(mode, task):
     assert parse_task(mode, "red", PICTURE, [REGION]) == task
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "task"),
+    [
+        ("spotlight", "", Spotlight("grey")),
+        ("spotlight", "dark", Spotlight("dark")),
+        ("sticker", "", StickerCutOut("white")),
+    ],
+)
+def test_what_a_text_leaves_open_has_a_default(mode, text, task):
+    assert parse_task(mode, text) == task
 
 
 def test_a_picture_is_laid_behind():
@@ -41,7 +63,7 @@ def test_a_picture_is_laid_behind():
 
 def test_every_mode_is_known():
     for mode in MODES:
-        parse_task(mode, "red", PICTURE, [REGION])
+        parse_task(mode, "grey", PICTURE, [REGION])
 
 
 @pytest.mark.parametrize(

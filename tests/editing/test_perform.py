@@ -166,7 +166,7 @@ def test_no_model_paints_where_none_is_needed():
 
 def test_a_model_is_asked_for_where_one_is_needed():
     with pytest.raises(ValueError, match="choose an inpainter"):
-        edit_picture(noise((64, 48)), two_objects(), Edit(Remove()))
+        edit_picture(noise((64, 48)), two_objects(), Edit(Replace("red")))
 
 
 def test_one_by_one_each_object_has_its_pass():

@@ -36,7 +36,7 @@ def test_a_large_picture_is_shown_small():
 def test_a_crop_beyond_the_picture_is_shown_where_it_is():
     pixels, alpha = np.full((60, 60, 3), TEAL, np.uint8), np.zeros((60, 60), np.uint8)
     alpha[:, :20] = 255
-    crop = Crop.centred(alpha > 0, alpha, 64, 0.25)
+    crop = Crop.around(alpha, 64, 0.25)
     canvas = np.full((64, 64, 3), RED, np.uint8)
     canvas[:, : round(-crop.box[0] * crop.scale)] = 0  # beyond the picture
     shown = EditPreview(pixels, alpha).show(PaintStep(1, 4, crop, canvas))

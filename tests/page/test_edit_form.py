@@ -10,27 +10,40 @@ from PIL import Image
 
 from groundingdino.editing.edits import (
     Background,
+    BlurBackground,
     BrushStroke,
     ColorBackground,
     Edit,
     MaskSettings,
+    Obscure,
     PictureBackground,
+    Recolor,
     Region,
     Regions,
     Remove,
     Replace,
     Sampling,
+    Spotlight,
+    StickerCutOut,
     TransparentBackground,
 )
 from groundingdino.page.edit_form import (
     BACKGROUND,
+    BLUR,
+    BLURRED,
     COLOR,
+    DARK,
+    EFFECT,
+    GREY,
     GROW,
     MASKS,
     MODEL,
+    OUTLINED,
     PAINTED,
     PICTURE,
+    PIXELATE,
     QUICK,
+    RECOLOR,
     REGIONS,
     REMOVE,
     REPLACE,
@@ -47,7 +60,7 @@ from groundingdino.page.selection import Gesture, Pointing
 
 SIZE = (200, 100)
 STROKE = BrushStroke(((1, 2),), 5)
-FORM = Form("a dog", PAINTED, "#ff0000", None, MODEL, False, "embedded", 5, 2.5, 1, "", "", 1, "")
+FORM = Form("a dog", PAINTED, "#ff0000", None, MODEL, False, "embedded", 5, 2.5, 1, "", "", 1, "", BLUR)
 
 
 @pytest.fixture
@@ -74,6 +87,13 @@ def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] |
         (BACKGROUND, {}, Background("a dog")),
         (BACKGROUND, {"backdrop": TRANSPARENT}, TransparentBackground()),
         (BACKGROUND, {"backdrop": COLOR}, ColorBackground("#ff0000")),
+        (BACKGROUND, {"backdrop": BLURRED}, BlurBackground()),
+        (BACKGROUND, {"backdrop": GREY}, Spotlight("grey")),
+        (BACKGROUND, {"backdrop": DARK}, Spotlight("dark")),
+        (BACKGROUND, {"backdrop": OUTLINED}, StickerCutOut()),
+        (EFFECT, {}, Obscure("blur")),
+        (EFFECT, {"effect": PIXELATE}, Obscure("pixelate")),
+        (EFFECT, {"effect": RECOLOR}, Recolor("#ff0000")),
         (REGIONS, {}, Regions((Region((10, 20, 60, 70), "a dog"), Region((100, 20, 150, 70), "a dog")))),
     ],
 )

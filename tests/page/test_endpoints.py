@@ -89,12 +89,25 @@ def test_what_was_found_is_replaced_and_the_record_says_how(endpoints, picture):
         ({"mode": "background", "text": "red", "seed": 0}, TEAL, (255, 0, 0)),
         ({"mode": "color", "text": "#010203"}, TEAL, (1, 2, 3)),
         ({"mode": "transparent"}, (*TEAL, 255), (0, 0, 0, 0)),
+        ({"mode": "recolor", "text": "red"}, (255, 0, 0), TEAL),
+        ({"mode": "spotlight", "text": "dark"}, TEAL, (0, 45, 45)),
+        ({"mode": "sticker"}, (*TEAL, 255), (0, 0, 0, 0)),
     ],
 )
 def test_each_mode_edits_what_it_says(endpoints, picture, options, inside, outside):
     image, _ = endpoints.inpaint(picture, "cat", **options)
     assert image.getpixel((60, 70)) == inside
     assert image.getpixel((150, 200)) == outside
+
+
+def test_an_own_mask_takes_the_place_of_what_is_found(endpoints, picture, tmp_path):
+    mask = Image.new("L", SIZE)
+    mask.paste(255, (200, 100, 240, 140))
+    mask.save(tmp_path / "mask.png")
+    image, record = endpoints.inpaint(picture, mode="recolor", text="red", mask=str(tmp_path / "mask.png"))
+    assert image.getpixel((220, 120)) == (255, 0, 0)
+    assert image.getpixel((190, 120)) == image.getpixel((60, 70)) == TEAL
+    assert "find" not in record["edit"]
 
 
 @pytest.mark.parametrize("value", ["false", "nonsense", 1, [1]])

@@ -19,6 +19,7 @@ from scissors import SEGMENTER, Scissors
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
     BACKGROUND,
+    BLUR,
     GROW,
     MASKS,
     MODEL,
@@ -40,7 +41,7 @@ from groundingdino.page.studio import Studio
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
 MIDDLE, OTHER_MIDDLE, BESIDE = (60, 70), (250, 70), (150, 200)
-FORM = Form("red", PAINTED, "#00ff00", None, MODEL, False, "embedded", 5, 2.5, 1, "7", "", 1, "")
+FORM = Form("red", PAINTED, "#00ff00", None, MODEL, False, "embedded", 5, 2.5, 1, "7", "", 1, "", BLUR)
 LARGE = replace(INPAINTER, name="large", title="Large", steps=40, guidance=8, one_by_one=True, boxes=True)
 
 

@@ -110,7 +110,7 @@ def test_removing_is_judged_by_what_is_left_and_what_is_new(before, after, nothi
 class Painter:
     """Paints what it is given."""
 
-    name, paints_regions = "plain", False
+    name, paints_regions, lays_drawings = "plain", False, False
     painted = 0
 
     def __init__(self, boxes: bool):
@@ -120,9 +120,9 @@ class Painter:
     def mask_for(self, _task):
         return MaskSettings(grow=0, feather=0, boxes=self.boxes)
 
-    def paint(self, _pixels, mask, alpha, _texts, _sampling, _report, _stop):
+    def paint(self, _pixels, _mask, alpha, _texts, _sampling, _report, _stop):
         self.painted += 1
-        crop = Crop.centred(mask, alpha, 32, 0.1)
+        crop = Crop.around(alpha, 32, 0.1)
         return Painted(crop, np.full((*alpha[crop.window].shape, 3), 200, np.uint8))
 
 

@@ -1,0 +1,264 @@
+"""A painter without a model: fills what is edited from around it, and lays drawings of what was asked for over that."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from groundingdino.artwork.drawings import MAIN_STYLE, STYLES, Artwork
+from groundingdino.artwork.names import Drawing, Name
+from groundingdino.artwork.reading import Wanted, read
+from groundingdino.artwork.sprites import Pose, tint, warp
+from groundingdino.editing.crops import Crop, blend
+from groundingdino.editing.edits import Sampling
+from groundingdino.editing.filling import fill
+from groundingdino.editing.perform import BoxText, Painted
+from groundingdino.editing.preview import PaintStep
+from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.model_cards import INPAINTERS, InpainterCard
+
+SHARE = 0.92  # of a box's sides: how much of it a drawing takes
+MOST_STRETCH = 1.2  # of a drawing's width over height, to take more of its box
+KEEPS_POSE = 0.75  # how many seeds turn the drawing to the side to which the object was turned
+TURN = 3.0  # degrees, the standard deviation of small turns
+SMALL = 64  # pixels of a drawing that is compared with what was there
+CHANGED = 24  # grey levels from which a pixel belonged to what was there
+SHADOW_SHOWS = 3.0  # grey levels by which the ground below an object is darker if it has a shadow
+CUT_OFF = 0.1  # of a drawing: from then on it is told that the mask cuts it off
+
+
+class _Chosen(NamedTuple):
+    """A drawing of a style, and how it lies."""
+
+    drawing: Drawing
+    style: str
+    mirror: bool
+    angle: float
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A box in pixels of what is painted, and what was there.
+
+    Attributes:
+        box: x0, y0, x1, y1.
+        shape: (SMALL, SMALL) float32 in [0, 1], where in the box something was.
+        shade: How much darker the ground below it was than it is now, in grey levels.
+    """
+
+    box: tuple[float, float, float, float]
+    shape: np.ndarray
+    shade: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of a drawing at most, in pixels."""
+        x0, y0, x1, y1 = self.box
+        return SHARE * (x1 - x0), SHARE * (y1 - y0)
+
+
+class Stickers:
+    """Lays drawings; safe to share between threads."""
+
+    paints_regions = True
+    lays_drawings = True
+
+    def __init__(self, card: InpainterCard = INPAINTERS["embedded"]):
+        self.card = card
+        self._artwork: dict[str, Artwork] = {}  # by style, read when first needed
+        self._reading = Lock()
+
+    @property
+    def name(self) -> str:
+        """That of its card."""
+        return self.card.name
+
+    def paint(
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        alpha: np.ndarray,
+        texts: tuple[BoxText, ...],
+        sampling: Sampling,
+        report: Callable[[PaintStep], None],
+        stop: StopCheck | None = None,
+    ) -> Painted:
+        """Fill a mask from around it, and lay a drawing into each box that has a text.
+
+        The seed chooses the drawings, their style and how they lie; nothing else of `sampling` has a meaning here.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            mask: (H, W) bool, what is filled.
+            alpha: (H, W) uint8, the mask with its soft edge: all of it will be in the result.
+            texts: What to draw where; "" draws nothing.
+            sampling: With a seed.
+            report: Called before the fill, after it and after each drawing.
+            stop: Asked as often; once it says True, `interruption.Stopped` is raised.
+
+        Raises:
+            ValueError: there is no drawing of what a text asks for, see `reading.read`.
+        """
+        wanted = [read(text) if text else None for _, text in texts]  # at once, before anything takes time
+        steps = 1 + sum(each is not None for each in wanted)
+        crop, filled = fill(pixels, mask, alpha)
+        report(PaintStep(0, steps, crop, None))
+        canvas, inside = filled.copy(), alpha[crop.window]
+        report(PaintStep(1, steps, crop, canvas.copy()))
+        notes, drawn = _unheeded(sampling), []
+        rng = np.random.default_rng(sampling.seed)
+        style = _style_of(sampling.seed or 0)
+        for (box, _), each in zip(texts, wanted, strict=True):
+            if stop is not None and stop():
+                raise Stopped
+            if each is None:
+                continue
+            place = _look_at(pixels[crop.window], filled, _moved(box, crop))
+            chosen = self._choose(each, style, place, rng)
+            cut_off = self._lay(canvas, inside, each, place, chosen, rng)
+            drawn.append([each.name.name, chosen.style, chosen.drawing.codepoints])
+            notes += [*_about(each, cut_off)]
+            report(PaintStep(1 + len(drawn), steps, crop, canvas.copy()))
+        return Painted(crop, canvas, tuple(notes), {"drawn": drawn})
+
+    def _choose(self, wanted: Wanted, style: str, place: _Place, rng: np.random.Generator) -> _Chosen:
+        """The drawing that is most like what was there, in a style if that has it, turned as the seed says."""
+        name = wanted.name
+        drawings = [each for each in name.drawings if each.colour == wanted.colour]
+        drawings = drawings or [each for each in name.drawings if each.colour is None] or [*name.drawings]
+        mirrors = (False, True) if name.pose == "" else (False,)
+        likeness = {(each, mirror): self._likeness(each, mirror, place) for each in drawings for mirror in mirrors}
+        (drawing, mirror) = max(likeness, key=lambda key: likeness[key])
+        if len(mirrors) > 1 and rng.random() > KEEPS_POSE:
+            mirror = not mirror
+        style = style if self._of(style).has(style, drawing.codepoints) else MAIN_STYLE
+        return _Chosen(drawing, style, mirror, 0.0 if name.pose else float(rng.normal(0, TURN)))
+
+    def _likeness(self, drawing: Drawing, mirror: bool, place: _Place) -> float:
+        """How well the shapes of a drawing and of what was there agree: their correlation, in [-1, 1]."""
+        sprite = self._of(MAIN_STYLE).sprite(MAIN_STYLE, drawing.codepoints)
+        width, height = _fitted(sprite.size, place.size)
+        shape = np.zeros((SMALL, SMALL), np.float32)
+        box_width, box_height = (side / SHARE for side in place.size)
+        size = (max(1, round(SMALL * width / box_width)), max(1, round(SMALL * height / box_height)))
+        small = cv2.resize(np.asarray(sprite)[..., 3].astype(np.float32) / 255, size, interpolation=cv2.INTER_AREA)
+        x, y = (SMALL - size[0]) // 2, (SMALL - size[1]) // 2
+        shape[y : y + size[1], x : x + size[0]] = small[:, ::-1] if mirror else small
+        spreads = float(shape.std() * place.shape.std())
+        return float(((shape - shape.mean()) * (place.shape - place.shape.mean())).mean()) / max(spreads, 1e-6)
+
+    def _lay(
+        self,
+        canvas: np.ndarray,
+        inside: np.ndarray,
+        wanted: Wanted,
+        place: _Place,
+        chosen: _Chosen,
+        rng: np.random.Generator,
+    ) -> float:
+        """Draws into the canvas (H, W, 3), with a shadow if there was one; the share of it that the mask cuts off."""
+        side = math.ceil(max(place.size))
+        sprite = self._of(chosen.style).draw(chosen.style, chosen.drawing.codepoints, max(8, side))
+        if wanted.colour is not None and wanted.colour != chosen.drawing.colour and wanted.name.tint:
+            sprite = tint(sprite, wanted.colour, rng)
+        width, height = _fitted(sprite.size, place.size)
+        stretch = width / height / (sprite.width / sprite.height)
+        pose = Pose(max(sprite.size), chosen.angle, chosen.mirror, stretch)
+        turned = warp(sprite, pose)  # which needs more room
+        scale = min(place.size[0] / turned.width, place.size[1] / turned.height)
+        laid = warp(sprite, replace(pose, size=max(1.0, scale * pose.size)))
+        x0, y0, x1, y1 = place.box
+        x = round((x0 + x1 - laid.width) / 2)
+        below = round(y1 - (1 - SHARE) / 2 * (y1 - y0) - laid.height)
+        y = below if place.shade > SHADOW_SHOWS else round((y0 + y1 - laid.height) / 2)
+        if place.shade > SHADOW_SHOWS:
+            _shade(canvas, laid, x, y, min(0.5, place.shade / 60 + 0.15))
+        target, source = _overlap(canvas.shape, laid, x, y)
+        opacity = np.asarray(laid)[..., 3]
+        canvas[target] = blend(canvas[target], np.asarray(laid)[source][..., :3], opacity[source])
+        seen = (opacity[source] / 255 * (inside[target] / 255)).sum()
+        return 1 - float(seen / max(1.0, (opacity / 255).sum()))
+
+    def _of(self, style: str) -> Artwork:
+        with self._reading:
+            if style not in self._artwork:
+                self._artwork[style] = Artwork((style,), resolution=SMALL)
+            return self._artwork[style]
+
+
+def _style_of(seed: int) -> str:
+    """The main style for every other seed, the others in turn for those between: candidates count their seeds up."""
+    others = [style.name for style in STYLES if style.name != MAIN_STYLE]
+    return others[seed // 2 % len(others)] if seed % 2 else MAIN_STYLE
+
+
+def _look_at(before: np.ndarray, filled: np.ndarray, box: tuple[float, float, float, float]) -> _Place:
+    """What was in a box, told by what the fill changed there."""
+    height, width = filled.shape[:2]
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    window = np.s_[max(0, y0) : max(1, min(y1, height)), max(0, x0) : max(1, min(x1, width))]
+    steps = filled[window].astype(np.float32) - before[window]
+    changed: np.ndarray = np.abs(steps).max(-1) > CHANGED
+    shape = cv2.resize(changed.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    ground = steps[-max(1, round(len(steps) / 14)) :]  # below the object, as masks grow by a twelfth
+    return _Place(box, np.asarray(shape), float(ground.mean()) if y1 < height else 0.0)
+
+
+def _fitted(drawing: tuple[int, int], room: tuple[float, float]) -> tuple[float, float]:
+    """The largest (width, height) of a drawing in a room, stretched no more than `MOST_STRETCH`."""
+    own, wished = drawing[0] / drawing[1], room[0] / room[1]
+    aspect = own * min(max(wished / own, 1 / MOST_STRETCH), MOST_STRETCH)
+    width = min(room[0], room[1] * aspect)
+    return width, width / aspect
+
+
+def _shade(canvas: np.ndarray, laid: Image.Image, x: int, y: int, strength: float) -> None:
+    """A soft shadow under a drawing at (x, y), where it touches the ground."""
+    low = np.asarray(laid)[-max(1, laid.height // 8) :, :, 3] > 127
+    columns = np.flatnonzero(low.any(0))
+    if not len(columns):
+        return
+    middle = (x + int(columns[0] + columns[-1]) // 2, y + laid.height - max(1, laid.height // 40))
+    half = (max(2, round(0.55 * (columns[-1] - columns[0] + 1))), max(1, laid.height // 22))
+    dark = np.zeros(canvas.shape[:2], np.float32)
+    cv2.ellipse(dark, middle, half, 0, 0, 360, strength, cv2.FILLED, cv2.LINE_AA)
+    soft = cv2.GaussianBlur(dark, (0, 0), max(1.0, laid.height / 40))
+    canvas[:] = np.rint(canvas * (1 - soft[..., None])).astype(np.uint8)
+
+
+def _overlap(
+    shape: tuple[int, ...], laid: Image.Image, x: int, y: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Slices of a canvas and of a drawing at (x, y), where they overlap."""
+    x0, y0 = max(0, x), max(0, y)
+    x1, y1 = max(x0, min(x + laid.width, shape[1])), max(y0, min(y + laid.height, shape[0]))
+    return (slice(y0, y1), slice(x0, x1)), (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+
+
+def _moved(box: tuple[float, float, float, float], crop: Crop) -> tuple[float, float, float, float]:
+    left, top = crop.box[:2]
+    return box[0] - left, box[1] - top, box[2] - left, box[3] - top
+
+
+def _unheeded(sampling: Sampling) -> list[str]:
+    if sampling.negative_prompt or sampling.scheduler or sampling.strength < 1:
+        return ["Stickers are laid, not painted: of the settings, they heed seed and candidates alone."]
+    return []
+
+
+def _about(wanted: Wanted, cut_off: float) -> Iterator[str]:
+    name: Name = wanted.name
+    if wanted.unread:
+        yield (
+            f"The drawing shows '{name.name}' and leaves out '{' '.join(wanted.unread)}': for more than a name, choose "
+            "a diffusion model."
+        )
+    if wanted.colour is not None and not name.tint and wanted.colour not in name.own_colours:
+        yield f"The colour of '{name.name}' stays as it is drawn."
+    if cut_off > CUT_OFF:
+        yield "The mask cuts the drawing off: edit boxes instead of masks to see all of it."
