@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from groundingdino.editing.perform import Edited, EditProgress
 
 # Options by what they are for: objects and their masks, which regions have none of, and painting by a model.
-FOUND_BY = (*BY_TEXT, "segmenter", "point", "box", "boxes")
-FINDING = (*FOUND_BY, "grow", "mask")
+FOUND_BY = (*BY_TEXT, "segmenter", "point", "box")
+FINDING = (*FOUND_BY, "grow", "boxes", "mask")
 PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prompt", "candidates", "scheduler")
 
 
@@ -95,7 +95,7 @@ def _refuse_unread(options: argparse.Namespace, task: Task) -> None:
     if isinstance(task, Regions):
         unread += FINDING
     elif options.mask:
-        unread += FOUND_BY
+        unread += (*FOUND_BY, "boxes")
     if isinstance(task, (*BACKGROUNDS, Regions)):
         unread += ("one_by_one",)
     refuse_unread(options, "This edit", unread)

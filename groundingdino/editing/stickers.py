@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from groundingdino.artwork.drawings import MAIN_STYLE, STYLES, Artwork
+from groundingdino.artwork.drawings import MAIN_STYLE, TRAINING_STYLES, Artwork
 from groundingdino.artwork.names import Drawing, Name
 from groundingdino.artwork.reading import Wanted, read
 from groundingdino.artwork.sprites import Pose, tint, warp
@@ -193,7 +193,7 @@ class Stickers:
 
 def _style_of(seed: int) -> str:
     """The main style for every other seed, the others in turn for those between: candidates count their seeds up."""
-    others = [style.name for style in STYLES if style.name != MAIN_STYLE]
+    others = [style for style in TRAINING_STYLES if style != MAIN_STYLE]  # the other one is drawn in outlines
     return others[seed // 2 % len(others)] if seed % 2 else MAIN_STYLE
 
 

@@ -208,9 +208,10 @@ class Endpoints:
                 self.studio.inpainters.require(inpainter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
+            own: sv.Detections | None = None
             notes: tuple[str, ...] = ()
             if mask and not isinstance(task, Regions):
-                objects = own_mask(self.studio.image(mask), picture.size)
+                own = own_mask(self.studio.image(mask), picture.size)
             elif not isinstance(task, Regions):
                 models = [model] if settings.boxes else [model, segmenter]
                 if not settings.boxes:
@@ -226,7 +227,7 @@ class Endpoints:
                     record = export.record(objects, picture.size, " + ".join(models))
                     return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
             edit = Edit(task, settings, (), sampling)
-            edited = self.studio.edit(self.studio.editable(image), objects, edit, inpainter)
+            edited = self.studio.edit(self.studio.editable(image), objects if own is None else own, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []
         record = export.record(objects, picture.size, " + ".join(models))

@@ -108,6 +108,7 @@ def test_an_own_mask_takes_the_place_of_what_is_found(endpoints, picture, tmp_pa
     assert image.getpixel((220, 120)) == (255, 0, 0)
     assert image.getpixel((190, 120)) == image.getpixel((60, 70)) == TEAL
     assert "find" not in record["edit"]
+    assert record["objects"] == []
 
 
 @pytest.mark.parametrize("value", ["false", "nonsense", 1, [1]])
