@@ -2,8 +2,8 @@
 
     python -m benchmarks.edits --output assets/edits.webp [--photo FILE --find PHRASE ...]
 
-The first example gets the page's standard edits. Photographs, in which `--model` finds what is edited, get four: removed,
-a blurred background, pixelated, and a sticker.
+The first example gets the page's standard edits. Photographs, in which `--model` finds what is edited, get four:
+removed, a blurred background, pixelated, and a sticker.
 """
 
 import argparse
