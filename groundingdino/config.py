@@ -4,7 +4,7 @@ Shapes elsewhere in the package use one legend: `B` batch, `Q` queries, `T` text
 `C` channels.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # Of ImageNet's pictures: mean and standard deviation of red, green and blue in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -35,6 +35,14 @@ class ResNetConfig:
 
 
 @dataclass(frozen=True)
+class TimmConfig:
+    """A network of timm, pretrained for ImageNet's names, whose maps shrink by 2, 4, 8, 16 and 32, with a pyramid."""
+
+    name: str = "tf_efficientnet_lite0"
+    pyramid_dim: int = 128
+
+
+@dataclass(frozen=True)
 class TextConfig:
     """BERT's sizes (arXiv 1810.04805); the defaults are those of `bert-base-uncased`."""
 
@@ -50,7 +58,7 @@ class TextConfig:
 class GroundingDINOConfig:
     """Sizes of the whole model (arXiv 2303.05499); the defaults are those of the published Swin-T model."""
 
-    backbone: SwinConfig | ResNetConfig = field(default_factory=SwinConfig)
+    backbone: SwinConfig | ResNetConfig | TimmConfig = field(default_factory=SwinConfig)
     text: TextConfig = field(default_factory=TextConfig)
     hidden_dim: int = 256
     num_heads: int = 8
@@ -86,9 +94,8 @@ SWIN_B = GroundingDINOConfig(
 SWIN_L = GroundingDINOConfig(
     backbone=SwinConfig(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12),
 )
-EMBEDDED_BACKBONE = ResNetConfig()
 EMBEDDED = GroundingDINOConfig(
-    backbone=EMBEDDED_BACKBONE,
+    backbone=ResNetConfig(),
     text=TextConfig(
         hidden_size=128,
         num_hidden_layers=2,
@@ -106,3 +113,5 @@ EMBEDDED = GroundingDINOConfig(
     short_side=384,
     long_side=640,
 )
+# What a training builds: the embedded detector that is to know photographs as well as drawings.
+PHOTOGRAPHIC = replace(EMBEDDED, backbone=TimmConfig(), text=replace(EMBEDDED.text, vocab_size=2304))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from groundingdino.config import GroundingDINOConfig, ResNetConfig, SwinConfig, TextConfig
+from groundingdino.config import GroundingDINOConfig, ResNetConfig, SwinConfig, TextConfig, TimmConfig
 
-BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig}
+BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig, "timm": TimmConfig}
 
 # transformers clamps probabilities here before taking logits; its models were written for that.
 TRANSFORMERS_LOGIT_EPS = 1e-5

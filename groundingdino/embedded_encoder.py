@@ -6,7 +6,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
-from groundingdino.config import EMBEDDED_BACKBONE
+from groundingdino.config import ResNetConfig
 from groundingdino.model.backbone import ResNet
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
@@ -16,7 +16,7 @@ FINE_STRIDE = 2  # of the fine map and of masks
 DIM = 96
 FINE_DIM = DIM // 8  # what the mask decoder's enlarging ends with
 FINE_WIDTH = 16
-BACKBONE = EMBEDDED_BACKBONE  # so that training starts from what the embedded detector has learned to see
+BACKBONE = ResNetConfig()  # the embedded detector's, so that training starts from what that has learned to see
 
 
 class ObjectHead(nn.Module):

@@ -2,11 +2,13 @@ import json
 
 import pytest
 
-from groundingdino.config import EMBEDDED, IMAGENET_MEAN, IMAGENET_STD, SWIN_B, SWIN_T, SwinConfig
+from groundingdino.config import EMBEDDED, IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC, SWIN_B, SWIN_T, SwinConfig
 from groundingdino.config_json import from_json, from_transformers, to_json, with_preprocessor
 
 
-@pytest.mark.parametrize("config", [EMBEDDED, SWIN_T, SWIN_B], ids=["embedded", "swin-t", "swin-b"])
+@pytest.mark.parametrize(
+    "config", [EMBEDDED, PHOTOGRAPHIC, SWIN_T, SWIN_B], ids=["embedded", "photographic", "swin-t", "swin-b"]
+)
 def test_round_trip_through_text(config):
     assert from_json(json.loads(json.dumps(to_json(config)))) == config
 

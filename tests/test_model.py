@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from groundingdino.checkpoints import load_checkpoint
-from groundingdino.config import EMBEDDED, SWIN_B, SWIN_T
+from groundingdino.config import EMBEDDED, PHOTOGRAPHIC, SWIN_B, SWIN_T
 from groundingdino.image import collate
 from groundingdino.kernels import choice, cpu
 from groundingdino.model import GroundingDINO, Output, layers
@@ -171,9 +171,9 @@ def test_phrases_do_not_see_each_other_before_the_picture(mini_model, tokenizer)
     torch.testing.assert_close(alone[1:3], beside[1:3])  # "cat" and its dot
 
 
-@pytest.mark.parametrize("name", ["mini", "embedded"])
+@pytest.mark.parametrize("name", ["mini", "embedded", "photographic"])
 def test_every_parameter_gets_a_gradient(mini_config, tokenizer, name):
-    config = mini_config if name == "mini" else EMBEDDED
+    config = {"mini": mini_config, "embedded": EMBEDDED, "photographic": PHOTOGRAPHIC}[name]
     torch.manual_seed(0)
     model = GroundingDINO(config)
     randomise(model)

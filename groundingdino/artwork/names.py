@@ -6,6 +6,7 @@ of others too (an eagle is a bird), so they are never used as if they were absen
 """
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ IRREGULAR_PLURALS = {
     "fish": "fish",
     "foot": "feet",
     "hippopotamus": "hippopotamuses",
+    "human": "humans",
     "knife": "knives",
     "leaf": "leaves",
     "loaf": "loaves",
@@ -29,6 +31,7 @@ IRREGULAR_PLURALS = {
     "mosquito": "mosquitoes",
     "mouse": "mice",
     "octopus": "octopuses",
+    "people": "people",
     "person": "people",
     "potato": "potatoes",
     "rhinoceros": "rhinoceroses",
@@ -129,6 +132,12 @@ def plural(name: str) -> str:
             return plural(head) + preposition + rest
     stem, _, last = name.rpartition(" ")
     return f"{stem} {_plural_word(last)}" if stem else _plural_word(last)
+
+
+def may_mean(text: str, words: Iterable[str]) -> bool:
+    """Whether a phrase may be true of what these words are true of: it holds one of them, whatever else it says."""
+    text = f" {text} "
+    return any(f" {word} " in text or f" {plural(word)} " in text for word in words)
 
 
 def _plural_word(word: str) -> str:

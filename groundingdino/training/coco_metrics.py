@@ -28,10 +28,10 @@ class Annotations:
         """Begin with the next picture, of (height, width)."""
         self.images.append({"id": len(self.images), "height": size[0], "width": size[1]})
 
-    def add_object(self, category: str, box: np.ndarray, mask: np.ndarray | None = None) -> None:
-        """What is there: a box in xyxy pixels, and for "segm" a mask (H, W) bool."""
+    def add_object(self, category: str, box: np.ndarray, mask: np.ndarray | None = None, crowd: bool = False) -> None:
+        """What is there: a box in xyxy pixels, and for "segm" a mask (H, W) bool; a crowd counts for nothing."""
         annotation = self._annotation(category, box, mask)
-        self.truths.append({**annotation, "id": len(self.truths) + 1, "iscrowd": 0})
+        self.truths.append({**annotation, "id": len(self.truths) + 1, "iscrowd": int(crowd)})
 
     def add_result(self, category: str, box: np.ndarray, score: float, mask: np.ndarray | None = None) -> None:
         """What was found."""
@@ -41,6 +41,28 @@ class Annotations:
         """`AP`, `AP50`, `AP75` in [0, 1], over all categories that something is there of."""
         if not self.truths or not self.results:  # pycocotools fails at nothing
             return dict.fromkeys(("AP", "AP50", "AP75"), 0.0)
+        evaluation = self._evaluated()
+        return dict(zip(("AP", "AP50", "AP75"), map(float, evaluation.stats[:3]), strict=True))
+
+    def precision_of_each(self) -> dict[str, dict[str, float]]:
+        """`AP` and `AP50` of each category that something is there of, in the order in which they came."""
+        present = {annotation["category_id"] for annotation in self.truths if not annotation["iscrowd"]}
+        names = {name: number for name, number in self.categories.items() if number in present}
+        if not self.results:
+            return {name: {"AP": 0.0, "AP50": 0.0} for name in names}
+        evaluation = self._evaluated()
+        # (IoU thresholds, recalls, categories, sizes, most detections): all sizes, a hundred detections
+        precision = evaluation.eval["precision"][:, :, :, 0, -1]
+        places = {number: place for place, number in enumerate(evaluation.params.catIds)}
+        return {
+            name: {
+                "AP": float(precision[:, :, places[number]].mean()),
+                "AP50": float(precision[0, :, places[number]].mean()),
+            }
+            for name, number in names.items()
+        }
+
+    def _evaluated(self) -> COCOeval:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress
             truth = COCO()
             categories = [{"id": number, "name": name} for name, number in self.categories.items()]
@@ -50,7 +72,7 @@ class Annotations:
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return dict(zip(("AP", "AP50", "AP75"), map(float, evaluation.stats[:3]), strict=True))
+        return evaluation
 
     def _annotation(self, category: str, box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
         x0, y0, x1, y1 = map(float, box)

@@ -18,11 +18,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from groundingdino.artwork.drawings import HELD_OUT_STYLE, MAIN_STYLE, Artwork
-from groundingdino.artwork.names import COLOURS, Name, load_names
+from groundingdino.artwork.names import COLOURS, Name, load_names, may_mean
 from groundingdino.artwork.sprites import Pose, fit, tint, warp
 from groundingdino.training.backgrounds import paint
 from groundingdino.training.canvas import Canvas, Shadow
 from groundingdino.training.captions import Captioner, Phrase, Thing, is_held_out, is_true
+from groundingdino.training.targets import Example
 from groundingdino.training.variation import vary
 
 EVALUATIONS = ("noto", "colours", "style")
@@ -67,10 +68,12 @@ class Scene:
         word = spoken.word if spoken.word in name.kinds else name.name
         return word if spoken.colour is None else f"{spoken.colour} {word}"
 
-    def may_be(self, box: int, other: "Scene", phrase: int) -> bool:
-        """Whether a phrase of another scene's prompt may be true of an object, as "puppy" is of a dog."""
+    def may_be(self, box: int, other: Example, phrase: int) -> bool:
+        """Whether a phrase of another picture's prompt may be true of an object, as "puppy" is of a dog."""
         thing = Thing(int(self.labels[box]), self.colours[box])
-        return is_true(other.phrases[phrase], thing, load_names()) is not False
+        if isinstance(other, Scene):
+            return is_true(other.phrases[phrase], thing, load_names()) is not False
+        return may_mean(other.prompt[phrase], load_names()[thing.label].words)
 
     @cached_property
     def masks(self) -> np.ndarray:
@@ -146,7 +149,7 @@ class SceneMaker:
                 others.put(sprite, *place)
         caption = self.captioner.compose(things, rng, complete=crowded)
         scene = Scene(
-            image=_vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
+            image=vary_picture(canvas.pixels, rng) if self.varied else canvas.pixels,
             boxes=canvas.boxes(),
             labels=np.array([thing.label for thing in things], np.int64),
             colours=tuple(thing.colour for thing in things),
@@ -292,7 +295,7 @@ def _draw_shadow(rng: np.random.Generator) -> Shadow:
     )
 
 
-def _vary_picture(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_picture(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light, focus, noise and compression as real pictures have them."""
     picture = Image.fromarray(pixels)
     if rng.random() < 0.6:

@@ -1,8 +1,8 @@
 """What a training picture must answer to, and batches of such pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from groundingdino.image import collate, preprocess
 from groundingdino.text_tokens import TextTokens, collate_phrases
 
 
-class Example(Protocol):
-    """A labelled picture: what the trainer needs to know of a data set."""
+class Asked(Protocol):
+    """A labelled picture and a prompt that asks for what it shows."""
 
     @property
     def image(self) -> np.ndarray:
@@ -34,8 +34,15 @@ class Example(Protocol):
     def positives(self) -> Sequence[int | None]:
         """For each box the index of the phrase that is true of it; None makes it no target."""
 
-    def may_be(self, box: int, other: Self, phrase: int) -> bool:
+
+class Example(Asked, Protocol):
+    """What the trainer needs to know of a labelled picture."""
+
+    def may_be(self, box: int, other: "Example", phrase: int) -> bool:
         """Whether a phrase of another picture may be true of a box, as "puppy" is of a dog."""
+
+
+Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) -> a labelled picture, always the same
 
 
 class Target(NamedTuple):
@@ -102,3 +109,19 @@ def make_target(example: Example, positive_map: Tensor, batch: Sequence[Example]
         for box in named
     ]
     return Target(boxes, positive_map[phrases], phrases, others)
+
+
+def mix(sources: Sequence[tuple[float, Source]], seed: int = 0) -> Source:
+    """One source of several: each picture comes from one of them, drawn by weight.
+
+    Args:
+        sources: pairs of a weight and a source.
+    """
+    shares = np.array([weight for weight, _ in sources], float)
+    shares /= shares.sum()
+
+    def source(index: int, size: tuple[int, int]) -> Example:
+        choice = int(np.random.default_rng([seed, index, 1]).choice(len(shares), p=shares))
+        return sources[choice][1](index, size)
+
+    return source

@@ -1,12 +1,13 @@
 """Train a detector by a plan of stages.
 
-    python -m groundingdino.training.train --output runs/detector
+    python -m groundingdino.training.train --photographs DATA --output runs/detector
 
-trains the embedded detector from nothing on synthetic scenes; started again with the same folder, it goes on.
+trains the embedded detector from a backbone that knows ImageNet, on synthetic scenes and on photographs: DATA holds the
+folders that `photographs.json` lists, in COCO's layout. Started again with the same folder, it goes on.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,22 +20,24 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
+from groundingdino.allocation import keep_freed_memory
 from groundingdino.artwork.drawings import Artwork
 from groundingdino.checkpoints import LoadedModel, load_pretrained, save_checkpoint
-from groundingdino.config import EMBEDDED
+from groundingdino.config import PHOTOGRAPHIC
 from groundingdino.model import GroundingDINO
+from groundingdino.model.backbone import TimmBackbone
 from groundingdino.model_cards import MODELS
 from groundingdino.precision import multiplies_bfloat16
 from groundingdino.training.forward import predict_all, predict_proposals
-from groundingdino.training.initialise import initialise
+from groundingdino.training.initialise import imagenet_weights, initialise, load_imagenet, transplant
 from groundingdino.training.loop import CHECKPOINT_EVERY, InStages, follow, numbers, rate, read_options, update
 from groundingdino.training.losses import detection_losses
-from groundingdino.training.scenes import SceneMaker, draw_scale
-from groundingdino.training.targets import Batch, Example, make_batch
-from groundingdino.training.vocabulary import PATH as VOCABULARY
+from groundingdino.training.mixture import SETTINGS, photographs, read_settings
+from groundingdino.training.scenes import Scene, SceneMaker, draw_scale
+from groundingdino.training.targets import Batch, Example, Source, make_batch, mix
+from groundingdino.training.vocabulary import PATH as SHIPPED
+from groundingdino.training.vocabulary import build
 from groundingdino.weight_files import find_device
-
-Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) -> a labelled picture, always the same
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Stage:
     batch_size: int
     short_sides: tuple[int, ...]  # pixels; each batch takes one of them
     whole: bool  # False: backbone, text and proposals only
+    crowded: int = 0  # every so many batches of drawings one shows crowds; 0: none
 
     @property
     def steps(self) -> int:
@@ -57,14 +61,15 @@ class Plan(InStages[Stage]):
     """What to train on for how long, and how fast."""
 
     stages: tuple[Stage, ...]
-    learning_rate: float = 1.2e-3
-    backbone_rate: float = 0.6  # of the learning rate
+    learning_rate: float = 8e-4
+    backbone_rate: float = 0.25  # of the learning rate, for what was learned before; the pyramid has the full one
     offsets_rate: float = 0.2  # of the learning rate: sampling offsets run away at the full one
     weight_decay: float = 0.01
     warm_up: int = 200  # steps
     clip: float = 10.0  # norm of all gradients together
     average: float = 0.998  # decay of the averaged weights, which are what is kept
     noisy_groups: int = 2
+    frozen: tuple[str, ...] = ()  # beginnings of names of parameters that stay as they are
     enlarged: float = 0.15  # of the pictures: made smaller and enlarged, as small pictures are for the model
     reduced: float = 0.25  # of the pictures: made larger and reduced, as most pictures are for the model
     seed: int = 0
@@ -78,24 +83,16 @@ class Plan(InStages[Stage]):
 
 EMBEDDED_PLAN = Plan(
     stages=(
-        Stage(pictures=20_000, batch_size=16, short_sides=(192, 224), whole=False),  # crowds
-        Stage(pictures=22_000, batch_size=16, short_sides=(192, 224), whole=True),
-        Stage(pictures=38_000, batch_size=16, short_sides=(160, 192, 224), whole=True),
-        Stage(pictures=8_992, batch_size=16, short_sides=(160, 192, 224), whole=True),
-        Stage(pictures=8_000, batch_size=16, short_sides=(256, 288, 320), whole=True),
-        Stage(pictures=14_400, batch_size=16, short_sides=(160, 192, 224, 256), whole=True),
-        Stage(pictures=6_880, batch_size=16, short_sides=(192, 224, 256), whole=True),
-        Stage(pictures=3_440, batch_size=16, short_sides=(256, 288), whole=True),
-        Stage(pictures=8_800, batch_size=16, short_sides=(256, 288, 320), whole=True),
-        Stage(pictures=4_080, batch_size=12, short_sides=(320, 352, 384), whole=True),
-        Stage(pictures=15_000, batch_size=20, short_sides=(256, 288, 320), whole=True),
-        Stage(pictures=4_960, batch_size=16, short_sides=(320, 352, 384), whole=True),
-        Stage(pictures=44_096, batch_size=64, short_sides=(288, 320, 352, 384, 384), whole=True),
+        Stage(pictures=40_000, batch_size=16, short_sides=(192, 224), whole=False, crowded=2),
+        Stage(pictures=160_000, batch_size=16, short_sides=(192, 224, 256), whole=True, crowded=4),
+        Stage(pictures=64_000, batch_size=16, short_sides=(256, 288, 320), whole=True, crowded=5),
+        Stage(pictures=32_000, batch_size=16, short_sides=(320, 352, 384), whole=True, crowded=5),
     ),
-    restarts=(2, 5, 8, 10, 12),
+    restarts=(1,),
+    # What ImageNet taught of edges and textures stays as it is: on a CPU it is half of a step's time.
+    frozen=tuple(f"backbone.features.{part}." for part in ("conv_stem", "bn1", "blocks.0", "blocks.1")),
 )
-# Of how many batches of a stage one shows crowds; 0: none.
-CROWDED = (1, 0, 0, 2, 2, 3, 4, 4, 4, 4, 5, 5, 5)
+SCENES_SHARE = 0.4  # of the pictures: drawings, where there are photographs too
 
 UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
 LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more
@@ -195,7 +192,11 @@ def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
     """AdamW with a rate of its own for the backbone and the sampling offsets, and decay on matrices only."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
-        factor = plan.backbone_rate if name.startswith("backbone.") else 1.0
+        if name.startswith(plan.frozen):
+            parameter.requires_grad_(False)
+            continue
+        learned_before = name.startswith("backbone.") and not name.startswith("backbone.pyramid.")
+        factor = plan.backbone_rate if learned_before else 1.0
         if "sampling_offsets" in name:
             factor = plan.offsets_rate
         decay = plan.weight_decay if parameter.ndim > 1 else 0.0
@@ -216,35 +217,54 @@ def rate_factor(step: int, plan: Plan) -> float:
 
 
 def main() -> None:
-    """Train the embedded detector on synthetic scenes and write its model file."""
-    parser = argparse.ArgumentParser(description="Train the embedded detector.")
+    """Train the embedded detector and write its model file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m groundingdino.training.train", description="Train the embedded detector."
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/detector"), help="folder of checkpoint, log and model"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that make pictures; a GPU empties many")
     parser.add_argument("--start", help="name or path of a detector to go on from, instead of from nothing")
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of the sets in the settings; without it, drawings alone"
+    )
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="what is known of the sets: %(default)s")
+    parser.add_argument("--backbone", type=Path, help="ImageNet weights; by default those of the installed package")
     arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)
-    if arguments.start is None:
-        tokenizer = BertTokenizerFast(vocab=str(VOCABULARY))
-        loaded = LoadedModel(GroundingDINO(EMBEDDED), tokenizer, MODELS["embedded"])
-        initialise(loaded.model)
-    else:
-        try:
-            loaded = load_pretrained(arguments.start)
-        except ValueError as error:
-            parser.error(str(error))
+    try:
+        settings = read_settings(arguments.settings)
+        photos = photographs(arguments.photographs, settings, EMBEDDED_PLAN.seed) if arguments.photographs else None
+        loaded = start_from(arguments.start, arguments.backbone)
+    except ValueError as error:
+        parser.error(str(error))
     loaded.model.to(find_device())
     artwork = Artwork(resolution=320)  # as sharp as the pictures that people bring, and the evaluations
     artwork.render()
     scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
 
-    def source(stage: Stage, every: int) -> Source:
-        """Whole batches of crowds, so that little is padded."""
-        return lambda index, size: scenes.scene(index, size, bool(every) and index // stage.batch_size % every == 0)
+    def source(stage: Stage) -> Source:
+        """Whole batches of crowds, so that little is padded, and batches of photographs and drawings."""
 
-    sources = [source(*pair) for pair in zip(EMBEDDED_PLAN.stages, CROWDED, strict=True)]
+        def draw(index: int, size: tuple[int, int]) -> Scene:
+            return scenes.scene(index, size)
+
+        def draw_crowd(index: int, size: tuple[int, int]) -> Scene:
+            return scenes.scene(index, size, crowded=True)
+
+        mixed = mix([(SCENES_SHARE, draw), (1 - SCENES_SHARE, photos)], EMBEDDED_PLAN.seed) if photos else draw
+        every = stage.crowded
+
+        def either(index: int, size: tuple[int, int]) -> Example:
+            crowd = bool(every) and index // stage.batch_size % every == 0
+            return draw_crowd(index, size) if crowd else mixed(index, size)
+
+        return either
+
+    sources = [source(stage) for stage in EMBEDDED_PLAN.stages]
     average = train(
         loaded.model,
         loaded.tokenizer,
@@ -255,6 +275,31 @@ def main() -> None:
         first_stage=arguments.stage,
     )
     save_trained(loaded._replace(model=average), arguments.output)
+
+
+def start_from(learned: str | None, backbone: Path | None) -> LoadedModel:
+    """The embedded detector before its training.
+
+    Args:
+        learned: name or path of a detector to go on from. One of other sizes, as that with another backbone is, gives
+            all that fits; the rest is as without one: ImageNet's weights in the backbone, the others fresh.
+        backbone: file of ImageNet's weights, by default the installed package's.
+
+    Raises:
+        ValueError: one sentence: a file cannot be read or does not fit.
+    """
+    given = load_pretrained(learned) if learned is not None else None
+    if given is not None and given.model.config == PHOTOGRAPHIC:
+        return given
+    model = GroundingDINO(PHOTOGRAPHIC)
+    initialise(model)
+    if given is not None:
+        transplant(given.model, model)
+    assert isinstance(model.backbone, TimmBackbone)
+    load_imagenet(model.backbone, backbone or imagenet_weights())
+    words = build(SHIPPED.read_text(encoding="utf-8").split())
+    tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    return LoadedModel(model, tokenizer, MODELS["embedded"])
 
 
 def save_trained(trained: LoadedModel, folder: Path) -> None:

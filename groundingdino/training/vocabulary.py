@@ -1,4 +1,4 @@
-"""The word list of the embedded model: BERT's special tokens, characters, and whole words of the scenes' prompts.
+"""The word list of the embedded model: BERT's special tokens, characters, and whole words of training's prompts.
 
     python -m groundingdino.training.vocabulary          # writes assets/models/detector/vocab.txt
 
@@ -15,8 +15,9 @@ from pathlib import Path
 
 from groundingdino.artwork.names import COLOURS, load_names, plural
 from groundingdino.training.captions import ARTICLES, SPELLINGS
+from groundingdino.training.mixture import read_settings, texts
 
-SIZE = 2048  # the vocabulary of `config.EMBEDDED`
+SIZE = 2304  # the vocabulary of `config.PHOTOGRAPHIC`
 PATH = Path(__file__).parents[2] / "assets" / "models" / "detector" / "vocab.txt"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ENDINGS = ("##s", "##es", "##ed", "##er", "##ing", "##ly", "##y")
@@ -32,8 +33,10 @@ def build(known: Sequence[str] = ()) -> list[str]:
         ValueError: the words do not fit in `SIZE` tokens.
     """
     phrases = [word for name in load_names() for word in sorted(name.words)]
-    texts = [*COLOURS, *SPELLINGS.values(), *ARTICLES, *phrases, *map(plural, phrases)]
-    words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+", _plain(text))})
+    photographed = texts(read_settings())
+    words_of = [*COLOURS, *SPELLINGS.values(), *ARTICLES, *phrases, *photographed]
+    said = [*words_of, *map(plural, [*phrases, *photographed])]
+    words = sorted({word for text in said for word in re.findall(r"[a-z0-9]+", _plain(text))})
     letters = [*string.ascii_lowercase, *string.digits]
     characters = [*string.punctuation, *letters, *("##" + letter for letter in letters)]
     tokens = list(dict.fromkeys([*known, *SPECIAL_TOKENS, *characters, *ENDINGS, *words]))

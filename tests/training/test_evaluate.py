@@ -50,22 +50,23 @@ def picture(positives=(0, 1)) -> Picture:
     ],
 )
 def test_figures(boxes, scores, expected):
-    figures = evaluate(Answers(boxes, scores), [picture()])
+    figures = evaluate(Answers(boxes, scores), [picture()]).overall
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=0.01)
 
 
 def test_boxes_of_absent_names_are_false_and_unnamed_objects_are_no_targets():
-    figures = evaluate(Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]]), [picture((0, None)), picture((0, 1))])
+    figures = evaluate(Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]]), [picture((0, None)), picture((0, 1))]).overall
     assert figures["false_boxes"] == 0.5
     assert figures["found"] == 1
 
 
 def test_what_is_found_depends_on_the_threshold():
     answers = Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]])
-    found = [evaluate(answers, [picture((0, 1))], box_threshold=threshold)["found"] for threshold in (0.5, 0.85, 0.95)]
+    found = [evaluate(answers, [picture((0, 1))], box_threshold=score).overall["found"] for score in (0.5, 0.85, 0.95)]
     assert found == [1, 0.5, 0]
 
 
 def test_categories_gather_synonyms():
     figures = evaluate(Answers([BOX, OTHER], [[0.9, 0.1], [0.1, 0.8]]), [picture()], category=lambda *_: "animal")
-    assert figures["AP"] == pytest.approx(1)
+    assert list(figures.of_each) == ["animal"]
+    assert figures.overall["AP"] == pytest.approx(1)

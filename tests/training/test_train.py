@@ -1,19 +1,31 @@
 """The training loop: plans, resuming, the log."""
 
 import functools
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from labelled import TINY, Picture
+from test_coco_folder import write_folder
 
 from groundingdino.checkpoints import LoadedModel, load_pretrained
+from groundingdino.config import PHOTOGRAPHIC
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import MODELS
 from groundingdino.training import train as training
 from groundingdino.training import train_segmenter
-from groundingdino.training.train import Batches, Plan, Stage, rate_factor, save_trained, train
+from groundingdino.training.train import (
+    EMBEDDED_PLAN,
+    Batches,
+    Plan,
+    Stage,
+    rate_factor,
+    save_trained,
+    start_from,
+    train,
+)
 
 PLAN = Plan(
     stages=(
@@ -120,7 +132,7 @@ def test_a_run_can_begin_with_a_later_stage(model, tokenizer, tmp_path, monkeypa
 def test_the_command_line_says_what_is_wrong(monkeypatch, capsys, program, arguments, message):
     monkeypatch.setattr("sys.argv", ["train", *arguments])
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
-    monkeypatch.setattr(train_segmenter, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(program, "keep_freed_memory", lambda: None)
     with pytest.raises(SystemExit):
         program.main()
     assert message in capsys.readouterr().err
@@ -155,3 +167,61 @@ def test_the_saved_model_loads(model, tokenizer, tmp_path):
     assert loaded.tokenizer.get_vocab() == tokenizer.get_vocab()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(loaded.model.state_dict()[name], tensor, rtol=1e-3, atol=1e-3)
+
+
+def test_a_training_starts_from_imagenet_and_from_what_was_learned():
+    fresh, embedded = start_from(None, None), load_pretrained("embedded")
+    known = start_from("embedded", None)
+    assert fresh.model.config == known.model.config == PHOTOGRAPHIC
+    edges = "backbone.features.conv_stem.weight"
+    assert torch.equal(fresh.model.state_dict()[edges], known.model.state_dict()[edges])
+    heads = "decoder.box_head.layers.0.weight"
+    assert torch.equal(known.model.state_dict()[heads], embedded.model.state_dict()[heads])
+    assert not torch.equal(fresh.model.state_dict()[heads], embedded.model.state_dict()[heads])
+    words = list(embedded.tokenizer.get_vocab().items())
+    assert words == [(word, known.tokenizer.get_vocab()[word]) for word, _ in words]
+    assert known.tokenizer.tokenize("bench") == ["bench"]
+
+
+def test_what_is_frozen_stays_and_the_pyramid_learns_at_the_full_rate():
+    model = GroundingDINO(PHOTOGRAPHIC)
+    optimizer = training.make_optimizer(model, EMBEDDED_PLAN)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rate = {name: rates.get(id(p)) for name, p in model.named_parameters()}
+    assert rate["backbone.features.conv_stem.weight"] is None
+    assert rate["backbone.features.blocks.6.0.conv_pw.weight"] == EMBEDDED_PLAN.learning_rate * 0.25
+    assert rate["backbone.pyramid.layer_blocks.0.0.weight"] == EMBEDDED_PLAN.learning_rate
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert frozen
+    assert all(name.startswith("backbone.features.") for name in frozen)
+
+
+def test_the_command_line_mixes_drawings_and_photographs(monkeypatch, tmp_path):
+    write_folder(tmp_path / "data" / "pets", [{"category_id": 5, "bbox": [2, 1, 12, 8]}])
+    settings = tmp_path / "settings.json"
+    known = {"weight": 1, "absent_groups": [], "absent": ["oven"]}
+    settings.write_text(json.dumps({"synonyms": {}, "words": [], "sets": {"pets": known}}))
+    arguments = [
+        "--photographs",
+        str(tmp_path / "data"),
+        "--settings",
+        str(settings),
+        "--output",
+        str(tmp_path / "run"),
+    ]
+    monkeypatch.setattr("sys.argv", ["train", *arguments])
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(training, "start_from", lambda *_: load_pretrained("embedded"))
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(training.Artwork, "render", lambda _: None)
+    (tmp_path / "run").mkdir()
+    shown = []
+
+    def look(model, _, sources, *__, **___):
+        shown.extend(type(sources[1](index, (64, 64))).__name__ for index in range(1000, 1012))
+        return model
+
+    monkeypatch.setattr(training, "train", look)
+    training.main()
+    assert set(shown) == {"Scene", "PhotographExample"}
+    assert (tmp_path / "run" / "model.safetensors").is_file()

@@ -5,7 +5,7 @@ import pytest
 from transformers import BertTokenizerFast
 
 from groundingdino.artwork.names import COLOURS, load_names, plural
-from groundingdino.config import EMBEDDED
+from groundingdino.config import PHOTOGRAPHIC
 from groundingdino.training import vocabulary
 from groundingdino.training.vocabulary import PATH, SIZE, build
 
@@ -16,13 +16,16 @@ def tokenizer():
 
 
 def test_it_fits_the_embedded_model(tokenizer):
-    assert len(tokenizer) <= SIZE == EMBEDDED.text.vocab_size
+    assert len(tokenizer) <= SIZE == PHOTOGRAPHIC.text.vocab_size
     assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def test_the_shipped_list_is_complete():
+def test_the_next_training_keeps_the_shipped_list_and_adds_what_photographs_show():
     shipped = PATH.read_text(encoding="utf-8").split()
-    assert build(shipped) == shipped
+    longer = build(shipped)
+    assert longer[: len(shipped)] == shipped
+    assert {"bench", "sink", "refrigerator"} <= set(longer[len(shipped) :])
+    assert build(longer) == longer
 
 
 def test_known_tokens_keep_their_ids():
