@@ -25,8 +25,8 @@ The way of the data, one file each:
 
 `prompt` is what is looked for, read with the help of `noun_phrases`, and `text_tokens` what the model reads of it.
 `image_files` reads what `image` is given. `detector` and `segmenter` keep what was computed, `checkpoints` and
-`segmenter_models` load and save, `kernels` holds deformable attention, `drawing` (by `lettering`) and `export` show
-results. `page` is the demo's page and its state; `training` is imported by nothing else.
+`segmenter_models` load and save, `kernels` holds deformable attention, `drawing` (by `lettering`) and `export` (by
+`polygons`) show results. `page` is the demo's page and its state; `training` is imported by nothing else.
 
 Shapes use one legend: `B` batch, `Q` queries, `T` text tokens, `S` image tokens, `L` levels, `C` channels. Outside
 `model` boxes are xyxy in pixels and pictures are RGB; inside, boxes are cxcywh in [0, 1].

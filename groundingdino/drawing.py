@@ -10,6 +10,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino import lettering
+from groundingdino.masks import check_size
 
 # Okabe and Ito's colours, told apart by all common kinds of colour blindness ("Color Universal Design", 2008).
 # Their eighth, black, is left out: it disappears in dark pictures.
@@ -112,6 +113,7 @@ def annotate(
     Returns:
         An RGB picture of the same size; labels stay inside it, and beyond `MOST_LABELS` objects the weakest have none.
     """
+    check_size(detections.mask, image.size)
     unit = max(0.8, min(image.size) / 600) if unit is None else unit
     thickness = max(1, round(2.5 * unit))
     names = vocabulary(detections, phrases)

@@ -1,22 +1,22 @@
-"""What was found, as files: the JSON record, the annotated picture, cut-outs, masks, COCO and YOLO by supervision."""
+"""What was found, as files: the JSON record, the annotated picture, cut-outs, masks, COCO and YOLO data sets."""
 
 import io
 import json
 import re
 import unicodedata
 import zipfile
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 import supervision as sv
+import yaml
 from PIL import Image
-from scipy.ndimage import binary_fill_holes
 
 from groundingdino.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate, labels_of, scores_of, vocabulary
-from groundingdino.masks import compact, join, union
+from groundingdino.masks import check_size, union
+from groundingdino.polygons import polygon, polygons
 
 
 def record(detections: sv.Detections, size: tuple[int, int], model: str) -> dict:
@@ -39,6 +39,7 @@ def record(detections: sv.Detections, size: tuple[int, int], model: str) -> dict
         for phrase, score, box in rows
     ]
     if detections.mask is not None:
+        check_size(detections.mask, size)
         for entry, mask in zip(objects, detections.mask, strict=True):
             entry["mask"] = {"size": [height, width], "counts": sv.mask_to_rle(mask, compressed=True)}
     return {"width": width, "height": height, "model": model, "objects": objects}
@@ -53,11 +54,10 @@ def annotated_png(
     image: Image.Image,
     detections: sv.Detections,
     phrases: Sequence[str] = (),
-    marked: Collection[int] = (),
     mask_style: MaskStyle = DEFAULT_MASK_STYLE,
 ) -> bytes:
-    """The picture at its own resolution with what was found drawn on it, see `drawing.annotate`."""
-    return png(annotate(image, detections, phrases, marked, mask_style=mask_style))
+    """The picture at its own resolution with what was found drawn on it, see `drawing.annotate`; nothing is marked."""
+    return png(annotate(image, detections, phrases, mask_style=mask_style))
 
 
 def cut_out(image: Image.Image, mask: np.ndarray) -> Image.Image:
@@ -104,62 +104,94 @@ def file_names(labels: Sequence[str]) -> list[str]:
 def coco_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
     """A COCO data set of one picture: `images/NAME.png` and `annotations/instances_default.json`.
 
-    Every phrase of the prompt is a category, found or not, in the prompt's order from id 1. Each annotation has its
-    `score` beside what COCO asks for; readers of COCO files ignore it.
+    Every phrase of the prompt is a category, found or not, in the prompt's order from id 1. Masks are polygons that
+    pycocotools reads as they were, see `polygons`; an empty one, which no polygon can be, is run lengths. The box of an
+    object with a mask is that around the mask. Each annotation has its `score` beside what COCO asks for; readers of
+    COCO files ignore it.
     """
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
-        path = root / "annotations" / "instances_default.json"
-        _dataset(root, image, name, detections, phrases).as_coco(str(root / "images"), str(path))
-        coco = json.loads(path.read_text())
-        # supervision declares every picture CC BY 4.0; the user's picture has whatever licence it has.
-        coco["licenses"] = []
-        for picture in coco["images"]:
-            del picture["license"]
-        for annotation, score in zip(coco["annotations"], scores_of(detections), strict=True):
-            # supervision calls a mask with a hole or of several parts a crowd, which training code leaves out.
-            annotation["iscrowd"] = 0
-            annotation["score"] = round(float(score), 4)
-        path.write_text(json.dumps(coco, indent=2))
-        return _zip(root, "images", "annotations")
+    categories = vocabulary(detections, phrases)
+    width, height = image.size
+    rows = zip(
+        labels_of(detections),
+        scores_of(detections),
+        detections.xyxy,
+        _masks_or_none(detections, image.size),
+        strict=True,
+    )
+    coco = {
+        "info": {},
+        "licenses": [],  # nobody declares one for the user's picture
+        "categories": [
+            {"id": number, "name": label, "supercategory": ""} for number, label in enumerate(categories, 1)
+        ],
+        "images": [{"id": 1, "file_name": f"{name}.png", "width": width, "height": height}],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": 1,
+                "category_id": 1 + categories.index(label),
+                **_coco_shape(box, mask),
+                "iscrowd": 0,  # which training code leaves out
+                "score": round(float(score), 4),
+            }
+            for number, (label, score, box, mask) in enumerate(rows, 1)
+        ],
+    }
+    text = json.dumps(coco, ensure_ascii=False)
+    return _zip_of({f"images/{name}.png": png(image), "annotations/instances_default.json": text.encode()})
 
 
 def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
     """A YOLO data set of one picture: `images/NAME.png`, `labels/NAME.txt` and `data.yaml` with the phrases.
 
-    Objects with masks are polygons, one line for each part; a hole hangs on the outline by a cut of no width. Where a
-    mask is too ragged for such cuts, all holes are filled.
-    """
-    try:
-        return _yolo_zip(image, name, detections, phrases)
-    except ValueError:  # "No foreground-contained seam found": the format has no other way to say hole
-        masks = join((compact(binary_fill_holes(mask)) for mask in _masks(detections)), image.size)
-        return _yolo_zip(image, name, replace(detections, mask=masks), phrases)
-
-
-def _yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str]) -> bytes:
-    with TemporaryDirectory() as folder:
-        root = Path(folder)
-        _dataset(root, image, name, detections, phrases).as_yolo(
-            str(root / "images"), str(root / "labels"), str(root / "data.yaml")
-        )
-        return _zip(root, "images", "labels", "data.yaml")
-
-
-def _dataset(
-    root: Path, image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str]
-) -> sv.DetectionDataset:
-    """supervision's data set of one picture; class ids are made to count categories instead of phrases.
-
-    They differ in a list that has a phrase twice, and where an object has a label that is no phrase.
+    Objects with masks are polygons, one line each, see `polygons.polygon`; those without are boxes. The format has no
+    word for an object of which nothing is seen: an empty mask has no line.
     """
     categories = vocabulary(detections, phrases)
-    path = root / "images" / f"{name}.png"
-    path.parent.mkdir()
-    path.write_bytes(png(image))
-    class_id = np.array([categories.index(label) for label in labels_of(detections)], dtype=int)
-    objects = sv.Detections(detections.xyxy, detections.mask, class_id=class_id)
-    return sv.DetectionDataset(categories, [str(path)], {str(path): objects})
+    lines = []
+    masks = _masks_or_none(detections, image.size)
+    for label, box, mask in zip(labels_of(detections), detections.xyxy, masks, strict=True):
+        shape = _yolo_box(box, image.size) if mask is None else polygon(mask)
+        if shape is not None:
+            numbers = (f"{number:.9g}" for number in (shape / image.size).ravel())
+            lines.append(" ".join([str(categories.index(label)), *numbers]))
+    # One picture is for both: trainers ask for both, and look for labels where "images" in a path is "labels".
+    about = {"train": "images", "val": "images", "nc": len(categories), "names": list(map(str, categories))}
+    return _zip_of(
+        {
+            f"images/{name}.png": png(image),
+            f"labels/{name}.txt": "".join(f"{line}\n" for line in lines).encode(),
+            "data.yaml": yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode(),
+        }
+    )
+
+
+def _coco_shape(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
+    """What COCO says of an object's outline: its "segmentation", "bbox" as x, y, width, height, and "area"."""
+    x0, y0, x1, y1 = map(float, box)
+    if mask is None:
+        return {"segmentation": [], "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+    parts = polygons(mask)
+    if not parts:
+        runs = {"size": list(mask.shape), "counts": sv.mask_to_rle(mask)}
+        return {"segmentation": runs, "bbox": [x0, y0, x1 - x0, y1 - y0], "area": 0}
+    return {
+        "segmentation": [part.ravel().tolist() for part in parts],
+        "bbox": list(cv2.boundingRect(mask.view(np.uint8))),
+        "area": int(mask.sum()),
+    }
+
+
+def _yolo_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Centre and extent, (2, 2) in pixels, of the part of a box in a picture of that (width, height)."""
+    low, high = np.clip(np.asarray(box, float).reshape(2, 2), 0, size)
+    return np.array([(low + high) / 2, high - low])
+
+
+def _masks_or_none(detections: sv.Detections, size: tuple[int, int]) -> Iterable[np.ndarray | None]:
+    """Each object's mask, (H, W) bool, one at a time; None where objects have boxes alone."""
+    check_size(detections.mask, size)
+    return [None] * len(detections) if detections.mask is None else detections.mask
 
 
 def png(image: Image.Image) -> bytes:
@@ -176,20 +208,9 @@ def _masks(detections: sv.Detections) -> sv.CompactMask | np.ndarray:
 
 
 def _zip_of(files: dict[str, bytes]) -> bytes:
-    """Files by name, stored as they are: PNG is compressed already."""
+    """Files by name; pictures stored as they are, for PNG is compressed already."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def _zip(root: Path, *entries: str) -> bytes:
-    """The named files and folders below `root`, in order."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for entry in entries:
-            path = root / entry
-            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-                archive.write(file, file.relative_to(root).as_posix())
+            archive.writestr(name, content, zipfile.ZIP_STORED if name.endswith(".png") else zipfile.ZIP_DEFLATED)
     return buffer.getvalue()

@@ -24,6 +24,20 @@ def empty_masks(size: Size) -> sv.CompactMask:
     return sv.CompactMask.from_dense(np.empty((0, height, width), bool), np.empty((0, 4)), (height, width))
 
 
+def check_size(masks: sv.CompactMask | np.ndarray | None, size: Size) -> None:
+    """That masks, if there are any, are of a picture of that size.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if masks is not None and len(masks) and masks.shape[1:] != size[::-1]:
+        height, width = masks.shape[1:]
+        raise ValueError(
+            f"The masks have {width} x {height} pixels and the picture {size[0]} x {size[1]}: "
+            "cut the objects out of this picture."
+        )
+
+
 def compact(mask: np.ndarray) -> sv.CompactMask:
     """One mask (H, W) bool, as (1, H, W) cut to its own rectangle."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
@@ -71,6 +85,7 @@ def without_overlaps(masks: sv.CompactMask, scores: np.ndarray, most: float, own
 
 def union(masks: sv.CompactMask | np.ndarray | None, size: Size) -> np.ndarray:
     """Where any of the objects is, (H, W) bool; looks at one at a time, of small ones at their rectangle alone."""
+    check_size(masks, size)
     width, height = size
     covered = np.zeros((height, width), bool)
     if isinstance(masks, sv.CompactMask):

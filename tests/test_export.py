@@ -1,11 +1,18 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import supervision as sv
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from mask_shapes import CASES, SAME_EACH_TIME, masks_of
 from PIL import Image
 
 from groundingdino.drawing import MaskStyle
@@ -230,49 +237,183 @@ def test_boxes_alone_have_no_masks(export, found):
         export(found)
 
 
-def test_coco_masks_are_read_back(image, masked, tmp_path):
+def objects_of(masks: Sequence[np.ndarray]) -> sv.Detections:
+    """Cats with those masks, in boxes that a detector found: a little beside the masks, not in whole pixels."""
+    height, width = masks[0].shape
+    joined = join(map(compact, masks), (width, height))
+    return sv.Detections(
+        boxes_of(joined) + np.array([0.25, 0.25, -0.25, -0.25], np.float32) * joined.area.clip(0, 1)[:, None],
+        joined,
+        np.ones(len(masks), np.float32),
+        np.zeros(len(masks), int),
+        data={"class_name": np.array(["cat"] * len(masks))},
+    )
+
+
+def read_coco(folder: Path) -> tuple[list[np.ndarray], list[dict[str, Any]]]:
+    """Masks as pycocotools gives them to who trains, and their annotations."""
+    from pycocotools.coco import COCO
+
+    coco = COCO(str(folder / "annotations" / "instances_default.json"))
+    annotations = coco.loadAnns(coco.getAnnIds())
+    return [coco.annToMask(annotation).astype(bool) for annotation in annotations], annotations
+
+
+def read_yolo(folder: Path) -> tuple[list[str], list[tuple[str, np.ndarray]]]:
+    """Class names, and (name, mask) of each line, as a trainer finds them that gets `data.yaml`.
+
+    Pictures lie where it says, relative to it, and labels beside them. A pixel is in a polygon if its centre is.
+    """
+    about = yaml.safe_load((folder / "data.yaml").read_text(encoding="utf-8"))
+    assert about["nc"] == len(about["names"])
+    assert (folder / about["train"]).samefile(folder / about["val"])
+    objects = []
+    for path in sorted((folder / about["train"]).iterdir()):
+        width, height = Image.open(path).size
+        labels = Path(str(path).replace("/images/", "/labels/")).with_suffix(".txt")
+        for line in labels.read_text().splitlines():
+            index, *numbers = line.split()
+            assert len(numbers) == 4 or len(numbers) >= 6, "a box, or a polygon"
+            assert all(0 <= float(number) <= 1 for number in numbers)
+            corners = np.array(numbers, float).reshape(-1, 2) * (width, height)
+            if len(numbers) == 4:
+                (x, y), (w, h) = corners
+                corners = np.array([[x - w / 2, y - h / 2], [x + w / 2, y - h / 2], [x + w / 2, y + h / 2]])
+                corners = np.vstack([corners, [x - w / 2, y + h / 2]])
+            objects.append((about["names"][int(index)], inside(corners, (height, width))))
+    return about["names"], objects
+
+
+def inside(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centres are inside a polygon (K, 2), by the even-odd rule: left of how many sides is each?"""
+    height, width = shape
+    mask = np.zeros(shape, bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        rows = np.arange(height) + 0.5
+        rows = rows[(rows > min(y0, y1)) & (rows <= max(y0, y1))]
+        crossing = x0 + (rows - y0) * (x1 - x0) / (y1 - y0) if len(rows) else rows
+        mask[(rows - 0.5).astype(int)] ^= np.arange(width) + 0.5 < crossing[:, None]
+    return mask
+
+
+def check_round_trip(masks: Sequence[np.ndarray], folder: Path) -> None:
+    """Each format's reader finds the masks that were exported, to the pixel."""
+    found = objects_of(masks)
+    height, width = masks[0].shape
+    picture = Image.new("RGB", (width, height))
+
+    unpack(coco_zip(picture, "cats", found, PHRASES), folder / "coco")
+    read, annotations = read_coco(folder / "coco")
+    assert len(read) == len(masks)
+    for mask, back, annotation in zip(masks, read, annotations, strict=True):
+        assert np.array_equal(back, mask)
+        assert annotation["area"] == mask.sum()
+        assert annotation["iscrowd"] == 0, "training code leaves crowds out"
+        if mask.any():
+            x, y, w, h = annotation["bbox"]
+            rows, columns = np.nonzero(mask)
+            assert (x, y, x + w, y + h) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+    unpack(yolo_zip(picture, "cats", found, PHRASES), folder / "yolo")
+    names, objects = read_yolo(folder / "yolo")
+    assert names == list(PHRASES)
+    seen = [mask for mask in masks if mask.any()]
+    assert len(objects) == len(seen), "an object of several parts is one, and one that is not seen is none"
+    for mask, (name, back) in zip(seen, objects, strict=True):
+        assert name == "cat"
+        assert np.array_equal(back, mask)
+
+    from pycocotools import mask as coco_masks
+
+    entries = json.loads(json_file(found, (width, height), "embedded"))["objects"]
+    unpack(masks_zip(found), folder / "masks")
+    files = sorted((folder / "masks").iterdir())
+    for mask, entry, file in zip(masks, entries, files, strict=True):
+        assert np.array_equal(coco_masks.decode(entry["mask"]), mask)
+        assert np.array_equal(np.asarray(Image.open(file)), mask * np.uint8(255))
+    cut = Image.open(io.BytesIO(cut_out_png(picture, found)))
+    assert np.array_equal(np.asarray(cut)[..., 3] == 255, np.any(masks, axis=0))
+
+
+@pytest.mark.parametrize("mask", CASES.values(), ids=CASES)
+def test_masks_that_formats_stumble_over_are_read_back(mask, tmp_path):
+    check_round_trip([mask, ~mask], tmp_path)
+
+
+@SAME_EACH_TIME
+@given(st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: st.lists(masks_of(shape), min_size=1)))
+def test_any_masks_are_read_back(masks):
+    with TemporaryDirectory() as folder:
+        check_round_trip(masks, Path(folder))
+
+
+def test_masks_of_noise_are_read_back(tmp_path):
+    noise = np.random.default_rng(0).random((3, 120, 160)) < np.array([0.05, 0.5, 0.95])[:, None, None]
+    check_round_trip(noise, tmp_path)
+
+
+def test_masks_are_read_back_by_supervision(image, masked, tmp_path):
+    """It draws the border of a polygon too, on whole pixels: masks gain a pixel at right and below, and bridges."""
     masked = masked[:2]
     unpack(coco_zip(image, "street", masked, PHRASES), tmp_path)
     path = tmp_path / "annotations" / "instances_default.json"
-    back = sv.DetectionDataset.from_coco(str(tmp_path / "images"), str(path), force_masks=True)
-    assert np.array_equal(np.asarray(back[0][2].mask), np.asarray(masked.mask))
-
-    from pycocotools.coco import COCO
-
-    coco = COCO(str(path))
-    for annotation, mask in zip(coco.loadAnns(coco.getAnnIds()), masked.mask, strict=True):
-        assert annotation["iscrowd"] == 0, "training code leaves crowds out"
-        assert annotation["area"] == mask.sum()
-        read = coco.annToMask(annotation).astype(bool)
-        assert (read & mask).sum() / (read | mask).sum() > 0.95  # a polygon ends in the middle of its pixels
+    coco = sv.DetectionDataset.from_coco(str(tmp_path / "images"), str(path), force_masks=True)
+    unpack(yolo_zip(image, "street", masked, PHRASES), tmp_path / "yolo")
+    names = (str(tmp_path / "yolo" / name) for name in ("images", "labels", "data.yaml"))
+    yolo = sv.DetectionDataset.from_yolo(*names, force_masks=True)
+    for back in (coco[0][2], yolo[0][2]):
+        assert back.class_id.tolist() == [2, 0]
+        for read, mask in zip(back.mask, masked.mask, strict=True):
+            assert (mask & ~read).sum() == 0
+            assert mask.sum() / read.sum() > 0.94
 
 
-def test_yolo_masks_are_polygons(image, masked, tmp_path):
-    masked = masked[:2]
-    unpack(yolo_zip(image, "street", masked, PHRASES), tmp_path)
-    back = sv.DetectionDataset.from_yolo(
-        str(tmp_path / "images"), str(tmp_path / "labels"), str(tmp_path / "data.yaml"), force_masks=True
-    )
-    objects = back[0][2]
-    assert objects.class_id.tolist() == [2, 2, 0]  # a part is an object of its own in this format
-    pizza, zebra = objects.mask[0] | objects.mask[1], objects.mask[2]
-    for read, mask in ((pizza, masked.mask[0]), (zebra, masked.mask[1])):
-        assert (read & mask).sum() / (read | mask).sum() > 0.95
+def test_an_object_that_is_not_seen_has_no_polygon(image, masked, tmp_path):
+    unpack(coco_zip(image, "street", masked, PHRASES), tmp_path / "coco")
+    read, annotations = read_coco(tmp_path / "coco")
+    assert annotations[2]["segmentation"] == {"size": [240, 320], "counts": [240 * 320]}
+    assert not read[2].any()
+    unpack(yolo_zip(image, "street", masked, PHRASES), tmp_path / "yolo")
+    assert [name for name, _ in read_yolo(tmp_path / "yolo")[1]] == ["pizza", "zebra"]
 
 
-@pytest.mark.parametrize("export", [coco_zip, yolo_zip])
-def test_masks_of_noise_are_exported_too(export, image, tmp_path):
-    noise = np.random.default_rng(0).random((3, 240, 320)) < np.array([0.05, 0.5, 0.95])[:, None, None]
-    masks = join(map(compact, noise), (320, 240))
-    found = sv.Detections(
-        boxes_of(masks), masks, np.ones(3, np.float32), np.zeros(3, int), data={"class_name": np.array(["cat"] * 3)}
-    )
-    names = unpack(export(image, "noise", found, PHRASES), tmp_path)
-    if export is yolo_zip:
-        back = sv.DetectionDataset.from_yolo(*(str(tmp_path / name) for name in ("images", "labels", "data.yaml")))
-    else:
-        back = sv.DetectionDataset.from_coco(str(tmp_path / "images"), str(tmp_path / names[1]))
-    assert len(back[0][2]) >= 3
+def test_yolo_boxes_are_read_back(image, found, tmp_path):
+    found.xyxy[0] = [9.6, 20.4, 110.4, 90.6]
+    found.xyxy[1] = [-3, 100, 400, 200]  # trainers refuse what reaches out of the picture
+    unpack(yolo_zip(image, "street", found, PHRASES), tmp_path)
+    expected = np.zeros((2, 240, 320), bool)
+    expected[0, 20:91, 10:110] = True
+    expected[1, 100:200] = True
+    objects = read_yolo(tmp_path)[1]
+    assert [name for name, _ in objects] == ["pizza", "zebra"]
+    for (_, read), mask in zip(objects, expected, strict=True):
+        assert np.array_equal(read, mask)
+
+
+@pytest.mark.parametrize("phrases", [[], ["yes", "3", "a: b", "'", "#", "café", "猫", "😀", "x" * 200]])
+def test_names_of_classes_are_what_the_prompt_said(image, phrases, tmp_path):
+    unpack(yolo_zip(image, "street", sv.Detections.empty(), phrases), tmp_path)
+    assert read_yolo(tmp_path) == (phrases, [])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda found: record(found, (100, 80), "embedded"),
+        lambda found: coco_zip(Image.new("RGB", (100, 80)), "a", found),
+        lambda found: yolo_zip(Image.new("RGB", (100, 80)), "a", found),
+        lambda found: cut_out_png(Image.new("RGB", (100, 80)), found),
+        lambda found: annotated_png(Image.new("RGB", (100, 80)), found),
+    ],
+)
+@pytest.mark.parametrize("as_array", [False, True])
+def test_masks_of_another_picture_are_refused(write, as_array, masked):
+    if as_array:
+        masked.mask = np.asarray(masked.mask)
+    with pytest.raises(
+        ValueError, match="masks have 320 x 240 pixels and the picture 100 x 80: cut the objects out of"
+    ):
+        write(masked)
 
 
 def test_annotated_picture_follows_the_mask_style(image, masked):

@@ -413,7 +413,7 @@ class Page:
         what = "boxes" if query.tab == DETECT else "overlay"
         data, ending = {
             "picture": lambda: (
-                export.annotated_png(image, objects, phrases, marked, query.mask_style),
+                export.annotated_png(image, objects, phrases, query.mask_style),
                 f"-{what}.png",
             ),
             "cut-out": lambda: (export.cut_out_png(image, cut), f"{alone}-cut-out.png"),
