@@ -166,10 +166,11 @@ def _read_search(
 
     Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
     """
-    from groundingdino.mask_prompts import MaskPrompt
+    from groundingdino.mask_prompts import MaskPrompt, check_gestures
     from groundingdino.prompt import Prompt
 
-    prompts = [MaskPrompt(points=tuple(options.point))] if options.point else []
+    check_gestures(len(options.point) + len(options.box))
+    prompts = [MaskPrompt(points=options.point)] if options.point else []
     prompts += [MaskPrompt(box=box) for box in options.box]
     for prompt in prompts:
         prompt.check_inside(size)

@@ -18,7 +18,7 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
-from groundingdino.editing.modes import parse_task
+from groundingdino.editing.modes import check_prompt_of_regions, parse_task
 from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.image import load_image
 from groundingdino.model_cards import mask_settings_for
@@ -99,6 +99,8 @@ def _refuse_unread(options: argparse.Namespace, task: Task) -> None:
     if isinstance(task, (*BACKGROUNDS, Regions)):
         unread += ("one_by_one",)
     refuse_unread(options, "This edit", unread)
+    if isinstance(task, Regions):
+        check_prompt_of_regions(options.prompt)
 
 
 def _read_task(options: argparse.Namespace) -> Task:

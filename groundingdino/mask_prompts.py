@@ -1,23 +1,31 @@
 """What a user points at, as Segment Anything reads it: a box, clicks and strokes that together mean one object."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from groundingdino.coordinates import items, numbers, shown
+
+Numbers = Sequence[float] | np.ndarray
+Box = tuple[float, float, float, float]  # xyxy in pixels
+Line = tuple[tuple[float, float], ...]  # vertices in pixels
 Point = tuple[float, float, int]  # x and y in pixels, 1 includes and 0 excludes
-Stroke = tuple[tuple[tuple[float, float], ...], int]  # vertices in pixels, 1 or 0 as above
+Stroke = tuple[Line, int]  # 1 or 0 as above
 
 CANDIDATES = 3  # masks that a prompt can mean, best first
 MAX_PARTS = 100  # points and strokes of one prompt: more than a hand makes, and each point costs a pass
+MAX_GESTURES = 200  # points, boxes and strokes of all objects of a request: 16 s of the embedded segmenter on one core
+MAX_VERTICES = 10_000  # of a stroke: minutes of drawing
 STROKE_POINTS = 5  # that stand for a long stroke; more make a mask follow the stroke instead of the object
 STROKE_SPACING = 1 / 32  # of the picture's long side: a shorter stroke is one click
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class MaskPrompt:
-    """One object, by any mix of a box, points and strokes; lists are taken too and kept as tuples.
+    """One object, by any mix of a box, points and strokes; lists and arrays are kept as tuples.
 
     Attributes:
         box: xyxy in pixels of the picture; what lies outside the picture is cut off.
@@ -26,35 +34,44 @@ class MaskPrompt:
         candidate: Which of the masks that the prompt can mean: 0 for the best, 1 and 2 for the others.
 
     Raises:
-        ValueError: Nothing is included, a label is not 0 or 1, a box has no area, a number is not finite; there are too
-            many points.
+        ValueError: Nothing is included, a part is not of that form, a label is not 0 or 1, a box has no area, a number
+            is not finite; there are too many points.
     """
 
-    box: tuple[float, float, float, float] | None = None
-    points: tuple[Point, ...] = ()
-    strokes: tuple[Stroke, ...] = ()
-    candidate: int = 0
+    box: Box | None
+    points: tuple[Point, ...]
+    strokes: tuple[Stroke, ...]
+    candidate: int
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        box: Numbers | None = None,
+        points: Iterable[Numbers] = (),
+        strokes: Iterable[tuple[Iterable[Numbers], int]] = (),
+        candidate: int = 0,
+    ) -> None:
         # Plain tuples of numbers, because a prompt is the key of what was computed for it.
-        points = tuple((float(x), float(y), _label(label)) for x, y, label in self.points)
-        strokes = tuple((tuple((float(x), float(y)) for x, y in line), _label(label)) for line, label in self.strokes)
-        object.__setattr__(self, "points", points)
-        object.__setattr__(self, "strokes", strokes)
-        if self.box is not None:
-            object.__setattr__(self, "box", _box(self.box))
-        if not all(len(line) for line, _ in strokes):
-            raise ValueError("A stroke has no points: expected at least one (x, y).")
-        numbers = [*(xy for point in points for xy in point), *(xy for line, _ in strokes for xy in np.ravel(line))]
-        if not np.isfinite(numbers).all():
-            raise ValueError("A mask prompt holds a coordinate that is no finite number.")
-        included = self.box is not None or any(label for *_, label in (*points, *strokes))
-        if len(points) + len(strokes) > MAX_PARTS:
-            raise ValueError(f"A mask prompt takes at most {MAX_PARTS} points and strokes, but it has more.")
-        if not included:
+        object.__setattr__(self, "box", None if box is None else _with_area(read_box(box)))
+        listed, lines = items(points), items(strokes)
+        if listed is None or lines is None:
+            raise ValueError(
+                "Points and strokes come in a list: expected [(x, y, label), ...] and [(line, label), ...]."
+            )
+        if len(listed) + len(lines) > MAX_PARTS:
+            raise ValueError(
+                f"A mask prompt takes at most {MAX_PARTS} points and strokes, but it has {len(listed) + len(lines)}."
+            )
+        object.__setattr__(self, "points", tuple(map(read_point, listed)))
+        object.__setattr__(self, "strokes", tuple(map(_read_stroke, lines)))
+        if self.box is None and not any(label for *_, label in (*self.points, *self.strokes)):
             raise ValueError("A mask prompt needs a box, or a point or stroke with label 1 in the object.")
-        if self.candidate not in range(CANDIDATES):
-            raise ValueError(f"A mask's candidate is 0, 1 or 2, but it is {self.candidate}.")
+        if (
+            isinstance(candidate, bool)
+            or not isinstance(candidate, (int, np.integer))
+            or not 0 <= candidate < CANDIDATES
+        ):
+            raise ValueError(f"A mask's candidate is 0, 1 or 2, but it is {shown(candidate)}.")
+        object.__setattr__(self, "candidate", int(candidate))
 
     @property
     def before(self) -> "MaskPrompt | None":
@@ -127,20 +144,75 @@ def _along(line: Sequence[tuple[float, float]], size: tuple[int, int]) -> np.nda
     return np.stack([np.interp(stops, travelled, vertices[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _label(label: int) -> int:
-    if label not in (0, 1):
-        raise ValueError(f"The label of a point or stroke is 1 (include) or 0 (exclude), but it is {label}.")
+def read_point(value: Any) -> Point:
+    """x, y and 1 or 0, of a list, tuple or array; a ValueError in one sentence for anything else."""
+    parts = items(value) or []
+    place = numbers(parts[:2], 2) if len(parts) == 3 else None
+    if place is None:
+        raise ValueError(f"A point is x, y and 1 (include) or 0 (exclude), but it is {shown(value)}.")
+    if not all(map(math.isfinite, place)):
+        raise ValueError(f"The point {shown(value)} holds a coordinate that is no finite number.")
+    x, y = place
+    return x, y, _label(parts[2])
+
+
+def read_line(value: Any) -> Line:
+    """Vertices (x, y), of a list, tuple or array; a ValueError in one sentence for anything else."""
+    places = items(value)
+    if places is None:
+        raise ValueError(f"A stroke is a list of (x, y), but it is {shown(value)}.")
+    if not places:
+        raise ValueError("A stroke has no points: expected one or more places (x, y).")
+    if len(places) > MAX_VERTICES:
+        raise ValueError(f"A stroke has at most {MAX_VERTICES} points, but it has {len(places)}.")
+    line = []
+    for place in places:
+        if (read := numbers(place, 2)) is None:
+            raise ValueError(f"A stroke is a list of (x, y), but it holds {shown(place)}.")
+        x, y = read
+        line.append((x, y))
+    if not np.isfinite(line).all():
+        raise ValueError("A stroke holds a coordinate that is no finite number.")
+    return tuple(line)
+
+
+def read_box(value: Any) -> Box:
+    """Four finite numbers, of a list, tuple or array; a ValueError in one sentence for anything else."""
+    edges = numbers(value, 4)
+    if edges is None or not all(map(math.isfinite, edges)):
+        raise ValueError(f"A box is four finite numbers x0, y0, x1, y1, but it is {shown(value)}.")
+    x0, y0, x1, y1 = edges
+    return x0, y0, x1, y1
+
+
+def check_gestures(count: int) -> None:
+    """That so many points, boxes and strokes are not too many for one request; a ValueError if they are."""
+    if count > MAX_GESTURES:
+        raise ValueError(
+            f"At most {MAX_GESTURES} points, boxes and strokes can be given at once, but there are {count}: give fewer."
+        )
+
+
+def _read_stroke(value: Any) -> Stroke:
+    parts = items(value) or []
+    if len(parts) != 2:
+        raise ValueError(f"A stroke comes as a line and 1 (include) or 0 (exclude), but it is {shown(value)}.")
+    return read_line(parts[0]), _label(parts[1])
+
+
+def _label(label: Any) -> int:
+    if isinstance(label, bool):
+        return int(label)
+    if numbers([label], 1) not in ((0,), (1,)):
+        raise ValueError(f"The label of a point or stroke is 1 (include) or 0 (exclude), but it is {shown(label)}.")
     return int(label)
 
 
-def _box(box: Sequence[float]) -> tuple[float, float, float, float]:
-    edges = tuple(map(float, box))
-    if len(edges) != 4 or not all(map(math.isfinite, edges)):
-        raise ValueError(f"A box is four finite numbers x0, y0, x1, y1, but it is {tuple(box)}.")
-    x0, y0, x1, y1 = edges
+def _with_area(box: Box) -> Box:
+    x0, y0, x1, y1 = box
     if x1 <= x0 or y1 <= y0:
-        raise ValueError(f"The box {_show(edges)} has no area: expected x0 < x1 and y0 < y1.")
-    return x0, y0, x1, y1
+        raise ValueError(f"The box {_show(box)} has no area: expected x0 < x1 and y0 < y1.")
+    return box
 
 
 def _show(box: Sequence[float]) -> str:

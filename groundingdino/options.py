@@ -140,7 +140,7 @@ def _add_task(command: argparse.ArgumentParser) -> None:
         type=_region,
         action="append",
         metavar="X0,Y0,X1,Y1,TEXT",
-        help="paint the text in the box, whatever the prompt finds; may be given several times",
+        help="paint the text in the box, with an empty prompt; may be given several times",
     )
 
 

@@ -55,8 +55,6 @@ def inpaint(dauber, picture, tmp_path, capsys):  # noqa: ARG001  # puts the mode
     [
         (["--replace", "red", "--seed", "7"], (255, 0, 7), TEAL),
         (["--remove", "--seed", "0"], (128, 128, 0), TEAL),
-        (["--remove", "fill"], TEAL, TEAL),
-        (["--remove", "opencv"], TEAL, TEAL),
         (["--background", "red", "--seed", "0"], TEAL, (255, 0, 0)),
         (["--color", "#010203"], TEAL, (1, 2, 3)),
         (["--transparent"], (*TEAL, 255), (0, 0, 0, 0)),
@@ -77,6 +75,14 @@ def test_each_task_edits_what_it_says(inpaint, options, inside, outside):
     assert set(record) == {"width", "height", "model", "objects", "edit"}
     assert [found["phrase"] for found in record["objects"]] == ["cat", "cat"]
     assert record["edit"]["find"] == "cat"
+
+
+def test_what_opencv_removes_is_continued_from_around_it(inpaint, picture):
+    with Image.open(picture) as image:
+        image.paste("white", (40, 50, 80, 90))  # a cat
+        image.save(picture)
+    _, image = inpaint("--remove", "opencv")
+    assert (np.asarray(image) == TEAL).all()
 
 
 def test_a_picture_lies_behind(inpaint, tmp_path):
@@ -225,6 +231,12 @@ def test_an_option_that_the_task_does_not_read_is_refused(picture, capsys, monke
         monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
     assert main(["inpaint", picture, "cat", *options.split(), "--output", "out.png"]) == 2
     assert capsys.readouterr().err == f"groundingdino: This edit makes no use of {unread}: run it without.\n"
+
+
+def test_a_prompt_beside_regions_is_refused(picture, capsys, tmp_path):
+    output = str(tmp_path / "out.png")
+    assert main(["inpaint", picture, "cat", "--region", "0,0,50,50,red", "--output", output]) == 2
+    assert "so 'cat' is not looked for: pass an empty prompt" in capsys.readouterr().err
 
 
 def test_what_holds_anyway_may_be_said(inpaint):

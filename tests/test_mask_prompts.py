@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from groundingdino.mask_prompts import MAX_PARTS, STROKE_POINTS, MaskPrompt
 
@@ -11,7 +12,13 @@ SIZE = (200, 100)
 def test_lists_make_the_same_key_as_tuples():
     listed = MaskPrompt(box=[1, 2, 30, 40], points=[[5, 6, 1]], strokes=[([[7, 8], [9, 10]], 0)])
     plain = MaskPrompt(box=(1, 2, 30, 40), points=((5, 6, 1),), strokes=((((7, 8), (9, 10)), 0),))
-    assert listed == plain
+    arrays = MaskPrompt(
+        box=torch.tensor([1.0, 2, 30, 40]),
+        points=np.array([[5, 6, 1]]),
+        strokes=[(np.array([[7.0, 8.0], [9.0, 10.0]], np.float32), np.int64(0))],
+    )
+    told_apart = MaskPrompt(box=(1, 2, 30, 40), points=iter([(5, 6, True)]), strokes=[(iter([[7, 8], (9, 10)]), False)])
+    assert listed == plain == arrays == told_apart
     assert len({listed, plain}) == 1
     assert hash(MaskPrompt(box=np.array([1, 2, 30, 40], np.float32))) == hash(MaskPrompt(box=(1.0, 2.0, 30.0, 40.0)))
 
@@ -91,12 +98,40 @@ def test_a_box_is_cut_at_the_edge_of_the_picture():
         ({"box": (5, 5, 5, 9)}, r"The box \(5, 5, 5, 9\) has no area"),
         ({"box": (5, 9, 9, 5)}, "has no area"),
         ({"points": [(1, 1, 1)], "candidate": 3}, "0, 1 or 2, but it is 3"),
-        ({"points": [(1, 1, 1)] * (MAX_PARTS + 1)}, "at most 100 points"),
+        ({"points": [(1, 1, 1)] * (MAX_PARTS + 1)}, "at most 100 points and strokes, but it has 101"),
+        ({"strokes": [([(1, 1)], 1)] * 5000}, "at most 100 points and strokes, but it has 5000"),
+        ({"strokes": [([(1, 1)] * 10_001, 1)]}, "A stroke has at most 10000 points, but it has 10001"),
+        ({"points": [(1, 2)]}, r"A point is x, y and 1 .include. or 0 .exclude., but it is \(1, 2\)"),
+        ({"points": [(1, 2, 1, 4)]}, "A point is x, y and 1"),
+        ({"points": [("1", "2", 1)]}, "A point is x, y and 1"),
+        ({"points": ["121"]}, "A point is x, y and 1"),
+        ({"points": [(True, 2, 1)]}, "A point is x, y and 1"),
+        ({"points": [(None, 2, 1)]}, "A point is x, y and 1"),
+        ({"points": [5]}, "A point is x, y and 1"),
+        ({"points": 5}, "Points and strokes come in a list"),
+        ({"points": "121"}, "Points and strokes come in a list"),
+        ({"points": [(1, 2, "1")]}, "is 1 .include. or 0 .exclude., but it is '1'"),
+        ({"points": [(1, 2, None)]}, "but it is None"),
+        ({"points": [(1, 2, math.nan)]}, "but it is nan"),
+        ({"points": [(10**400, 2, 1)]}, "no finite number"),
+        ({"strokes": [([(1, 2, 3)], 1)]}, r"A stroke is a list of \(x, y\), but it holds \(1, 2, 3\)"),
+        ({"strokes": [(1, 2, 3)]}, "A stroke comes as a line and 1"),
+        ({"strokes": [[(1, 2), (3, 4)]]}, r"A stroke is a list of \(x, y\), but it holds 1"),
+        ({"strokes": [("12", 1)]}, "A stroke is a list of"),
+        ({"box": "1234"}, "A box is four finite numbers x0, y0, x1, y1, but it is '1234'"),
+        ({"box": ["1234"]}, "A box is four finite numbers"),
+        ({"box": (0, 0, 9, True)}, "A box is four finite numbers"),
+        ({"box": 5}, "A box is four finite numbers"),
+        ({"box": (1, 2, 30, 40), "candidate": "1"}, "0, 1 or 2, but it is '1'"),
+        ({"box": (1, 2, 30, 40), "candidate": 1.0}, "0, 1 or 2, but it is 1.0"),
+        ({"box": (1, 2, 30, 40), "candidate": True}, "0, 1 or 2, but it is True"),
     ],
 )
 def test_what_makes_no_sense_is_refused(parts, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=sentence) as refusal:
         MaskPrompt(**parts)
+    assert str(refusal.value).endswith(".")
+    assert len(str(refusal.value)) < 200
 
 
 @pytest.mark.parametrize(

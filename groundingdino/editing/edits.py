@@ -3,13 +3,14 @@
 import math
 from dataclasses import dataclass, field
 from operator import index
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from PIL import Image, ImageColor
 
+from groundingdino.coordinates import items, number, numbers, shown
 from groundingdino.editing.schedulers import SCHEDULERS
+from groundingdino.mask_prompts import Box, read_line
 
-Box = tuple[float, float, float, float]  # xyxy in pixels of the picture
 Size = tuple[int, int]  # (width, height) in pixels
 
 MAX_TEXT = 2000  # characters; the text encoders read 77 tokens
@@ -88,7 +89,8 @@ class _OneColor:
         try:
             rgba = ImageColor.getrgb(self.color)
         except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"'{self.color}' is no colour: expected a name such as 'white', or '#rrggbb'.") from error
+            color = shown(str(self.color))
+            raise ValueError(f"{color} is no colour: expected a name such as 'white', or '#rrggbb'.") from error
         if max(rgba) > 255:
             raise ValueError(f"'{self.color}' is no colour: expected red, green and blue from 0 to 255.")
         if rgba[3:] not in ((), (255,)):
@@ -171,6 +173,10 @@ class PictureBackground:
     mode: ClassVar[str] = "picture"
     needs_model: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.picture, Image.Image):
+            raise ValueError(f"Expected a picture as `load_image` gives it, got {shown(self.picture)}.")
+
 
 @dataclass(frozen=True)
 class Region:
@@ -181,9 +187,9 @@ class Region:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", _text(self.text, "what the box is to show"))
-        box = tuple(map(float, self.box))
-        if len(box) != 4 or not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
-            raise ValueError(f"A region's box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, but it is {tuple(self.box)}.")
+        box = numbers(self.box, 4)
+        if box is None or not all(map(math.isfinite, box)) or box[2] <= box[0] or box[3] <= box[1]:
+            raise ValueError(f"A region's box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, but it is {shown(self.box)}.")
         object.__setattr__(self, "box", box)
 
 
@@ -196,9 +202,11 @@ class Regions:
     needs_model: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "regions", tuple(self.regions))
-        if not 1 <= len(self.regions) <= MAX_REGIONS:
-            raise ValueError(f"Expected 1 to {MAX_REGIONS} regions, got {len(self.regions)}.")
+        regions = items(self.regions)
+        if regions is None or not all(isinstance(region, Region) for region in regions):
+            raise ValueError(f"Expected a list of regions, got {shown(self.regions)}.")
+        check_regions(len(regions))
+        object.__setattr__(self, "regions", tuple(regions))
 
 
 Task = (
@@ -242,12 +250,11 @@ class BrushStroke:
     adds: bool = True
 
     def __post_init__(self) -> None:
-        line = tuple((float(x), float(y)) for x, y in self.line)
-        object.__setattr__(self, "line", line)
-        if not line or not all(math.isfinite(number) for place in line for number in place):
-            raise ValueError("A brush stroke needs one or more places (x, y) of finite numbers.")
-        if not 0 < self.width <= MAX_BRUSH:
-            raise ValueError(f"A brush is wider than 0 and at most {MAX_BRUSH} pixels, but it is {self.width}.")
+        object.__setattr__(self, "line", read_line(self.line))
+        width = number(self.width)
+        if width is None or not 0 < width <= MAX_BRUSH:
+            raise ValueError(f"A brush is wider than 0 and at most {MAX_BRUSH} pixels, but it is {shown(self.width)}.")
+        object.__setattr__(self, "width", width)
 
 
 @dataclass(frozen=True)
@@ -271,12 +278,13 @@ class MaskSettings:
     grow_share: float | None = None
 
     def __post_init__(self) -> None:
-        if self.grow is not None and not -MAX_REACH <= self.grow <= MAX_REACH:
-            raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {self.grow} were asked for.")
-        if self.grow_share is not None and not -1 <= self.grow_share <= 1:
-            raise ValueError(f"A mask grows by a share of -1 to 1 of an object, but it is {self.grow_share}.")
-        if self.feather is not None and not 0 <= self.feather <= MAX_REACH:
-            raise ValueError(f"A mask fades over 0 to {MAX_REACH} pixels, but {self.feather} were asked for.")
+        if not _is_within(self.grow, -MAX_REACH, MAX_REACH):
+            asked = shown(self.grow)
+            raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {asked} were asked for.")
+        if not _is_within(self.grow_share, -1, 1):
+            raise ValueError(f"A mask grows by a share of -1 to 1 of an object, but it is {shown(self.grow_share)}.")
+        if not _is_within(self.feather, 0, MAX_REACH):
+            raise ValueError(f"A mask fades over 0 to {MAX_REACH} pixels, but {shown(self.feather)} were asked for.")
 
     def grow_of(self, longer: int, task: Task) -> int:
         """Pixels by which an object grows whose longer side has so many."""
@@ -321,10 +329,14 @@ class Sampling:
         _in_range("guidance", self.guidance, 0, MAX_GUIDANCE)
         _in_range("seed", self.seed, 0, MAX_SEED)
         _in_range("candidates", self.candidates, 1, MAX_CANDIDATES)
-        if not 0 < self.strength <= 1:
-            raise ValueError(f"Expected a strength over 0 and up to 1, got {self.strength}.")
-        if self.scheduler is not None and self.scheduler not in SCHEDULERS:
-            raise ValueError(f"There is no scheduler '{self.scheduler}': choose one of {', '.join(SCHEDULERS)}.")
+        strength = number(self.strength)
+        if strength is None or not 0 < strength <= 1:
+            raise ValueError(f"Expected a strength over 0 and up to 1, got {shown(self.strength)}.")
+        if self.scheduler is not None and self.scheduler not in list(SCHEDULERS):
+            scheduler = shown(str(self.scheduler))
+            raise ValueError(f"There is no scheduler {scheduler}: choose one of {', '.join(SCHEDULERS)}.")
+        if not isinstance(self.negative_prompt, str):
+            raise ValueError(f"Expected a text as negative prompt, got {shown(self.negative_prompt)}.")
         if len(self.negative_prompt) > MAX_TEXT:
             raise ValueError(f"The negative prompt is longer than {MAX_TEXT} characters.")
 
@@ -341,12 +353,28 @@ class Edit:
     def __post_init__(self) -> None:
         if not isinstance(self.task, get_args(Task)):
             raise ValueError(f"Expected a task such as Replace('dog') or TransparentBackground(), got {self.task!r}.")
-        object.__setattr__(self, "brush", tuple(self.brush))
-        if len(self.brush) > MAX_STROKES:
-            raise ValueError(f"Expected at most {MAX_STROKES} brush strokes, got {len(self.brush)}.")
+        brush = items(self.brush)
+        if brush is None or not all(isinstance(stroke, BrushStroke) for stroke in brush):
+            raise ValueError(f"Expected a list of brush strokes, got {shown(self.brush)}.")
+        check_brush(len(brush))
+        object.__setattr__(self, "brush", tuple(brush))
 
 
-def _text(text: str, meaning: str) -> str:
+def check_regions(count: int) -> None:
+    """That there are regions, and not too many; a ValueError if not."""
+    if not 1 <= count <= MAX_REGIONS:
+        raise ValueError(f"Expected 1 to {MAX_REGIONS} regions, got {count}.")
+
+
+def check_brush(count: int) -> None:
+    """That so many strokes of a brush are not too many; a ValueError if they are."""
+    if count > MAX_STROKES:
+        raise ValueError(f"Expected at most {MAX_STROKES} brush strokes, got {count}.")
+
+
+def _text(text: Any, meaning: str) -> str:
+    if not isinstance(text, str):
+        raise ValueError(f"Expected a text, got {shown(text)}: say {meaning}.")
     text = text.encode(errors="ignore").decode().strip()  # half of a character, no tokenizer reads
     if not text:
         raise ValueError(f"There is no text: say {meaning}.")
@@ -355,14 +383,22 @@ def _text(text: str, meaning: str) -> str:
     return text
 
 
-def _whole(name: str, value: int | None) -> int | None:
+def _whole(name: str, value: Any) -> int | None:
     """The value as Python's own integer, numpy's too."""
     try:
+        if isinstance(value, bool):
+            raise TypeError("It is true or false.")
         return None if value is None else index(value)
     except TypeError as error:
-        raise ValueError(f"Expected a whole number as {name}, got {value}.") from error
+        raise ValueError(f"Expected a whole number as {name}, got {shown(value)}.") from error
 
 
-def _in_range(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not low <= value <= high:
-        raise ValueError(f"Expected {name} from {low:.10g} to {high:.10g}, got {value}.")
+def _is_within(value: Any, low: float, high: float) -> bool:
+    """Whether it is a number between the two, or None."""
+    read = number(value)
+    return value is None or (read is not None and low <= read <= high)
+
+
+def _in_range(name: str, value: Any, low: float, high: float) -> None:
+    if not _is_within(value, low, high):
+        raise ValueError(f"Expected {name} from {low:.10g} to {high:.10g}, got {shown(value)}.")

@@ -1,5 +1,6 @@
 """From objects to the mask of an edit: grow or shrink, brush, together or one by one, and a soft edge."""
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,13 @@ from PIL import Image
 
 from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Regions
 from groundingdino.image import load_image
-from groundingdino.masks import compact, join, union
+from groundingdino.interruption import raise_if_stopped
+from groundingdino.masks import check_size, compact, join, union
 
 Size = tuple[int, int]  # (width, height) in pixels
+Window = tuple[slice, slice]  # rows and columns
+
+_CANVAS_BYTES = 64 << 20  # of parts that strokes change
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +147,8 @@ def _grown(mask: sv.CompactMask, edit: Edit) -> sv.CompactMask:
 
 
 def _masks(objects: sv.Detections, size: Size, boxes: bool) -> Iterator[sv.CompactMask]:
-    """Each object's mask, (1, H, W), in its own rectangle."""
+    """Each object's mask, (1, H, W), in its own rectangle; a ValueError if they are of another picture."""
+    check_size(objects.mask, size)
     if objects.mask is None or boxes:
         width, height = size
         inside = np.clip(objects.xyxy, 0, [width, height, width, height])
@@ -170,34 +176,103 @@ def _box_mask(box: Sequence[float], size: Size) -> sv.CompactMask:
 
 def _brushed(parts: Sequence[sv.CompactMask], brush: Sequence[BrushStroke], size: Size) -> list[sv.CompactMask]:
     """The parts, (1, H, W) each, after the strokes, and those that were drawn where no part was."""
-    masks = list(parts)
+    layers = _Layers(parts, size)
     for stroke in brush:
-        drawn = _drawn(stroke, size)
-        touched = [index for index, mask in enumerate(masks) if _meet(mask, drawn)]
-        if stroke.adds and not touched:
-            masks.append(compact(drawn))
-        elif stroke.adds:
-            masks[touched[0]] = compact(masks[touched[0]][0] | drawn)
-        else:
+        raise_if_stopped()
+        window, drawn = _drawn(stroke, size)
+        touched = layers.touched(window, drawn)
+        if not stroke.adds:
             for index in touched:
-                masks[index] = compact(masks[index][0] & ~drawn)
-    return masks
+                layers.canvas(index)[window] &= ~drawn
+        elif touched:
+            layers.add(touched[0], window, drawn)
+        else:
+            layers.append(window, drawn)
+    return layers.masks()
 
 
-def _meet(mask: sv.CompactMask, drawn: np.ndarray) -> bool:
-    x0, y0, x1, y1 = mask.bbox_xyxy[0]
-    return bool((mask.crop(0) & drawn[y0 : y1 + 1, x0 : x1 + 1]).any())
+class _Layers:
+    """Parts while strokes change them: the last ones that were are arrays, the others stay as small as they were."""
+
+    def __init__(self, parts: Sequence[sv.CompactMask], size: Size):
+        self._size = size
+        self._masks = list(parts)
+        self._boxes = [tuple(map(int, part.bbox_xyxy[0])) for part in parts]  # around them, or larger
+        self._canvases: OrderedDict[int, np.ndarray] = OrderedDict()  # (H, W) bool each, by index
+        self._most = max(1, _CANVAS_BYTES // (size[0] * size[1]))
+
+    def touched(self, window: Window, drawn: np.ndarray) -> list[int]:
+        """Indices of the parts that something drawn in a window of the picture meets."""
+        rows, columns = window
+        near = [
+            index
+            for index, (x0, y0, x1, y1) in enumerate(self._boxes)
+            if x0 < columns.stop and columns.start <= x1 and y0 < rows.stop and rows.start <= y1
+        ]
+        return [index for index in near if self._meets(index, window, drawn)]
+
+    def canvas(self, index: int) -> np.ndarray:
+        """A part as (H, W) bool, to be changed."""
+        if index not in self._canvases:
+            self._canvases[index] = self._masks[index][0]
+        self._canvases.move_to_end(index)
+        if len(self._canvases) > self._most:
+            oldest, canvas = self._canvases.popitem(last=False)
+            self._masks[oldest] = part = compact(canvas)
+            self._boxes[oldest] = tuple(map(int, part.bbox_xyxy[0]))
+        return self._canvases[index]
+
+    def add(self, index: int, window: Window, drawn: np.ndarray) -> None:
+        """Adds what was drawn in a window to a part."""
+        self.canvas(index)[window] |= drawn
+        (x0, y0, x1, y1), (rows, columns) = self._boxes[index], window
+        self._boxes[index] = (
+            min(x0, columns.start),
+            min(y0, rows.start),
+            max(x1, columns.stop - 1),
+            max(y1, rows.stop - 1),
+        )
+
+    def append(self, window: Window, drawn: np.ndarray) -> None:
+        """Makes a part of its own of what was drawn in a window."""
+        rows, columns = window
+        part = compact(drawn).with_offset(columns.start, rows.start, self._size[::-1])
+        self._masks.append(part)
+        self._boxes.append(tuple(map(int, part.bbox_xyxy[0])))
+
+    def _meets(self, index: int, window: Window, drawn: np.ndarray) -> bool:
+        if index in self._canvases:
+            return bool((self._canvases[index][window] & drawn).any())
+        x0, y0, x1, y1 = self._boxes[index]
+        rows, columns = window
+        top, left = max(y0, rows.start), max(x0, columns.start)
+        bottom, right = min(y1 + 1, rows.stop), min(x1 + 1, columns.stop)
+        inside = self._masks[index].crop(0)[top - y0 : bottom - y0, left - x0 : right - x0]
+        return bool(
+            (inside & drawn[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]).any()
+        )
+
+    def masks(self) -> list[sv.CompactMask]:
+        """The parts, (1, H, W) each, in order."""
+        return [
+            compact(self._canvases[index]) if index in self._canvases else mask
+            for index, mask in enumerate(self._masks)
+        ]
 
 
-def _drawn(stroke: BrushStroke, size: Size) -> np.ndarray:
-    canvas = np.zeros(size[::-1], np.uint8)
+def _drawn(stroke: BrushStroke, size: Size) -> tuple[Window, np.ndarray]:
+    """A window of the picture that holds all of a stroke in it, and the stroke there, (h, w) bool."""
     # Far away places would overflow OpenCV's fixed point numbers.
     places = np.clip(np.rint(stroke.line), -(2**15), 2**15 - 1).astype(np.int32)
     thickness = max(1, round(stroke.width))
+    left, top = map(int, np.clip(places.min(axis=0) - thickness, 0, np.subtract(size, 1)))
+    right, bottom = map(int, np.clip(places.max(axis=0) + thickness + 1, [left + 1, top + 1], size))
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
+    places -= np.array([left, top], np.int32)
     cv2.polylines(canvas, [places.reshape(-1, 1, 2)], False, 1, thickness)
     if len(stroke.line) == 1:
         cv2.circle(canvas, tuple(map(int, places[0])), thickness // 2, 1, cv2.FILLED)
-    return canvas.astype(bool)
+    return (slice(top, bottom), slice(left, right)), canvas.astype(bool)
 
 
 def _nothing(found: int, edit: Edit) -> str:

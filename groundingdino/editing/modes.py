@@ -1,10 +1,12 @@
 """Tasks of an edit by a word each, as programs and the command line ask for them."""
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, cast
 
 from PIL import Image
 
+from groundingdino.coordinates import items, numbers, shown
 from groundingdino.editing.edits import (
     Background,
     BlurBackground,
@@ -20,7 +22,9 @@ from groundingdino.editing.edits import (
     StickerCutOut,
     Task,
     TransparentBackground,
+    check_regions,
 )
+from groundingdino.prompt import Prompt
 
 # "fill" removes without a model.
 MODES = (
@@ -70,14 +74,32 @@ def parse_task(
     if mode == "sticker":
         return StickerCutOut(text or "white")
     if mode not in MODES:
-        raise ValueError(f"There is no mode '{mode}': choose one of {', '.join(MODES)}.")
+        raise ValueError(f"There is no mode {shown(str(mode))}: choose one of {', '.join(MODES)}.")
     return TransparentBackground() if mode == "transparent" else Remove("fill" if mode == "fill" else "model")
+
+
+def check_prompt_of_regions(prompt: str) -> None:
+    """That nothing is to be found beside regions, which are where they are told; a ValueError otherwise.
+
+    What a prompt names has no text of its own to be painted with.
+    """
+    if Prompt.parse(prompt).phrases:
+        raise ValueError(
+            f"Regions are painted where their boxes are, so {shown(prompt)} is not looked for: "
+            "pass an empty prompt, or replace what it names in an edit of its own."
+        )
 
 
 def parse_regions(values: Sequence[Sequence[float | str]]) -> Regions:
     """Reads [[x0, y0, x1, y1, "text"], ...]; a ValueError if they are malformed."""
-    try:
-        regions = [((float(x0), float(y0), float(x1), float(y1)), str(text or "")) for x0, y0, x1, y1, text in values]
-    except (TypeError, ValueError) as error:
-        raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].") from error
-    return Regions(tuple(Region(box, text) for box, text in regions))
+    rows = items(values)
+    if rows is not None:
+        check_regions(len(rows))
+    boxes = []
+    for row in rows if rows is not None else [None]:
+        *edges, text = items(row) or [None]
+        box = numbers(edges, 4)
+        if box is None or not isinstance(text, (str, NoneType)):
+            raise ValueError("Expected regions as [[x0, y0, x1, y1, 'what it shows'], ...].")
+        boxes.append((box, text or ""))
+    return Regions(tuple(Region((x0, y0, x1, y1), text) for (x0, y0, x1, y1), text in boxes))

@@ -11,11 +11,13 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino import export
+from groundingdino.coordinates import items
 from groundingdino.drawing import annotate
 from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.mask import own_mask
-from groundingdino.editing.modes import parse_task
+from groundingdino.editing.modes import check_prompt_of_regions, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
+from groundingdino.mask_prompts import check_gestures
 from groundingdino.model_cards import INPAINTERS, mask_settings_for
 from groundingdino.page.files import write_file
 from groundingdino.page.selection import POINTED, Gesture, Pointing
@@ -121,6 +123,7 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             pointing = _pointing(points, boxes, strokes, _flag("everything", everything) or False)
+            pointing.check_inside(picture.size)
             self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             is_named = bool(Prompt.parse(prompt).phrases)
@@ -169,7 +172,7 @@ class Endpoints:
                 "blur", "pixelate" or "recolor" (the objects), "blur-background", "spotlight" (all else becomes grey, or
                 with the text "dark" dark) or "sticker" (cut out with an edge).
             text: What to paint; of the modes "color", "recolor" and "sticker" the colour, as a name or #rrggbb.
-            regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels.
+            regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels, 30 at most.
             background: Of the mode "picture", the picture to lay behind.
             inpainter: A name that `/models` lists, of a model that inpaints.
             model: The same, of a model that detects.
@@ -199,6 +202,7 @@ class Endpoints:
         with _told_in_a_sentence():
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
+            _refuse_unread(mode, prompt, regions, background)
             one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
             if mask:
                 grow, boxes = grow or 0, False
@@ -280,6 +284,18 @@ def _told_in_a_sentence() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from error
 
 
+def _refuse_unread(
+    mode: str, prompt: str, regions: Sequence[Sequence[float | str]] | None, background: str | None
+) -> None:
+    """Check that nothing was passed that says what to edit or what to lay behind and is nothing to this mode."""
+    if mode == "regions":
+        check_prompt_of_regions(prompt)
+    elif regions:
+        raise ValueError(f"The mode '{mode}' makes no use of regions: pass none, or the mode 'regions'.")
+    if background and mode != "picture":
+        raise ValueError(f"The mode '{mode}' makes no use of a background picture: pass none, or the mode 'picture'.")
+
+
 def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[str, dict[str, Any]]:
     """The picture with what was found in it, and the record."""
     drawn = annotate(picture, findings.detections, findings.phrases)
@@ -310,15 +326,18 @@ def _pointing(
     everything: bool,
 ) -> Pointing:
     """All points mean one object, each box and each stroke another."""
+    given = [(kind, items(values or ())) for kind, values in (("point", points), ("box", boxes), ("stroke", strokes))]
+    check_gestures(sum(len(values or ()) for _, values in given))
     try:
-        together = [("point", [(x, y, label) for x, y, label in points])] if points else []
-        apart = [("box", [box]) for box in boxes or ()] + [("stroke", [line]) for line in strokes or ()]
-        gestures = [
-            Gesture.parse({"target": f"{POINTED}{number}", kind: value})
-            for number, (kind, values) in enumerate([*together, *apart], 1)
-            for value in values
-        ]
-    except (TypeError, ValueError, IndexError) as error:
+        gestures: list[Gesture] = []
+        target = 0
+        for kind, values in given:
+            if values is None:
+                raise ValueError(f"Expected a list, got {values}.")
+            for index, value in enumerate(values):
+                target += kind != "point" or index == 0
+                gestures.append(Gesture.parse({"target": f"{POINTED}{target}", kind: value}))
+    except ValueError as error:
         raise ValueError(
             "Expected points as [[x, y, 1 or 0], ...], boxes as [[x0, y0, x1, y1], ...] and strokes as lists of [x, y]."
         ) from error

@@ -1,7 +1,7 @@
 """What a visitor hid, ticked off, marked, pointed at and drew, as the browser sends it with each request."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -9,22 +9,13 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.drawing import labels_of, select
-from groundingdino.editing.edits import BrushStroke
-from groundingdino.mask_prompts import MaskPrompt, Point
+from groundingdino.editing.edits import BrushStroke, check_brush
+from groundingdino.mask_prompts import Box, Line, MaskPrompt, Point, check_gestures, read_box, read_line, read_point
 from groundingdino.masks import SAME_OBJECT
 from groundingdino.page.changes import Change
 
-Box = tuple[float, ...]
-Line = tuple[tuple[float, ...], ...]
-
 # Ids of objects that were pointed at are "pointed 1", "pointed 2", ...; those of others end with their box.
 POINTED = "pointed "
-
-
-def _label(value: Any) -> int:
-    if value not in (0, 1):
-        raise ValueError(f"A label is 1 or 0, not {value}.")
-    return int(value)
 
 
 @dataclass(frozen=True)
@@ -40,33 +31,40 @@ class Gesture:
     def parse(cls, value: Mapping[str, Any]) -> Self:
         """Reads {"target", "point": [x, y, 1 or 0]}, or "box": [x0, y0, x1, y1], or "stroke": [[x, y], ...]."""
         point, box, stroke = (value.get(kind) for kind in ("point", "box", "stroke"))
+        if sum(part is not None for part in (point, box, stroke)) != 1:
+            raise ValueError("A gesture is a point, a box or a stroke.")
         return cls(
             str(value["target"]),
-            point=(float(point[0]), float(point[1]), _label(point[2])) if point else None,
-            box=tuple(map(float, box)) if box else None,
-            stroke=tuple(tuple(map(float, place)) for place in stroke) if stroke else None,
+            point=None if point is None else read_point(point),
+            box=None if box is None else read_box(box),
+            stroke=None if stroke is None else read_line(stroke),
         )
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """What is to be cut out besides what the prompt names, and how masks of found objects are corrected."""
+    """What is to be cut out besides what the prompt names, and how masks of found objects are corrected.
+
+    Raises:
+        ValueError: There are more gestures than one request may have.
+    """
 
     gestures: tuple[Gesture, ...] = ()  # in the order in which they were made
     candidates: tuple[tuple[str, int], ...] = ()  # id of an object, and which of its masks to show; 0 where missing
     everything: bool = False
 
+    def __post_init__(self) -> None:
+        check_gestures(len(self.gestures))
+
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Self:
         """Reads the selection's "gestures", "candidates" and "everything"; a ValueError if they are malformed."""
         try:
-            return cls(
-                tuple(map(Gesture.parse, value.get("gestures") or ())),
-                tuple(sorted((str(name), int(index)) for name, index in (value.get("candidates") or {}).items())),
-                bool(value.get("everything")),
-            )
-        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            gestures = tuple(map(Gesture.parse, value.get("gestures") or ()))
+            chosen = {str(name): int(index) for name, index in (value.get("candidates") or {}).items()}
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
             raise ValueError("What was pointed at could not be read: load the page again.") from error
+        return cls(gestures, tuple(sorted(chosen.items())), bool(value.get("everything")))
 
     @property
     def pointed(self) -> list[str]:
@@ -80,6 +78,16 @@ class Pointing:
         targets = [*(gesture.target for gesture in self.gestures), *(name for name, index in self.candidates if index)]
         return [target for target in dict.fromkeys(targets) if not target.startswith(POINTED)]
 
+    def check_inside(self, size: tuple[int, int]) -> None:
+        """That what is pointed at by itself can be cut out of a picture of that (width, height).
+
+        Raises:
+            ValueError: it lies outside, or excludes without including.
+        """
+        for target in self.pointed:
+            if prompt := self.prompt(target):
+                prompt.check_inside(size)
+
     def prompt(self, target: str, box: Box | None = None) -> MaskPrompt | None:
         """All that was said of an object, beside the box in which it was found; None if nothing was."""
         gestures = [gesture for gesture in self.gestures if gesture.target == target]
@@ -89,9 +97,9 @@ class Pointing:
         for gesture in gestures:
             box = gesture.box or box
         return MaskPrompt(
-            box=box,  # type: ignore[arg-type]  # it checks the length
+            box=box,
             points=tuple(gesture.point for gesture in gestures if gesture.point),
-            strokes=tuple((gesture.stroke, 1) for gesture in gestures if gesture.stroke),  # type: ignore[misc]
+            strokes=tuple((gesture.stroke, 1) for gesture in gestures if gesture.stroke),
             candidate=candidate,
         )
 
@@ -135,10 +143,11 @@ class Selection:
         return [name for name in dict.fromkeys(said) if not name.startswith(POINTED)]
 
 
-def _strokes(values: Iterable[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
-    """Reads [{"line": [[x, y], ...], "width", "adds"}, ...]; a ValueError if they are malformed."""
+def _strokes(values: Sequence[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
+    """Reads [{"line": [[x, y], ...], "width", "adds"}, ...]; a ValueError if they are malformed, or too many."""
     try:
-        return tuple(BrushStroke(value["line"], float(value["width"]), bool(value["adds"])) for value in values)
+        check_brush(len(values))
+        return tuple(BrushStroke(value["line"], value["width"], bool(value["adds"])) for value in values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError("What was drawn could not be read: load the page again.") from error
 

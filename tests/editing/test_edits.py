@@ -127,6 +127,29 @@ def test_masks_grow_by_what_suits_the_object_unless_told():
         (lambda: Sampling(candidates=5), "candidates from 1 to 4, got 5"),
         (lambda: Sampling(negative_prompt="x" * 2001), "negative prompt is longer"),
         (lambda: Sampling(scheduler="nonsense"), "There is no scheduler 'nonsense': choose one of ddim"),
+        (lambda: Sampling(guidance="7"), "guidance from 0 to 30, got '7'"),
+        (lambda: Sampling(guidance=float("nan")), "guidance from 0 to 30, got nan"),
+        (lambda: Sampling(strength=True), "strength over 0 and up to 1, got True"),
+        (lambda: Sampling(steps=True), "a whole number as steps, got True"),
+        (lambda: Sampling(steps=10**30), "steps from 1 to 150"),
+        (lambda: Sampling(scheduler=["ddim"]), "There is no scheduler"),
+        (lambda: Sampling(negative_prompt=None), "a text as negative prompt, got None"),
+        (lambda: MaskSettings(grow="5"), "-512 to 512 pixels, but '5'"),
+        (lambda: MaskSettings(grow=True), "-512 to 512 pixels, but True"),
+        (lambda: MaskSettings(feather=float("nan")), "0 to 512 pixels, but nan"),
+        (lambda: MaskSettings(grow_share="1"), "a share of -1 to 1 of an object, but it is '1'"),
+        (lambda: Replace(5), "Expected a text, got 5: say what to put"),
+        (lambda: Region("1234", "cat"), "x0 < x1 and y0 < y1, but it is '1234'"),
+        (lambda: Region((0, 0, True, 5), "cat"), "x0 < x1 and y0 < y1, but it is"),
+        (lambda: Regions(5), "Expected a list of regions, got 5"),
+        (lambda: Regions([(0, 0, 5, 5, "cat")]), "Expected a list of regions"),
+        (lambda: PictureBackground("beach.png"), "Expected a picture as `load_image` gives it, got 'beach.png'"),
+        (lambda: ColorBackground("x" * 100_000), "is no colour"),
+        (lambda: BrushStroke("12", 5), "A stroke is a list of"),
+        (lambda: BrushStroke([(1, 2, 3)], 5), "but it holds"),
+        (lambda: BrushStroke([(1, 2)], "5"), "wider than 0 and at most 32767 pixels, but it is '5'"),
+        (lambda: BrushStroke([(1, 2)] * 10_001, 5), "at most 10000 points"),
+        (lambda: Edit(Remove(), brush=[((0, 0), 1)]), "Expected a list of brush strokes"),
         (lambda: Edit(Remove(), brush=(BrushStroke(((0, 0),), 1),) * 1001), "at most 1000 brush strokes, got 1001"),
     ],
 )
@@ -135,3 +158,11 @@ def test_what_cannot_be_is_refused_in_a_sentence(make, message):
         make()
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+def test_lists_and_arrays_are_taken():
+    assert Region(np.array([0, 1, 20, 30]), "cat").box == (0, 1, 20, 30)
+    assert Regions([REGION]).regions == (REGION,)
+    assert BrushStroke(np.array([[1, 2], [3, 4]]), np.float32(5)) == BrushStroke(((1, 2), (3, 4)), 5)
+    assert Edit(Remove(), brush=[BrushStroke([(1, 2)], 5)]).brush == (BrushStroke(((1, 2),), 5),)

@@ -1,5 +1,6 @@
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 import supervision as sv
@@ -17,6 +18,7 @@ from groundingdino.editing.edits import (
     TransparentBackground,
 )
 from groundingdino.editing.mask import edit_mask, grow, own_mask, soften
+from groundingdino.interruption import Stopped, stopping
 
 WIDTH, HEIGHT = SIZE = (60, 40)
 EXACT = MaskSettings(grow=0, feather=0)
@@ -151,6 +153,54 @@ def test_strokes_count_in_their_order():
     assert painted(nothing, Edit(Remove(), EXACT, (erase, add)))[20, 30] == 255
     with pytest.raises(ValueError, match="the brush erased all of it"):
         painted(nothing, Edit(Remove(), EXACT, (add, erase)))
+
+
+@pytest.mark.parametrize("most", [1, 64 << 20])
+def test_strokes_change_parts_as_if_drawn_on_the_whole_picture(most, monkeypatch):
+    """Whatever they meet, in whatever order, and however few parts are kept as arrays meanwhile."""
+    monkeypatch.setattr("groundingdino.editing.mask._CANVAS_BYTES", most)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        objects = found(*(rng.random((2, HEIGHT, WIDTH)) < 0.02))
+        expected = list(objects.mask)
+        brush = []
+        for _ in range(rng.integers(1, 12)):
+            line, width, adds = (
+                rng.uniform(-30, 90, (rng.integers(1, 6), 2)),
+                rng.choice([1, 3, 10, 90]),
+                rng.random() < 0.6,
+            )
+            brush.append(BrushStroke(line, width, bool(adds)))
+            drawn = np.zeros((HEIGHT, WIDTH), np.uint8)
+            places = np.rint(line).astype(np.int32)
+            cv2.polylines(drawn, [places[:, None]], False, 1, int(width))
+            if len(line) == 1:
+                cv2.circle(drawn, places[0].tolist(), int(width) // 2, 1, cv2.FILLED)
+            drawn = drawn.astype(bool)
+            touched = [index for index, mask in enumerate(expected) if (mask & drawn).any()]
+            if not adds:
+                expected = [mask & ~drawn for mask in expected]
+            elif touched:
+                expected[touched[0]] = expected[touched[0]] | drawn
+            else:
+                expected.append(drawn)
+        expected = [mask for mask in expected if mask.any()]
+        if expected:
+            mask = edit_mask(objects, SIZE, Edit(Remove(), MaskSettings(0, 0, one_by_one=True), brush))
+            np.testing.assert_array_equal(np.asarray(mask.parts), expected)
+
+
+def test_a_thousand_strokes_can_be_given_up():
+    brush = (BrushStroke(((1, 1), (50, 30)), 9),) * 1000
+    asked = []
+    with pytest.raises(Stopped), stopping(lambda: asked.append(1) or len(asked) > 3):
+        edit_mask(found(LEFT), SIZE, Edit(Remove(), EXACT, brush))
+    assert len(asked) == 4
+
+
+def test_masks_of_another_picture_are_refused():
+    with pytest.raises(ValueError, match="masks have 60 x 40 pixels and the picture 40 x 60"):
+        edit_mask(found(LEFT), (40, 60), Edit(Remove(), EXACT))
 
 
 def test_a_stroke_may_leave_the_picture():

@@ -85,7 +85,6 @@ def test_what_was_found_is_replaced_and_the_record_says_how(endpoints, picture):
     ("options", "inside", "outside"),
     [
         ({"mode": "remove", "seed": 0}, (128, 128, 0), TEAL),
-        ({"mode": "fill"}, TEAL, TEAL),
         ({"mode": "background", "text": "red", "seed": 0}, TEAL, (255, 0, 0)),
         ({"mode": "color", "text": "#010203"}, TEAL, (1, 2, 3)),
         ({"mode": "transparent"}, (*TEAL, 255), (0, 0, 0, 0)),
@@ -111,6 +110,14 @@ def test_an_own_mask_takes_the_place_of_what_is_found(endpoints, picture, tmp_pa
     assert record["objects"] == []
 
 
+def test_a_quick_fill_continues_what_is_around(endpoints, picture):
+    with Image.open(picture) as image:
+        image.paste("white", (40, 50, 80, 90))  # a cat
+        image.save(picture)
+    image, _ = endpoints.inpaint(picture, "cat", mode="fill")
+    assert (np.asarray(image) == TEAL).all()
+
+
 @pytest.mark.parametrize("value", ["false", "nonsense", 1, [1]])
 def test_what_is_neither_true_nor_false_is_refused(endpoints, picture, value):
     for name in ("boxes", "one_by_one"):
@@ -122,8 +129,49 @@ def test_what_is_neither_true_nor_false_is_refused(endpoints, picture, value):
         endpoints.segment(picture, points=[[50, 50, 0.5]])
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"boxes": ["1234"]}, "Expected points as"),
+        ({"boxes": "1234"}, "Expected points as"),
+        ({"boxes": [None]}, "Expected points as"),
+        ({"boxes": [[0, 0, True, 9]]}, "Expected points as"),
+        ({"points": [[1, 2]]}, "Expected points as"),
+        ({"points": [["1", "2", 1]]}, "Expected points as"),
+        ({"points": [[float("nan"), 2, 1]]}, "Expected points as"),
+        ({"points": 5}, "Expected points as"),
+        ({"strokes": [[[1, 2, 3]]]}, "Expected points as"),
+        ({"strokes": [[]]}, "Expected points as"),
+        ({"boxes": [[5, 5, 5, 9]]}, "has no area"),
+        ({"boxes": [[500, 5, 900, 9]]}, "lies outside the picture of 320 x 240"),
+        ({"points": [[1, 1, 0]]}, "needs a box, or a point or stroke with label 1"),
+        ({"points": [[50, 50, 1]] * 150}, "at most 100 points and strokes, but it has 150"),
+        (
+            {"points": [[50, 50, 1]] * 5000},
+            "At most 200 points, boxes and strokes can be given at once, but there are 50",
+        ),
+        ({"boxes": [[10, 10, 50, 50]] * 5000}, "At most 200 points, boxes and strokes"),
+        ({"strokes": [[[10, 10]]] * 5000}, "At most 200 points, boxes and strokes"),
+        ({"boxes": [[10, 10, 50, 50]] * 100, "strokes": [[[10, 10]]] * 101}, "but there are 201"),
+        ({"strokes": [[[10, 10]] * 10_001]}, "Expected points as"),
+    ],
+)
+def test_what_cannot_be_pointed_at_is_told_before_anything_runs(endpoints, picture, oracle, segmenters, asked, message):
+    with pytest.raises(gr.Error, match=message):
+        endpoints.segment(picture, "cat", **asked)
+    assert oracle.grounded == 0
+    assert segmenters == []
+
+
+def test_as_much_as_may_be_pointed_at_is_cut_out(endpoints, picture):
+    _, record = endpoints.segment(picture, points=[[50, 50, 1]] * 100, boxes=[[10, 10, 50, 50]] * 100)
+    assert len(record["objects"]) == 101
+
+
 def test_a_picture_lies_behind(endpoints, picture, tmp_path):
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
+    with pytest.raises(gr.Error, match="The mode 'background' makes no use of a background picture"):
+        endpoints.inpaint(picture, "cat", mode="background", text="red", background=str(tmp_path / "red.png"))
     image, _ = endpoints.inpaint(picture, "cat", mode="picture", background=str(tmp_path / "red.png"))
     assert image.getpixel((150, 200)) == (255, 0, 0)
 
@@ -270,6 +318,20 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
         ({"image": None}, "There is no picture"),
         ({"text": None}, "There is no text"),
         ({"mode": "regions", "regions": [[0, 0, 50, 50, None]]}, "There is no text"),
+        ({"mode": "regions", "regions": [[0, 0, 50, 50, "red"]]}, "'cat' is not looked for: pass an empty prompt"),
+        ({"mode": "regions", "regions": ["1234x"]}, "Expected regions as"),
+        ({"mode": "regions", "regions": [[0, 0, 50, 50, "red"]] * 5000}, "1 to 30 regions, got 5000"),
+        ({"regions": [[0, 0, 50, 50, "red"]]}, "The mode 'replace' makes no use of regions"),
+        ({"steps": 10**9}, "steps from 1 to 150, got 1000000000"),
+        ({"steps": "9"}, "a whole number as steps, got '9'"),
+        ({"grow": "9"}, "-512 to 512 pixels, but '9'"),
+        ({"feather": 10**9}, "0 to 512 pixels, but 1000000000"),
+        ({"guidance": [1]}, "guidance from 0 to 30"),
+        ({"strength": "1"}, "strength over 0"),
+        ({"seed": True}, "a whole number as seed, got True"),
+        ({"scheduler": ["ddim"]}, "There is no scheduler"),
+        ({"negative_prompt": 5}, "Expected a text as negative prompt, got 5"),
+        ({"text": 5}, "Expected a text, got 5"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):

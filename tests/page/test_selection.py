@@ -98,9 +98,29 @@ def test_another_candidate_is_asked_of_the_same_box():
         {"gestures": [{"target": "pointed 1", "point": [1]}]},
         {"gestures": ["click"]},
         {"gestures": 5},
+        {"gestures": [{"target": "pointed 1"}]},
+        {"gestures": [{"target": "pointed 1", "box": "1234"}]},
+        {"gestures": [{"target": "pointed 1", "point": [1, 2, 1], "box": [1, 2, 3, 4]}]},
+        {"strokes": [{"line": [[1, 2]]}]},
+        {"strokes": ["12345"]},
+        {"candidates": {"a": float("inf")}},
         {"candidates": ["a"]},
     ],
 )
 def test_what_no_page_sends_is_refused_in_a_sentence(sent: dict[str, Any]):
     with pytest.raises(ValueError, match="load the page again"):
+        select(**sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"gestures": [CLICK] * 5000}, "At most 200 points, boxes and strokes"),
+        ({"strokes": [{"line": [[1, 2]], "width": 5, "adds": True}] * 5000}, "at most 1000 brush strokes, got 5000"),
+        ({"strokes": [{"line": [[1, 2]], "width": "wide", "adds": True}]}, "but it is 'wide'"),
+        ({"strokes": [{"line": [[1, 2]] * 20_000, "width": 5, "adds": True}]}, "at most 10000 points"),
+    ],
+)
+def test_more_than_a_hand_draws_is_refused_in_a_sentence(sent: dict[str, Any], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
         select(**sent)
