@@ -77,11 +77,12 @@ def test_each_task_edits_what_it_says(inpaint, options, inside, outside):
     assert record["edit"]["find"] == "cat"
 
 
-def test_what_opencv_removes_is_continued_from_around_it(inpaint, picture):
+@pytest.mark.parametrize("way", ["fill", "opencv"])
+def test_what_is_removed_without_a_model_is_continued_from_around_it(inpaint, picture, way):
     with Image.open(picture) as image:
         image.paste("white", (40, 50, 80, 90))  # a cat
         image.save(picture)
-    _, image = inpaint("--remove", "opencv")
+    _, image = inpaint("--remove", way)
     assert (np.asarray(image) == TEAL).all()
 
 
