@@ -5,6 +5,8 @@
 
 import argparse
 import json
+import math
+import reprlib
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -21,8 +23,9 @@ from groundingdino import workers
 from groundingdino.allocation import keep_freed_memory
 from groundingdino.model_cards import MODELS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
-from groundingdino.page.handlers import WORKERS, Page
+from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import painting_column, wish_column
+from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import (
     PAGE_FILES,
     answer_column,
@@ -39,6 +42,7 @@ from groundingdino.weight_files import check_device, find_device
 
 EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
 MAX_UPLOAD = "100mb"
+UNREADABLE = "What was sent cannot be read: pictures are sent as uploaded files, all else as “Use via API” lists it."
 KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cleared away, and from what age
 THEME = gr.themes.Default(
     primary_hue="indigo",
@@ -81,6 +85,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
                 settings = settings_column(page.detectors, model, list(prompts))
         wire(page, demo, Controls(question, answer, wish, settings, masks, painting), prompts)
         _publish(Endpoints(studio), model)
+    _tell_what_cannot_be_read(demo)
     return demo
 
 
@@ -90,8 +95,8 @@ def _publish(endpoints: Endpoints, model: str) -> None:
         image = gr.Image(type="filepath", label="The picture")
         hand_over_files(image)
         prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(model, label="Model")
-        thresholds = [gr.Number(label=label) for label in ("Box threshold", "Text threshold")]
-        thresholds.append(gr.Number(NMS_THRESHOLD, label="NMS threshold"))
+        thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
+        thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
         drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
         gr.Button().click(
             endpoints.detect,
@@ -101,7 +106,7 @@ def _publish(endpoints: Endpoints, model: str) -> None:
             concurrency_limit=WORKERS,
         )
         pointed = [*(gr.JSON(label=label) for label in ("Points", "Boxes", "Strokes")), gr.Checkbox(label="Everything")]
-        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), gr.Number(0, label="Holes and specks")
+        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(0, label="Holes and specks")
         gr.Button().click(
             endpoints.segment,
             [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill],
@@ -127,10 +132,10 @@ def _publish_inpaint(
     for each in (background, own):
         hand_over_files(each)
     what = [gr.Textbox("replace", label="Mode"), gr.Textbox("", label="Text"), gr.JSON(label="Regions"), background]
-    mask: list[Any] = [gr.Number(precision=0, label=label) for label in ("Grow", "Feather")]
+    mask: list[Any] = [_number(precision=0, label=label) for label in ("Grow", "Feather")]
     mask += [gr.JSON(label=label) for label in ("One by one", "Boxes")]  # true, false or nothing
-    sampling: list[Any] = [gr.Number(precision=0, label="Steps"), gr.Number(label="Guidance")]
-    sampling += [gr.Number(1, label="Strength"), gr.Number(precision=0, label="Seed")]
+    sampling: list[Any] = [_number(precision=0, label="Steps"), _number(label="Guidance")]
+    sampling += [_number(1, label="Strength"), _number(precision=0, label="Seed")]
     sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
     models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
     edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
@@ -141,6 +146,36 @@ def _publish_inpaint(
         api_name="inpaint",
         concurrency_limit=WORKERS,
     )
+
+
+def _number(value: float | None = None, **options: Any) -> gr.Number:
+    """A number of an endpoint: what is none is told by its name, where Gradio would say nothing and log a traceback."""
+    component = gr.Number(value, **options)
+    read = component.preprocess
+
+    def preprocess(sent: Any) -> float | int | None:
+        is_number = isinstance(sent, int | float) and not isinstance(sent, bool) and math.isfinite(sent)
+        if sent is not None and not is_number:
+            raise gr.Error(f"{component.label} must be a number, not {reprlib.repr(sent)}.", print_exception=False)
+        return read(sent)
+
+    component.preprocess = preprocess  # type: ignore[assignment, method-assign]
+    return component
+
+
+def _tell_what_cannot_be_read(demo: gr.Blocks) -> None:
+    """A sentence for what no component can read, as text where a picture belongs; Gradio would log a traceback."""
+    read = demo.preprocess_data
+
+    async def preprocess_data(*arguments: Any, **options: Any) -> Any:
+        try:
+            return await read(*arguments, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(UNREADABLE, print_exception=False) from error
+
+    demo.preprocess_data = preprocess_data  # type: ignore[method-assign]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from groundingdino import downloads, hub
 from groundingdino.downloads import Progress
 from groundingdino.editing.inpainter_files import fetch_pipeline, lacking, whole_progress
+from groundingdino.image_files import named
 from groundingdino.model_cards import (
     EMBEDDED_DRAWINGS,
     EMBEDDED_FILE,
@@ -40,7 +41,7 @@ def find_detector(
     if re.fullmatch(_REPOSITORY, name) and path.suffix not in _WEIGHT_FILES:
         return hub.fetch_model_folder(name, local_files_only, progress), None
     raise ValueError(
-        f"There is no model '{name}': expected {', '.join(MODELS)}, the path of a weight file or folder, or a "
+        f"There is no model {named(name)}: expected {', '.join(MODELS)}, the path of a weight file or folder, or a "
         "Hugging Face repository as owner/name."
     )
 
@@ -55,7 +56,9 @@ def find_segmenter(
         return (EMBEDDED_SEGMENTER if source is None else downloads.fetch(source, local_files_only, progress)), card
     if os.path.isfile(path):
         return path, None
-    raise ValueError(f"There is no segmenter '{name}': expected {', '.join(SEGMENTERS)} or the path of a weight file.")
+    raise ValueError(
+        f"There is no segmenter {named(name)}: expected {', '.join(SEGMENTERS)} or the path of a weight file."
+    )
 
 
 def find_inpainter(
@@ -77,7 +80,7 @@ def find_inpainter(
         folder = fetch_pipeline(name, local_files_only, progress)
         return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
     raise ValueError(
-        f"There is no inpainter '{name}': expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
+        f"There is no inpainter {named(name)}: expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
         "repository 'owner/name'."
     )
 

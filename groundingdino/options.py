@@ -9,6 +9,7 @@ from typing import NoReturn
 from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
+_LONGEST_LINE = 300  # letters of a mistake that are repeated
 BY_TEXT = ("model", "box_threshold", "text_threshold", "nms_threshold")  # what finds what the prompt names
 
 
@@ -16,7 +17,10 @@ class Parser(argparse.ArgumentParser):
     """Answers a mistake with one line rather than with the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see --help)\n")
+        line = "".join(letter if letter.isprintable() else "?" for letter in message)  # it repeats what was typed
+        if len(line) > _LONGEST_LINE:
+            line = f"{line[: _LONGEST_LINE // 2]}…{line[-_LONGEST_LINE // 2 :]}"
+        self.exit(BAD_INPUT, f"{self.prog}: {line} (see --help)\n")
 
 
 def build_parser() -> Parser:

@@ -147,6 +147,9 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
         ({"model": "huge"}, "There is no model 'huge'"),
         ({"model": "large"}, "press Download"),
         ({"box_threshold": 3}, "must be between 0 and 1"),
+        ({"box_threshold": "0.5"}, "Box threshold must be a number, not '0.5'"),
+        ({"nms_threshold": [1]}, "NMS threshold must be a number, not \\[1\\]"),
+        ({"image": "cats.png"}, "pictures are sent as uploaded files"),
     ):
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}
         with pytest.raises(AppError, match=message):

@@ -10,51 +10,29 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
 from scissors import Scissors
+from tiny_models import TINY, save_detector, save_segmenter
 
 from groundingdino import __main__ as command_line
 from groundingdino import allocation
 from groundingdino.__main__ import main
 from groundingdino.checkpoints import save_checkpoint
-from groundingdino.config import GroundingDINOConfig, ResNetConfig, SwinConfig, TextConfig
-from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.config import SwinConfig
 from groundingdino.hub import cached
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS, has_segmenter
 from groundingdino.segmenter import Segmenter
 
-TINY = GroundingDINOConfig(
-    backbone=ResNetConfig(channels=(8, 16, 16, 16), depths=(1, 1, 1, 1), stem_width=8),
-    text=TextConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
-    hidden_dim=32,
-    num_heads=2,
-    ffn_dim=32,
-    enhancer_layers=1,
-    decoder_layers=1,
-    num_queries=5,
-    num_levels=3,
-    short_side=64,
-    long_side=128,
-)
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
     """A model that was never trained: it finds five things in any picture, with some score."""
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    torch.manual_seed(0)
-    model = GroundingDINO(TINY)
-    model.query_selection.box_head.layers[-1].bias.data[2:] += 3  # boxes so large that they overlap
-    save_checkpoint(model, path, title="Tiny", description="", box_threshold=0, text_threshold=0.25)
-    return str(path)
+    return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory) -> str:
     """A segmenter that was never trained: it cuts noise out of any picture."""
-    path = tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors"
-    torch.manual_seed(1)  # with others some masks are all of the picture
-    save_embedded_sam(build_embedded_sam(), path)
-    return str(path)
+    return save_segmenter(tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors")
 
 
 @pytest.fixture
@@ -360,6 +338,9 @@ def test_whatever_else_may_not_be_read_is_told_as_such(picture, capsys, monkeypa
         (["detect", "p", "cat", "--nms-threshold", "none"], "from 0 to 1, not 'none'"),
         (["detect", "p", "cat", "--point", "1,2,1"], "unrecognized arguments"),
         (["segment", "p", "", "--point", "1,2"], "--point: expected X,Y,1 or X,Y,0, not '1,2'"),
+        (["segment", "p", "", "--point", "1,\n\x1b[31m2"], "--point: expected X,Y,1 or X,Y,0, not '1,??[31m2'"),
+        (["segment", "p", "", "--point", 5000 * "1,"], "--point: expected X,Y,1 or X,Y,0, not '1,1,"),
+        (["segment", "p", "", "--point", 5000 * "1,"], "…"),
         (["segment", "p", "", "--point", "1,2,3"], "--point: expected X,Y,1 or X,Y,0, not '1,2,3'"),
         (["segment", "p", "", "--point", "a,2,1"], "--point: expected X,Y,1 or X,Y,0, not 'a,2,1'"),
         (["segment", "p", "", "--point", "nan,2,1"], "not 'nan,2,1'"),

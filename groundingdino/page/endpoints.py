@@ -11,7 +11,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino import export
-from groundingdino.coordinates import items
+from groundingdino.coordinates import items, shown
 from groundingdino.drawing import annotate
 from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.mask import own_mask
@@ -20,6 +20,7 @@ from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.mask_prompts import check_gestures
 from groundingdino.model_cards import INPAINTERS, mask_settings_for
 from groundingdino.page.files import write_file
+from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.phrases import NMS_THRESHOLD
@@ -49,7 +50,7 @@ class Endpoints:
     """What programs ask of a studio; Gradio shows the docstrings to them."""
 
     def __init__(self, studio: Studio):
-        self.studio = studio
+        self.studio, self.jobs = studio, Jobs(WORKERS)
 
     @_null_is_default
     def detect(
@@ -80,7 +81,7 @@ class Endpoints:
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             if not Prompt.parse(prompt or "").phrases:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
-            findings = self.studio.find(picture, prompt, model, thresholds)
+            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
         return _answer(picture, findings, model)
 
     @_null_is_default
@@ -131,8 +132,8 @@ class Endpoints:
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
             findings = self.studio.unnamed(model)
             if is_named:
-                findings = self.studio.find(picture, prompt, model, thresholds)
-            findings = self.studio.cut_out(picture, findings, segmenter, pointing, fill)
+                findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+            findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
         return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
 
     @_null_is_default
@@ -222,9 +223,9 @@ class Endpoints:
                     self.studio.segmenters.require(segmenter)
                 if not Prompt.parse(prompt).phrases:
                     raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
-                findings = self.studio.find(picture, prompt, model, thresholds)
+                findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
                 if not settings.boxes:
-                    findings = self.studio.cut_out(picture, findings, segmenter, Pointing(), 0)
+                    findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), 0)
                 objects, notes = findings.detections, findings.notes
                 search = search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:
@@ -270,6 +271,12 @@ class Endpoints:
             for name, other in shelf.cards.items()
         ]
 
+    def _in_time(self, compute: Callable[..., R], *arguments: Any) -> R:
+        """What a method of the studio gives, or that it took too long; it is told then that nobody waits any more."""
+        jobs: list[Job[R]] = []
+        jobs.append(self.jobs.start(lambda: compute(*arguments, stop=lambda: any(job.given_up for job in jobs))))
+        return jobs[0].result()
+
     def _picture(self, path: str) -> Image.Image:
         if not path:
             raise ValueError("There is no picture: pass one as `image`.")
@@ -310,7 +317,7 @@ def _as_file(png: bytes) -> str:
 def _flag(name: str, value: Any) -> bool | None:
     """Whatever else programs send would count as true."""
     if value is not None and not isinstance(value, bool):
-        raise ValueError(f"Expected true or false as {name}, got {value!r}.")
+        raise ValueError(f"Expected true or false as {name}, got {shown(value)}.")
     return value
 
 

@@ -34,7 +34,7 @@ from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, Mas
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.files import write_file
-from groundingdino.page.jobs import Job, Jobs
+from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.picker import Picker
 from groundingdino.page.selection import Selection, chosen, lasting_ids
 from groundingdino.page.shelf import NotHere
@@ -43,7 +43,6 @@ from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.prompt import Prompt, add_phrase
 
-WORKERS = 4  # requests of the page, and of each endpoint, computed at the same time
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends

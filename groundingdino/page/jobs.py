@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from groundingdino.interruption import StopCheck, Stopped
 
+WORKERS = 4  # requests of the page, and of the endpoints, computed at the same time
 LIMIT = 180.0  # seconds that a request computes at most
 LONG = 10.0  # seconds after which a job lets others run beside it: it may never end
 HEED = 3.0  # seconds in which a job that is not wanted any more should have noticed it

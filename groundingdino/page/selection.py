@@ -16,6 +16,7 @@ from groundingdino.page.changes import Change
 
 # Ids of objects that were pointed at are "pointed 1", "pointed 2", ...; those of others end with their box.
 POINTED = "pointed "
+MOST_CHOSEN = 10_000  # objects or phrases: of as many words as a prompt may have, a detector finds fewer
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,11 @@ class Selection:
             return cls()
         texts = value.get("texts")
         return cls(
-            frozenset(value.get("hidden") or ()),
-            frozenset(value.get("unticked") or ()),
-            value.get("marked"),
+            frozenset(_names(value.get("hidden") or ())),
+            frozenset(_names(value.get("unticked") or ())),
+            next(iter(_names([value.get("marked")] if value.get("marked") else ())), None),
             Pointing.parse(value),
-            tuple(map(Change.parse, value.get("changes") or ())),
+            tuple(map(Change.parse, _listed(value.get("changes") or ()))),
             _strokes(value.get("strokes") or ()),
             tuple((str(name), str(text)) for name, text in texts.items()) if isinstance(texts, Mapping) else (),
         )
@@ -141,6 +142,20 @@ class Selection:
         said = (*sorted(self.unticked), *filter(None, [self.marked]), *self.pointing.corrected, *dict(self.texts))
         said += tuple(change.id for change in self.changes)
         return [name for name in dict.fromkeys(said) if not name.startswith(POINTED)]
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    """A list that the browser sent, of no more than anybody chooses by hand."""
+    if not isinstance(values, list | tuple) or len(values) > MOST_CHOSEN:
+        raise ValueError("What was chosen could not be read: load the page again.")
+    return values
+
+
+def _names(values: Any) -> Sequence[str]:
+    """The same of ids and phrases."""
+    if not all(isinstance(value, str) for value in _listed(values)):
+        raise ValueError("What was chosen could not be read: load the page again.")
+    return values
 
 
 def _strokes(values: Sequence[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from huggingface_hub import is_offline_mode
 
 from groundingdino.downloads import NotSaved
+from groundingdino.image_files import named
 
 _TICK = 0.2  # seconds between two looks at a download
 _ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
@@ -100,7 +101,7 @@ class Shelf(Generic[M, C]):
     def card(self, name: str) -> C:
         """What is known of a model; a ValueError lists the names there are."""
         if name not in self.cards:
-            raise ValueError(f"There is no model '{name}'; choose one of {', '.join(self.cards)}.")
+            raise ValueError(f"There is no model {named(name)}; choose one of {', '.join(self.cards)}.")
         return self.cards[name]
 
     def is_ready(self, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 import inspect
 import io
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
+from groundingdino.interruption import StopCheck
 from groundingdino.page import endpoints as answering
+from groundingdino.page import jobs
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
@@ -263,6 +267,7 @@ def test_notes_are_told_in_each_record(endpoints, picture, oracle, monkeypatch):
     ("options", "message"),
     [
         ({"inpainter": "huge"}, "There is no model 'huge'"),
+        ({"inpainter": 5000 * "huge"}, "There is no model '(huge){15}…(huge){15}'"),
         ({"inpainter": "absent"}, "is not on this machine yet"),
         ({"segmenter": "huge", "boxes": False}, "There is no model 'huge'"),
         ({"steps": 0}, "steps from 1 to 150"),
@@ -314,6 +319,7 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
         ({"grow": 1000}, "-512 to 512"),
         ({"grow": -200}, "Nothing is left of the mask"),
         ({"inpainter": "huge"}, "There is no model 'huge'"),
+        ({"inpainter": 5000 * "huge"}, "There is no model '(huge){15}…(huge){15}'"),
         ({"image": ""}, "There is no picture"),
         ({"image": None}, "There is no picture"),
         ({"text": None}, "There is no text"),
@@ -337,3 +343,30 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
 def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):
     with pytest.raises(gr.Error, match=message):
         endpoints.inpaint(**{"image": picture, "prompt": "cat", "text": "red", **options})
+
+
+def test_what_takes_too_long_is_given_up(
+    endpoints: Endpoints, oracle: Oracle, picture: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(jobs, "LIMIT", 0.2)
+    oracle.seconds = 60
+    with pytest.raises(gr.Error, match="was given up"):
+        endpoints.detect(picture, "cat")
+    oracle.seconds = 0
+    _, record = endpoints.detect(picture, "cat . dog")
+    assert [found["box"] for found in record["objects"]] == [list(CAT), list(OTHER_CAT)]
+
+
+def test_what_was_given_up_is_stopped(endpoints: Endpoints, picture: str, monkeypatch: pytest.MonkeyPatch):
+    ended = threading.Event()
+
+    def find(*_: object, stop: StopCheck) -> None:
+        while not stop():
+            time.sleep(0.01)
+        ended.set()
+
+    monkeypatch.setattr(jobs, "LIMIT", 0.2)
+    monkeypatch.setattr(endpoints.studio, "find", find)
+    with pytest.raises(gr.Error, match="was given up"):
+        endpoints.detect(picture, "cat")
+    assert ended.wait(20)

@@ -61,8 +61,9 @@ def test_a_few_run_at_a_time_and_what_hangs_does_not_count(never_ends, monkeypat
 
 
 def test_what_is_given_up_while_it_waits_for_its_turn_does_not_begin(never_ends):
-    some, begun = Jobs(1), []
-    some.start(never_ends.wait)
+    some, first, begun = Jobs(1), threading.Event(), []
+    some.start(lambda: (first.set(), never_ends.wait()))
+    assert first.wait(20)
     waiting = some.start(lambda: begun.append(1))
     waiting.given_up = True
     assert waiting.is_done_within(5)

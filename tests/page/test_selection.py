@@ -5,7 +5,7 @@ import pytest
 import supervision as sv
 
 from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.page.selection import Selection, chosen, lasting_ids, object_ids
+from groundingdino.page.selection import MOST_CHOSEN, Selection, chosen, lasting_ids, object_ids
 
 KEYS = ("picture.png", "embedded: cat . pizza")
 FOUND = sv.Detections(
@@ -105,6 +105,14 @@ def test_another_candidate_is_asked_of_the_same_box():
         {"strokes": ["12345"]},
         {"candidates": {"a": float("inf")}},
         {"candidates": ["a"]},
+        {"changes": -1},
+        {"changes": [{"id": "cat", "name": "dog"}] * (MOST_CHOSEN + 1)},
+        {"hidden": 2},
+        {"hidden": ["cat", 2]},
+        {"unticked": [{}]},
+        {"unticked": "cat"},
+        {"marked": 7},
+        {"marked": ["cat"]},
     ],
 )
 def test_what_no_page_sends_is_refused_in_a_sentence(sent: dict[str, Any]):
