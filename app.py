@@ -21,6 +21,7 @@ from PIL import Image
 
 from groundingdino import workers
 from groundingdino.allocation import keep_freed_memory
+from groundingdino.masks import SPECKS
 from groundingdino.model_cards import MODELS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import Page
@@ -106,7 +107,7 @@ def _publish(endpoints: Endpoints, model: str) -> None:
             concurrency_limit=WORKERS,
         )
         pointed = [*(gr.JSON(label=label) for label in ("Points", "Boxes", "Strokes")), gr.Checkbox(label="Everything")]
-        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(0, label="Holes and specks")
+        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(SPECKS, label="Holes and specks")
         gr.Button().click(
             endpoints.segment,
             [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill],

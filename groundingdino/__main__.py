@@ -108,9 +108,10 @@ def segment(options: argparse.Namespace) -> None:
     image = _load_picture(options)
     found = _cut_out(options, image, _read_search(options, image.size, options.everything))
 
-    from groundingdino.masks import smooth_masks
+    from groundingdino.masks import SPECKS, smooth_masks
 
-    _write_results(options, image, found._replace(objects=smooth_masks(found.objects, options.fill)))
+    least = SPECKS if options.fill is None else options.fill
+    _write_results(options, image, found._replace(objects=smooth_masks(found.objects, least)))
 
 
 def inpaint(options: argparse.Namespace) -> None:
@@ -135,6 +136,7 @@ def inpaint(options: argparse.Namespace) -> None:
     import supervision as sv
 
     from groundingdino.editing.perform import edit_picture, unchanged
+    from groundingdino.masks import smooth_masks
 
     found = Found(sv.Detections.empty(), (), [], {})
     own = None
@@ -147,6 +149,8 @@ def inpaint(options: argparse.Namespace) -> None:
         if len(found.objects) == 0:
             _say("nothing was found, so the picture stays as it is")
             return _write_edit(options, unchanged(picture), found)
+        if found.objects.mask is not None:
+            found = found._replace(objects=smooth_masks(found.objects))
 
     from groundingdino.inpainter import Inpainter
 

@@ -13,8 +13,15 @@ import numpy as np
 import supervision as sv
 from segment_anything.utils.amg import remove_small_regions
 
+from groundingdino.coordinates import number, shown
+
 Size = tuple[int, int]  # (width, height) in pixels
 
+# Of an object's own pixels: what of a mask is smaller and lies apart is taken for a slip of the segmenter. On 60
+# held-out scenes the embedded one's mean IoU is 0.9161 after it and 0.9156 before. A share of the picture (0.0002), the
+# same for large objects and small ones, left islands beside the large ones and took parts of the small ones: 0.9149.
+SPECKS = 0.015
+HOLES = 1 / 3  # of that: holes are true ones sooner, such as that of a cup's handle
 SAME_OBJECT = 0.7  # IoU of two boxes above which they are taken to be around the same object
 
 
@@ -121,13 +128,13 @@ def is_new(others: sv.Detections, parts: Iterable[sv.Detections]) -> np.ndarray:
     return sv.box_iou_batch(_mask_boxes(others), seen).max(axis=1) <= SAME_OBJECT
 
 
-def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
+def smooth_masks(detections: sv.Detections, min_area: float = SPECKS) -> sv.Detections:
     """Fills small holes of each mask and removes small specks beside it, as segment-anything does.
 
     Args:
         detections: Objects with masks.
-        min_area: Holes and specks with fewer pixels than this go; below 1 it is a share of the picture's area. Of a
-            mask that is all specks the largest stays. 0 changes nothing.
+        min_area: Holes and specks with fewer pixels than this go. Below 1 it is a share of the object's own pixels, for
+            specks, and a third of it for holes. Of a mask that is all specks the largest stays. 0 changes nothing.
 
     Returns:
         The same objects with other masks; boxes stay.
@@ -135,17 +142,20 @@ def smooth_masks(detections: sv.Detections, min_area: float) -> sv.Detections:
     Raises:
         ValueError: `min_area` is negative or no number, or there are no masks.
     """
-    if not 0 <= min_area < math.inf:
-        raise ValueError(f"The smallest area of holes and specks must be 0 or more, but it is {min_area}.")
+    least = number(min_area)
+    if least is None or not 0 <= least < math.inf:
+        raise ValueError(f"The smallest area of holes and specks must be 0 or more, but it is {shown(min_area)}.")
     if detections.mask is None:
         raise ValueError("Expected detections with masks, got boxes alone: segment them first.")
-    if min_area == 0 or len(detections) == 0:
+    if least == 0 or len(detections) == 0:
         return detections
     masks = detections.to_compact_masks().mask
     assert isinstance(masks, sv.CompactMask)
     height, width = masks.image_shape
-    pixels = math.ceil(min_area * height * width) if min_area < 1 else min_area
-    smoothed = [_without_small_regions(mask, pixels) for mask in masks]
+    smoothed = []
+    for mask in masks:
+        specks, holes = (least * mask.sum(), HOLES * least * mask.sum()) if least < 1 else (least, least)
+        smoothed.append(_without_small_regions(mask, specks, holes))
     return replace(detections, mask=join(map(compact, smoothed), (width, height)))
 
 
@@ -155,8 +165,10 @@ def _mask_boxes(objects: sv.Detections) -> np.ndarray:
     return boxes_of(masks)
 
 
-def _without_small_regions(mask: np.ndarray, min_area: float) -> np.ndarray:
-    """Looks at the mask's rectangle alone, with as much around it as makes the outside no small region.
+def _without_small_regions(mask: np.ndarray, specks: float, holes: float) -> np.ndarray:
+    """A mask (H, W) bool without specks of fewer pixels, and its holes of fewer pixels filled.
+
+    Looks at the mask's rectangle alone, with as much around it as makes the outside no small region.
 
     A margin of the square root of the area does where two sides meet; where it is cut off by the picture on both, its
     strip runs along a whole side.
@@ -164,10 +176,10 @@ def _without_small_regions(mask: np.ndarray, min_area: float) -> np.ndarray:
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     if width == 0:
         return mask
-    margin = math.ceil(max(math.sqrt(min_area), min_area / min(mask.shape)))
+    margin = math.ceil(max(math.sqrt(holes), holes / min(mask.shape)))
     window = np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
-    part, _ = remove_small_regions(mask[window], min_area, "holes")
-    part, _ = remove_small_regions(part, min_area, "islands")
+    part, _ = remove_small_regions(mask[window], holes, "holes")
+    part, _ = remove_small_regions(part, specks, "islands")
     smoothed = mask.copy()
     smoothed[window] = part
     return smoothed

@@ -36,9 +36,9 @@ def build_parser() -> Parser:
     segment.add_argument(
         "--fill",
         type=_area,
-        default=0.0,
         metavar="AREA",
-        help="remove holes and specks of fewer pixels; below 1: of a smaller share of the picture",
+        help="remove specks and fill holes of fewer pixels; below 1: specks of a smaller share of their object, and "
+        "holes a third as large (0.015); 0 leaves masks as they are",
     )
     inpaint = commands.add_parser(
         "inpaint", help="replace or remove what the prompt names, or change what is behind it"

@@ -31,6 +31,7 @@ class Scissors:
     others: Mapping[tuple[int, int], list[Box]] = field(default_factory=dict)  # what "everything" finds, by size
     card: SegmenterCard = SEGMENTER
     seconds: float = 0.0  # that an answer takes
+    slips: bool = False  # and cuts a square of 4 pixels a side into the upper left corner, too
     encoded: int = 0  # how often each part ran
     cut: int = 0
 
@@ -50,7 +51,10 @@ class Scissors:
         for _ in range(10):  # passes
             raise_if_stopped()
             time.sleep(self.seconds / 10)
-        masks = join((compact(_shape(prompt, encoded.size)) for prompt in prompts), encoded.size)
+        shapes = [_shape(prompt, encoded.size) for prompt in prompts]
+        for shape in shapes if self.slips else ():
+            shape[:4, :4] = True
+        masks = join(map(compact, shapes), encoded.size)
         quality = np.array([QUALITIES[prompt.candidate] for prompt in prompts], np.float32)
         if objects is not None:
             data = {**objects.data, "mask_quality": quality}

@@ -77,6 +77,12 @@ def test_each_task_edits_what_it_says(inpaint, options, inside, outside):
     assert record["edit"]["find"] == "cat"
 
 
+def test_specks_beside_an_object_are_no_part_of_it(inpaint):
+    Segmenter.from_pretrained().slips = True
+    _, image = inpaint("--color", "white")
+    assert image.getpixel((1, 1)) == (255, 255, 255)
+
+
 @pytest.mark.parametrize("way", ["fill", "opencv"])
 def test_what_is_removed_without_a_model_is_continued_from_around_it(inpaint, picture, way):
     with Image.open(picture) as image:

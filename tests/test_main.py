@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import supervision as sv
 import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
@@ -18,6 +19,7 @@ from groundingdino.__main__ import main
 from groundingdino.checkpoints import save_checkpoint
 from groundingdino.config import SwinConfig
 from groundingdino.hub import cached
+from groundingdino.masks import SPECKS, smooth_masks
 from groundingdino.model import GroundingDINO
 from groundingdino.model_cards import EMBEDDED_FILE, MODELS, SEGMENTERS, has_segmenter
 from groundingdino.segmenter import Segmenter
@@ -201,10 +203,14 @@ def test_results_that_nobody_takes_end_without_a_traceback(model, picture, end, 
 
 def test_fill_removes_holes_and_specks(segmenter, noise, capsys):
     options = ["--segmenter", segmenter, "--point", "30,40,1"]
-    plain, filled, share = (
-        cut(capsys, noise, "", *options, *fill)[0]["mask"] for fill in ([], ["--fill", "400"], ["--fill", "0.0416667"])
+    plain, pixels, share, usual = (
+        coco_masks.decode(cut(capsys, noise, "", *options, *fill)[0]["mask"]).astype(bool)
+        for fill in (["--fill", "0"], ["--fill", "400"], ["--fill", "0.2"], [])
     )
-    assert plain != filled == share
+    for smoothed, least in ((pixels, 400), (share, 0.2), (usual, SPECKS)):
+        as_expected = smooth_masks(sv.Detections(np.zeros((1, 4)), plain[None]), least)
+        assert np.array_equal(smoothed, as_expected.mask[0])
+    assert not np.array_equal(plain, pixels)
 
 
 def test_everything_adds_to_what_is_asked_for_and_repeats_nothing(picture, capsys, monkeypatch):

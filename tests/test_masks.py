@@ -105,11 +105,36 @@ def test_the_union_is_of_all_objects():
     assert not union(None, SIZE).any()
 
 
-@pytest.mark.parametrize(("min_area", "pixels"), [(2, 600 - 4 + 2), (3, 600 - 4), (5, 600), (5 / 2400, 600)])
+@pytest.mark.parametrize(
+    ("min_area", "pixels"),
+    [
+        (2, 600 - 4 + 2),
+        (3, 600 - 4),
+        (5, 600),
+        # Shares of the object: of specks, and a third of it of holes.
+        (2 / 598, 600 - 4 + 2),
+        (2.1 / 598, 600 - 4),
+        (12 / 598, 600 - 4),
+        (12.1 / 598, 600),
+    ],
+)
 def test_holes_and_specks_below_the_area_go(min_area, pixels):
     smoothed = smooth_masks(record(holed()), min_area)
     assert smoothed.mask.area.tolist() == [pixels]
     assert smoothed.xyxy.tolist() == [[5, 3, 52, 30]]
+
+
+def test_a_speck_is_small_beside_its_object_whatever_the_size_of_the_picture():
+    """The first example's cat had two islands beside it, of a 74th and an 86th of its pixels."""
+    cat, wide = blank(), np.zeros((400, 600), bool)
+    cat[0:20, 0:37] = cat[30, 0:10] = True
+    wide[:40, :60] = cat
+    small, large = blank(), np.kron(cat, np.ones((5, 5), bool))
+    small[0:4, 0:4] = small[10, 10] = True  # a sixteenth, which may be a part
+    for mask, kept in ((cat, 740), (wide, 740), (large, 740 * 25), (small, 17)):
+        joined = join([compact(mask)], mask.shape[::-1])
+        smoothed = smooth_masks(sv.Detections(boxes_of(joined), joined))
+        assert smoothed.mask.area.tolist() == [kept]
 
 
 def test_no_area_changes_nothing():
@@ -137,7 +162,7 @@ def test_smoothing_part_of_the_picture_is_smoothing_all_of_it(min_area):
         assert np.array_equal(smooth_masks(record(mask), min_area).mask[0], expected)
 
 
-@pytest.mark.parametrize("min_area", [-1, math.nan, math.inf])
+@pytest.mark.parametrize("min_area", [-1, math.nan, math.inf, "5", None, True])
 def test_an_area_that_is_none_is_refused(min_area):
     with pytest.raises(ValueError, match="must be 0 or more"):
         smooth_masks(record(holed()), min_area)

@@ -25,7 +25,7 @@ def cut(
         encoded: The picture, encoded by it.
         detections: What the prompt names.
         pointing: Its gestures correct the masks of found objects, or make objects of their own.
-        min_area: Holes and specks below it are removed, see `smooth_masks`.
+        min_area: Holes and specks below it go, see `smooth_masks`.
 
     Returns:
         As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `selection.object_ids`, and

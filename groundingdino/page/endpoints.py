@@ -18,6 +18,7 @@ from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of_regions, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.mask_prompts import check_gestures
+from groundingdino.masks import SPECKS
 from groundingdino.model_cards import INPAINTERS, mask_settings_for
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
@@ -98,7 +99,7 @@ class Endpoints:
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
-        fill: float = 0.0,
+        fill: float = SPECKS,
     ) -> tuple[str, dict[str, Any]]:
         """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
 
@@ -115,7 +116,8 @@ class Endpoints:
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
-            fill: Holes and specks of masks with fewer pixels are removed; below 1 it is a share of the picture.
+            fill: Specks of masks with fewer pixels are removed and such holes filled; below 1 it is a share of each
+                object, and a third of it for holes; 0 leaves masks as they are.
 
         Returns:
             The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
@@ -225,7 +227,7 @@ class Endpoints:
                     raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
                 findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
                 if not settings.boxes:
-                    findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), 0)
+                    findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), SPECKS)
                 objects, notes = findings.detections, findings.notes
                 search = search_of(prompt, models, _as_used(thresholds, findings))
                 if len(objects) == 0:

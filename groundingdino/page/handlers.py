@@ -66,7 +66,7 @@ class Query(NamedTuple):
     segmenter: str
     shapes: list[str]
     opacity: float
-    specks: float  # percent of the picture's area
+    specks: float  # percent of each object's pixels
     mode: str = MaskForm().mode
     shape: str = MaskForm().shape
     grow: float = MaskForm().grow

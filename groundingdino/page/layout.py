@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from groundingdino.drawing import DEFAULT_MASK_STYLE
+from groundingdino.masks import SPECKS
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
 from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
 from groundingdino.page.picker import Picker
@@ -176,8 +177,8 @@ def masks_column(picker: Picker, segmenter: str) -> Masks:
     drawn = [FILL, OUTLINE, LABELS]
     shapes = gr.CheckboxGroup([FILL, OUTLINE, BOXES, LABELS], value=drawn, label="Show", elem_id="shapes")
     opacity = slider(0.1, 1, DEFAULT_MASK_STYLE.opacity, step=0.05, label="Opacity of the fill")
-    info = "Those smaller than this percentage of the picture are removed."
-    specks = slider(0, 2, 0.02, step=0.01, label="Holes and specks", info=info)
+    info = "Specks smaller than this percentage of their object are removed, and holes a third as large filled."
+    specks = slider(0, 20, 100 * SPECKS, step=0.1, label="Holes and specks", info=info)
     return Masks(shapes, opacity, specks, choice(picker, segmenter, "Segmenter"))
 
 

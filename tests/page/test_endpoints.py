@@ -13,6 +13,7 @@ import pytest
 from dauber import INPAINTER, Dauber
 from oracle import CARD, Oracle
 from PIL import Image
+from pycocotools import mask as coco_masks
 from scissors import SEGMENTER, Scissors
 
 from groundingdino.interruption import StopCheck
@@ -165,6 +166,17 @@ def test_what_cannot_be_pointed_at_is_told_before_anything_runs(endpoints, pictu
         endpoints.segment(picture, "cat", **asked)
     assert oracle.grounded == 0
     assert segmenters == []
+
+
+def test_specks_go_unless_told_otherwise(endpoints, picture):
+    endpoints.studio.segmenters.get("embedded").slips = True
+    areas = []
+    for options in ({}, {"fill": 0}):
+        _, record = endpoints.segment(picture, "cat", **options)
+        areas.append(coco_masks.area([found["mask"] for found in record["objects"]]))
+    assert (areas[1] - areas[0]).tolist() == [16, 16]
+    image, _ = endpoints.inpaint(picture, "cat", mode="color", text="white")
+    assert image.getpixel((1, 1)) == (255, 255, 255), "the corner is background"
 
 
 def test_as_much_as_may_be_pointed_at_is_cut_out(endpoints, picture):

@@ -388,12 +388,12 @@ def test_the_controls_of_masks_change_the_picture(browser: Browser, picture: str
     assert len(set(pictures)) == len(pictures)
 
 
-def test_specks_are_removed_up_to_a_share_of_the_picture(browser: Browser, picture: str):
+def test_specks_are_removed_up_to_a_share_of_their_object(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT)
     gestures = [{"target": browser.view["objects"][0]["id"], "point": [250, 200, 1]}]
     browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures)
     assert browser.view["objects"][0]["path"].count("M") == 2, "the ellipse, and a disc away from it"
-    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, specks=2.0)
+    browser.ask(picture, "cat", tab=SEGMENT, gestures=gestures, specks=20.0)
     assert browser.view["objects"][0]["path"].count("M") == 1
 
 
@@ -464,6 +464,17 @@ def test_a_marked_object_is_cut_out_alone(browser: Browser, picture: str):
     image = Image.open(browser.page.export("cut-out", sent, *query_of(picture, "cat", tab=SEGMENT)[0]))
     assert image.getpixel((60, 70))[3] == 0
     assert image.getpixel((250, 70))[3] == 255
+
+
+@pytest.mark.parametrize("tab", [DETECT, SEGMENT])
+def test_what_is_marked_has_no_halo_in_the_file(browser: Browser, picture: str, tab: str):
+    browser.ask(picture, "cat", tab=tab)
+    sent = {"picture": picture, "query": browser.view["query"]}
+    plain, marked = (
+        Path(browser.page.export("picture", given, *query_of(picture, "cat", tab=tab)[0])).read_bytes()
+        for given in (sent, {**sent, "marked": browser.view["objects"][1]["id"]})
+    )
+    assert marked == plain
 
 
 def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: str):
