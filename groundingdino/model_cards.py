@@ -39,7 +39,7 @@ class ModelCard:
     def reads_sentences(self) -> bool:
         """Whether it learnt from sentences; else each thing that a sentence names is read as a phrase by itself.
 
-        The published models are Swin Transformers and did. Our own training, which is for ResNets, shows phrases alone.
+        The published models are Swin Transformers and did. Our own training, of other backbones, shows phrases alone.
         """
         return isinstance(self.config.backbone, SwinConfig)
 

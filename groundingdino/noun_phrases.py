@@ -140,7 +140,7 @@ def read(text: str) -> Reading:
 
 
 def _is_punctuation(text: str) -> bool:
-    return all(unicodedata.category(sign)[0] in "PZ" for sign in text)
+    return all(unicodedata.category(sign)[0] in "PZM" for sign in text)  # M: an accent without its letter
 
 
 def _words(text: str) -> Iterator[_Word]:

@@ -12,7 +12,7 @@ def test_what_names_something(text):
     assert names_something(text)
 
 
-@pytest.mark.parametrize("text", ["", " ", "the", "and", "on", "what is this", "?!", "— …", "( )", "& the"])
+@pytest.mark.parametrize("text", ["", " ", "the", "and", "on", "what is this", "?!", "— …", "( )", "& the", "\u0301"])
 def test_what_names_nothing(text):
     assert not names_something(text)
 
