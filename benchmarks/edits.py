@@ -33,6 +33,7 @@ from groundingdino.editing.edits import (
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
 from groundingdino.image import load_editable
+from groundingdino.masks import smooth_masks
 from groundingdino.page.layout import PAGE_FILES
 from groundingdino.segmenter import Segmenter
 
@@ -77,7 +78,7 @@ def _find(image: Image.Image, phrase: str, detector: Detector, segmenter: Segmen
     found = detector(image, phrase)
     if not len(found):
         raise ValueError(f"'{phrase}' was not found.")
-    return segmenter.segment_boxes(segmenter.encode_image(image), found)
+    return smooth_masks(segmenter.segment_boxes(segmenter.encode_image(image), found))
 
 
 def _edited(image: Image.Image, objects: sv.Detections, task: Task) -> Image.Image:
