@@ -25,7 +25,7 @@ from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoFo
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino import kernels, workers
 from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
-from groundingdino.checkpoints import BERT_VOCABULARY, LoadedModel, load_checkpoint
+from groundingdino.checkpoints import LoadedModel, load_checkpoint
 from groundingdino.config import SWIN_T, GroundingDINOConfig
 from groundingdino.config_json import from_transformers
 from groundingdino.detector import CacheBytes, Detector
@@ -34,6 +34,7 @@ from groundingdino.model import GroundingDINO, ImageFeatures, Output
 from groundingdino.model_cards import MODELS
 from groundingdino.precision import in_bfloat16, multiplies_bfloat16
 from groundingdino.text_tokens import TextTokens, tokenize_captions
+from groundingdino.tokenizer_files import BERT_VOCABULARY
 
 T = TypeVar("T")
 
