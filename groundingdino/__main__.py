@@ -127,8 +127,9 @@ def inpaint(options: argparse.Namespace) -> None:
     _check_output(options.output, result_mode(edit.task, picture))
     for number in range(2, options.candidates + 1):
         _check_folder(candidate_path(options.output, number))
+    mask = load_image(options.mask) if options.mask else None
     search = None
-    if not isinstance(edit.task, Regions) and not options.mask:
+    if not isinstance(edit.task, Regions) and mask is None:
         search = _read_search(options, picture.size, with_masks=not edit.mask.boxes)
     if edit.task.needs_model:
         _check_models(options, "inpainter")
@@ -140,10 +141,10 @@ def inpaint(options: argparse.Namespace) -> None:
 
     found = Found(sv.Detections.empty(), (), [], {})
     own = None
-    if options.mask:
+    if mask is not None:
         from groundingdino.editing.mask import own_mask
 
-        own = own_mask(load_image(options.mask), picture.size)
+        own = own_mask(mask, picture.size)
     elif search is not None:
         found = _cut_out(options, load_image(picture), search)
         if len(found.objects) == 0:
