@@ -457,7 +457,7 @@ def test_quick_fill_needs_no_model(visitor: Visitor, server: Server):
     visitor.find("#run").click()
     expect(visitor.find("#result .detail")).to_contain_text("no model")
     assert len(server.inpainter.painted) == painted
-    visitor.choose("remover", "Model")
+    visitor.choose("remover", "Inpainter")
     visitor.find("#run").click()
     expect(visitor.find("#result .detail")).to_contain_text("Dauber")
     assert server.inpainter.painted[-1][0] == ""
