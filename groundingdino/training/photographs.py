@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import supervision as sv
 from PIL import Image, ImageFilter
 
 from groundingdino.artwork.names import load_names, may_mean, plural
@@ -274,10 +275,10 @@ def cutouts_of(pictures: Iterable[Labelled]) -> list[CutoutMaker]:
 def without_doubles(picture: Labelled) -> Labelled:
     """The picture without crowds, and without what was marked twice under one name."""
     kept: list[int] = []
+    overlaps = sv.box_iou_batch(picture.boxes, picture.boxes) if picture.names else np.zeros((0, 0))
     for index, name in enumerate(picture.names):
-        box = picture.boxes[index]
         if not picture.crowds[index] and not any(
-            picture.names[other] == name and _overlap(picture.boxes[other], box) > 0.7 for other in kept
+            picture.names[other] == name and overlaps[index, other] > 0.7 for other in kept
         ):
             kept.append(index)
     return picture.keep(kept)
@@ -339,14 +340,6 @@ def _share(box: Sequence[float] | np.ndarray, window: Sequence[float] | np.ndarr
     width, height = (min(box[i + 2], window[i + 2]) - max(box[i], window[i]) for i in (0, 1))
     area = (box[2] - box[0]) * (box[3] - box[1])
     return float(max(width, 0) * max(height, 0) / area) if area > 0 else 0.0
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    width, height = (min(one[i + 2], other[i + 2]) - max(one[i], other[i]) for i in (0, 1))
-    both = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return float(both / (sum(areas) - both)) if both > 0 else 0.0
 
 
 def _lost(boxes: np.ndarray, window: np.ndarray) -> float:
