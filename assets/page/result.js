@@ -18,7 +18,8 @@ function selection() {
     const pointing = { changes: [], gestures: [], candidates: {}, everything: false };
     return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0 };
   }
-  if (last.query === query || !props.view.phrases.length) return last;
+  // A page that is opened again may answer the example's prompt before its own: only what is typed takes ticks away.
+  if (last.query === query || !props.view.phrases.length || !hasTyped()) return last;
   const asked = new Set(props.view.phrases.map(({ key }) => key));
   const lasts = (id) => asked.has(phraseOf(id)) || isPointed(id) || id.startsWith("everything [");
   const texts = Object.fromEntries(Object.entries(last.texts).filter(([id]) => lasts(id)));
@@ -202,6 +203,7 @@ function drawView() {
 // A draft is all the server makes while somebody types; the rest is asked for when typing pauses.
 const PAUSE = 500; // milliseconds, as wiring.py says, too
 const typed = () => Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
+const hasTyped = () => typed() > -Infinity;
 // The prompt may not be there yet, so the document listens for it; first, so that the request knows already.
 document.addEventListener("input", (event) => {
   if (isReplacing) return event.stopImmediatePropagation(); // the page says itself what it is replaced by

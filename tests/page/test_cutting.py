@@ -4,6 +4,7 @@ import supervision as sv
 from PIL import Image
 from scissors import Scissors
 
+from groundingdino.masks import HOLES
 from groundingdino.page.cutting import BY_HAND, EVERYTHING, cut
 from groundingdino.page.selection import Gesture, Pointing, object_ids
 
@@ -111,9 +112,9 @@ def test_everything_adds_what_is_not_there_yet_and_can_be_corrected():
 
 def test_holes_are_filled_when_they_are_small():
     pointing = Pointing((click(FIRST, 60, 70, 0),))
-    hole = np.pi * 20**2 / (SIZE[0] * SIZE[1])
-    assert not ask(pointing=pointing, min_area=0.8 * hole).mask[0][70, 60]
-    assert ask(pointing=pointing, min_area=1.2 * hole).mask[0][70, 60]
+    hole = 20**2 / (50**2 - 20**2)  # a disc cut out of a disc, as a share of what is left
+    assert not ask(pointing=pointing, min_area=0.8 * hole / HOLES).mask[0][70, 60]
+    assert ask(pointing=pointing, min_area=1.2 * hole / HOLES).mask[0][70, 60]
 
 
 @pytest.mark.parametrize(
