@@ -19,10 +19,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from groundingdino import workers
-from groundingdino.allocation import keep_freed_memory
-from groundingdino.masks import SPECKS
-from groundingdino.model_cards import MODELS
+from groundingdino.detection.cards import MODELS
+from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.files.assets import ASSETS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import painting_column, wish_column
@@ -38,10 +37,12 @@ from groundingdino.page.layout import (
 from groundingdino.page.selection import Pointing
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
-from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.weight_files import check_device, find_device
+from groundingdino.runtime import workers
+from groundingdino.runtime.allocation import keep_freed_memory
+from groundingdino.runtime.devices import check_device, find_device
+from groundingdino.segmentation.masks import SPECKS
 
-EXAMPLES = Path(__file__).resolve().parent / "assets" / "examples"
+EXAMPLES = ASSETS / "examples"
 MAX_UPLOAD = "100mb"
 UNREADABLE = "What was sent cannot be read: pictures are sent as uploaded files, all else as “Use via API” lists it."
 KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cleared away, and from what age

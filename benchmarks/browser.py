@@ -21,8 +21,8 @@ import numpy as np
 from playwright.sync_api import expect, sync_playwright
 
 from benchmarks.table import machine, print_table
-from groundingdino.image import load_image
-from groundingdino.prompt import Prompt
+from groundingdino.inputs.image import load_image
+from groundingdino.inputs.prompt import Prompt
 from tests.visitor import FLAGS, ROOT, Visitor, find_browser, running_page
 
 EXAMPLES = ROOT / "assets" / "examples"

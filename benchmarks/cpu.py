@@ -23,18 +23,20 @@ from torch import Tensor
 from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
-from groundingdino import kernels, workers
-from groundingdino.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
-from groundingdino.checkpoints import LoadedModel, load_checkpoint
-from groundingdino.config import SWIN_T, GroundingDINOConfig
-from groundingdino.config_json import from_transformers
-from groundingdino.detector import CacheBytes, Detector
+from groundingdino import kernels
+from groundingdino.detection.cards import MODELS
+from groundingdino.detection.checkpoints import LoadedModel, load_checkpoint
+from groundingdino.detection.config_json import from_transformers
+from groundingdino.detection.detector import CacheBytes, Detector
+from groundingdino.detection.precision import in_bfloat16, multiplies_bfloat16
+from groundingdino.detection.text_tokens import tokenize_captions
+from groundingdino.detection.tokenizer_files import BERT_VOCABULARY
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO, ImageFeatures, Output
-from groundingdino.model_cards import MODELS
-from groundingdino.precision import in_bfloat16, multiplies_bfloat16
-from groundingdino.text_tokens import TextTokens, tokenize_captions
-from groundingdino.tokenizer_files import BERT_VOCABULARY
+from groundingdino.model.config import SWIN_T, GroundingDINOConfig
+from groundingdino.model.text_tokens import TextTokens
+from groundingdino.runtime import workers
+from groundingdino.runtime.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image, ImageDraw, ImageFont
 
-from groundingdino.detector import Detector
+from groundingdino.detection.detector import Detector
 from groundingdino.editing.edits import (
     BlurBackground,
     Edit,
@@ -32,10 +32,10 @@ from groundingdino.editing.edits import (
 )
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
-from groundingdino.image import load_editable
-from groundingdino.masks import smooth_masks
+from groundingdino.inputs.image import load_editable
 from groundingdino.page.layout import PAGE_FILES
-from groundingdino.segmenter import Segmenter
+from groundingdino.segmentation.masks import smooth_masks
+from groundingdino.segmentation.segmenter import Segmenter
 
 EXAMPLE = PAGE_FILES.parent / "examples" / "picnic.webp"
 TILE = (400, 300)  # pixels

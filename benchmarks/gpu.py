@@ -18,14 +18,14 @@ from torch import Tensor
 
 from benchmarks import authors_op
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
-from groundingdino.checkpoints import load_checkpoint
-from groundingdino.config import SWIN_T
-from groundingdino.config_json import from_transformers
+from groundingdino.detection.checkpoints import load_checkpoint
+from groundingdino.detection.config_json import from_transformers
+from groundingdino.detection.precision import in_bfloat16
+from groundingdino.detection.text_tokens import tokenize_captions
+from groundingdino.detection.tokenizer_files import BERT_VOCABULARY
 from groundingdino.kernels import reference
 from groundingdino.model import GroundingDINO
-from groundingdino.precision import in_bfloat16
-from groundingdino.text_tokens import tokenize_captions
-from groundingdino.tokenizer_files import BERT_VOCABULARY
+from groundingdino.model.config import SWIN_T
 
 SHAPES = ((100, 167), (50, 84), (25, 42), (13, 21))  # Swin-T's levels at 800 x 1333
 HEADS, WIDTH, POINTS = 8, 32, 4

@@ -16,10 +16,10 @@ from PIL import Image
 
 from benchmarks.segment import Watch
 from benchmarks.table import machine, print_table
+from groundingdino.editing.cards import mask_settings_for
 from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
+from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture
-from groundingdino.inpainter import Inpainter
-from groundingdino.model_cards import mask_settings_for
 
 TASKS: dict[str, Task] = {
     "replace": Replace("cat"),

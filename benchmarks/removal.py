@@ -23,8 +23,8 @@ from benchmarks.table import machine, print_table
 from groundingdino.editing.edits import MaskSettings, Remove
 from groundingdino.editing.filling import fill_hole
 from groundingdino.editing.mask import grow
-from groundingdino.image import load_image
-from groundingdino.training.scenes import evaluation_maker
+from groundingdino.inputs.image import load_image
+from groundingdino.training.scenes.scenes import evaluation_maker
 
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
 VISIBLE = 0.9  # of an object that is taken away

@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from segment_anything import build_sam_vit_b
 
-from groundingdino.embedded_sam import build_embedded_sam
-from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.segmenter import Segmenter, SegmenterCacheBytes
-from groundingdino.segmenter_models import SEGMENTERS, LoadedSegmenter
+from groundingdino.segmentation.embedded_sam import build_embedded_sam
+from groundingdino.segmentation.mask_prompts import MaskPrompt
+from groundingdino.segmentation.segmenter import Segmenter, SegmenterCacheBytes
+from groundingdino.segmentation.segmenter_models import SEGMENTERS, LoadedSegmenter
 
 SIZE = (2000, 1500)
 BOXES = 200

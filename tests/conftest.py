@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from groundingdino.config import GroundingDINOConfig, SwinConfig, TextConfig
+from groundingdino.model.config import GroundingDINOConfig, SwinConfig, TextConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 BERT_VOCABULARY = ROOT / "assets" / "models" / "bert-base-uncased" / "vocab.txt"

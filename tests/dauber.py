@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ImageColor
 
+from groundingdino.editing.cards import InpainterCard
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.perform import BoxText, Painted, PaintStep
-from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.model_cards import InpainterCard
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 INPAINTER = InpainterCard("embedded", "Dauber", 22_000_000, "Fills with colours.", steps=5, guidance=2.5)
 WORKING_SIZE = 64  # pixels

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from groundingdino import downloads
+from groundingdino.files import downloads
 
 COMMIT = "c0ffee" + "0" * 34
 

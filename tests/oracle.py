@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from groundingdino.checkpoints import ModelCard
-from groundingdino.config import EMBEDDED
-from groundingdino.interruption import Stopped
-from groundingdino.phrases import Grounding
-from groundingdino.prompt import Prompt
+from groundingdino.detection.checkpoints import ModelCard
+from groundingdino.detection.phrases import Grounding
+from groundingdino.inputs.prompt import Prompt
+from groundingdino.model.config import EMBEDDED
+from groundingdino.runtime.interruption import Stopped
 
 CARD = ModelCard(
     name="embedded",

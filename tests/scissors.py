@@ -11,10 +11,10 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.interruption import raise_if_stopped
-from groundingdino.mask_prompts import MaskPrompt
-from groundingdino.masks import boxes_of, compact, join
-from groundingdino.model_cards import SegmenterCard
+from groundingdino.runtime.interruption import raise_if_stopped
+from groundingdino.segmentation.cards import SegmenterCard
+from groundingdino.segmentation.mask_prompts import MaskPrompt
+from groundingdino.segmentation.masks import boxes_of, compact, join
 
 SEGMENTER = SegmenterCard("embedded", "Scissors", 3_000_000, "Cuts out what it is shown.")
 RADIUS = 20  # pixels around a click

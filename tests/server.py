@@ -13,7 +13,7 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 import app
-from groundingdino.model_cards import PHOTOGRAPHS
+from groundingdino.files.card import PHOTOGRAPHS
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 

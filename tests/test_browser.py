@@ -17,9 +17,10 @@ from server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
 from visitor import Visitor, running_page
 
 import app
-from groundingdino.detector import Detector
-from groundingdino.image import load_image
-from groundingdino.model_cards import EMBEDDED_FILE, EMBEDDED_SEGMENTER
+from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.detector import Detector
+from groundingdino.inputs.image import load_image
+from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
 

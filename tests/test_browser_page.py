@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, Server
 from visitor import Visitor
 
-from groundingdino.model_cards import DRAWINGS
+from groundingdino.files.card import DRAWINGS
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
 SCREENS = [(1280, 800), (1366, 768)]

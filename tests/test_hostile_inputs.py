@@ -25,13 +25,13 @@ from scissors import SEGMENTER, Scissors
 from tiny_models import save_detector, save_segmenter
 
 import app
-from groundingdino.__main__ import main
-from groundingdino.inpainter import Inpainter
+from groundingdino.command_line.main import main
+from groundingdino.editing.inpainter import Inpainter
 from groundingdino.page.edit_form import MASKS, REPLACE
 from groundingdino.page.handlers import BOXES, DETECT, FAULT, FILL, INPAINT, SEGMENT, Page, Visit
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
-from groundingdino.segmenter import Segmenter
+from groundingdino.segmentation.segmenter import Segmenter
 
 SEED = 18
 LIMIT = 20.0  # seconds for an answer

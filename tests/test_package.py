@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 def belongs_to_all():
     return threading.active_count(), torch.get_num_threads(), torch.get_default_dtype(), signal.getsignal(signal.SIGINT)
 first = belongs_to_all()
-import groundingdino, groundingdino.workers, groundingdino.kernels.cpu
+import groundingdino, groundingdino.runtime.workers, groundingdino.kernels.cpu
 for name in groundingdino.__all__:
     getattr(groundingdino, name)
 ours = [module for name, module in sys.modules.items() if name.startswith("groundingdino")]
@@ -104,7 +104,7 @@ def test_bad_input_is_told_without_a_library_that_takes_seconds(arguments):
 
 def test_inference_never_imports_training():
     modules = modules_after(INFERENCE)
-    assert {"torch", "groundingdino.inpainter", "groundingdino.page.handlers"} <= modules
+    assert {"torch", "groundingdino.editing.inpainter", "groundingdino.page.handlers"} <= modules
     assert [name for name in modules if name.startswith("groundingdino.training")] == []
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from groundingdino.checkpoints import save_checkpoint
-from groundingdino.config import GroundingDINOConfig, ResNetConfig, TextConfig
-from groundingdino.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.detection.checkpoints import save_checkpoint
 from groundingdino.model import GroundingDINO
+from groundingdino.model.config import GroundingDINOConfig, ResNetConfig, TextConfig
+from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
 
 TINY = GroundingDINOConfig(
     backbone=ResNetConfig(channels=(8, 16, 16, 16), depths=(1, 1, 1, 1), stem_width=8),

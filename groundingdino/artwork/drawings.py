@@ -8,13 +8,14 @@ import io
 import json
 import lzma
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import resvg_py
 from PIL import Image
 
-FOLDER = Path(__file__).parents[2] / "assets" / "artwork"
+from groundingdino.files.assets import ASSETS
+
+FOLDER = ASSETS / "artwork"
 PREVIEW = 96  # pixels of the first look at a drawing, which finds its margins
 
 

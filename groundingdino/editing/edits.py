@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from PIL import Image, ImageColor
 
-from groundingdino.coordinates import items, number, numbers, shown
 from groundingdino.editing.schedulers import SCHEDULERS
-from groundingdino.mask_prompts import Box, read_line
+from groundingdino.inputs.coordinates import items, number, numbers, shown
+from groundingdino.segmentation.mask_prompts import Box, read_line
 
 Size = tuple[int, int]  # (width, height) in pixels
 

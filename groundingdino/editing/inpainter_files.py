@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from groundingdino import hub
-from groundingdino.downloads import Progress
-from groundingdino.hub import HubFile, NotInRepository, shard_names
+from groundingdino.files import hub
+from groundingdino.files.downloads import Progress
+from groundingdino.files.hub import HubFile, NotInRepository, shard_names
 
 INDEX = "model_index.json"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))

@@ -1,5 +1,6 @@
 """Inpainters by name or path: pipelines in diffusers' layout, from this machine or the hub."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
@@ -8,11 +9,10 @@ from warnings import catch_warnings, simplefilter
 
 import torch
 
-from groundingdino.downloads import Progress, first_line
+from groundingdino.editing.cards import EMBEDDED_DRAWINGS, InpainterCard, find_inpainter
 from groundingdino.editing.inpainter_files import has_half_weights
-from groundingdino.model_cards import EMBEDDED_DRAWINGS, InpainterCard
-from groundingdino.model_files import find_inpainter, unet_config
-from groundingdino.weight_files import check_device
+from groundingdino.files.downloads import Progress, first_line
+from groundingdino.runtime.devices import check_device
 
 # What a run needs on a GPU beside the weights, in bytes: activations of a UNet and of the decoder at working size.
 _WORKING_BYTES = 3 << 30
@@ -59,7 +59,7 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
 
     from groundingdino.editing.gligen import MaskedGLIGENPipeline
 
-    grounded = unet_config(folder).get("attention_type") == "gated"
+    grounded = _unet_config(folder).get("attention_type") == "gated"
     kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
     try:
         with quietly:
@@ -126,3 +126,12 @@ def _place(pipeline: Any, device: torch.device) -> None:
         pipeline.vae.enable_tiling()
     else:
         pipeline.to(device)
+
+
+def _unet_config(folder: Path) -> dict[str, Any]:
+    """The settings of a pipeline's UNet, if there are any that can be read."""
+    try:
+        config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

@@ -10,9 +10,9 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Regions
-from groundingdino.image import load_image
-from groundingdino.interruption import raise_if_stopped
-from groundingdino.masks import check_size, compact, join, union
+from groundingdino.inputs.image import load_image
+from groundingdino.runtime.interruption import raise_if_stopped
+from groundingdino.segmentation.masks import check_size, compact, join, union
 
 Size = tuple[int, int]  # (width, height) in pixels
 Window = tuple[slice, slice]  # rows and columns

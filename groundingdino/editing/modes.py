@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from PIL import Image
 
-from groundingdino.coordinates import items, numbers, shown
 from groundingdino.editing.edits import (
     Background,
     BlurBackground,
@@ -24,7 +23,8 @@ from groundingdino.editing.edits import (
     TransparentBackground,
     check_regions,
 )
-from groundingdino.prompt import Prompt
+from groundingdino.inputs.coordinates import items, numbers, shown
+from groundingdino.inputs.prompt import Prompt
 
 # "fill" removes without a model.
 MODES = (

@@ -39,9 +39,9 @@ from groundingdino.editing.filling import fill
 from groundingdino.editing.mask import EditMask, edit_mask
 from groundingdino.editing.preview import EditPreview, PaintStep
 from groundingdino.editing.recipe import recipe_of
-from groundingdino.image import load_editable, load_image
-from groundingdino.interruption import StopCheck
-from groundingdino.masks import union
+from groundingdino.inputs.image import load_editable, load_image
+from groundingdino.runtime.interruption import StopCheck
+from groundingdino.segmentation.masks import union
 
 NO_BACKGROUND = (
     "Stickers cannot paint a background by words: blur it, make it transparent, put a colour or a picture behind, or "

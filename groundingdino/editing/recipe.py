@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from groundingdino.editing.edits import BACKGROUNDS, Edit, Regions
-from groundingdino.image import decoded
+from groundingdino.inputs.image import decoded
 
 KEYWORD = "groundingdino"  # of the PNG chunk
 

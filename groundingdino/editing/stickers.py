@@ -14,13 +14,13 @@ from groundingdino.artwork.drawings import MAIN_STYLE, TRAINING_STYLES, Artwork
 from groundingdino.artwork.names import Drawing, Name
 from groundingdino.artwork.reading import Wanted, read
 from groundingdino.artwork.sprites import Pose, tint, warp
+from groundingdino.editing.cards import INPAINTERS, InpainterCard
 from groundingdino.editing.crops import Crop, blend
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.filling import fill
 from groundingdino.editing.perform import BoxText, Painted
 from groundingdino.editing.preview import PaintStep
-from groundingdino.interruption import StopCheck, Stopped
-from groundingdino.model_cards import INPAINTERS, InpainterCard
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 SHARE = 0.92  # of a box's sides: how much of it a drawing takes
 MOST_STRETCH = 1.2  # of a drawing's width over height, to take more of its box

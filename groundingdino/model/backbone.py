@@ -13,7 +13,7 @@ from timm.models.swin_transformer import PatchMerging, WindowAttention, window_p
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
-from groundingdino.config import ResNetConfig, SwinConfig, TimmConfig
+from groundingdino.model.config import ResNetConfig, SwinConfig, TimmConfig
 from groundingdino.model.layers import by_rows, convolving, fill
 
 

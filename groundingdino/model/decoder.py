@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from groundingdino.config import GroundingDINOConfig
+from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.layers import MLP, Attention, FeedForward, box_positions, by_rows, logit
 from groundingdino.model.neck import ImageFeatures

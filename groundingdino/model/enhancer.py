@@ -2,13 +2,13 @@
 
 from torch import Tensor, nn
 
-from groundingdino.config import GroundingDINOConfig
+from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.fusion import Fusion
 from groundingdino.model.layers import Attention, FeedForward, by_rows, sine_encoding
 from groundingdino.model.neck import ImageFeatures
 from groundingdino.model.text_encoder import TextFeatures
-from groundingdino.text_tokens import TextTokens
+from groundingdino.model.text_tokens import TextTokens
 
 
 class TextLayer(nn.Module):

@@ -5,14 +5,14 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from groundingdino.config import GroundingDINOConfig
 from groundingdino.model.backbone import build_backbone
+from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.decoder import Decoder, Output
 from groundingdino.model.enhancer import Enhancer
 from groundingdino.model.neck import ImageFeatures, Neck
 from groundingdino.model.query_selection import QuerySelection
 from groundingdino.model.text_encoder import TextEncoder, TextFeatures
-from groundingdino.text_tokens import TextTokens
+from groundingdino.model.text_tokens import TextTokens
 
 
 class GroundingDINO(nn.Module):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from groundingdino import workers
+from groundingdino.runtime import workers
 
 PIECE = 2**20  # numbers; 512 rows of a hidden layer of 2048: as fast as any size, and in the third cache or nearer
 LEAST_PIECE = 2**16  # numbers; to hand fewer to another thread costs more than computing them

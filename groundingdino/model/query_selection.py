@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from groundingdino.config import GroundingDINOConfig
+from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.layers import MLP, by_rows
 from groundingdino.model.neck import ImageFeatures
 from groundingdino.model.text_encoder import TextFeatures

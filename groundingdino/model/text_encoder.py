@@ -5,8 +5,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from groundingdino.config import TextConfig
-from groundingdino.text_tokens import TextTokens
+from groundingdino.model.config import TextConfig
+from groundingdino.model.text_tokens import TextTokens
 
 
 class TextFeatures(NamedTuple):

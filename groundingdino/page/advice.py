@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-from groundingdino.model_cards import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.shelf import Card, Shelf, readable_size
 
 DETECTOR, SEGMENTER, INPAINTER = "detector", "segmenter", "inpainter"

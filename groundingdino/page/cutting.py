@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import supervision as sv
 
-from groundingdino.candidates import ImageEmbedding
-from groundingdino.drawing import labels_of, select
-from groundingdino.masks import is_new, join, merge_objects, smooth_masks
 from groundingdino.page.selection import Pointing, box_ids, lasting_ids, object_ids
-from groundingdino.segmenter import Segmenter
+from groundingdino.results.drawing import labels_of, select
+from groundingdino.segmentation.candidates import ImageEmbedding
+from groundingdino.segmentation.masks import is_new, join, merge_objects, smooth_masks
+from groundingdino.segmentation.segmenter import Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
 BY_HAND, EVERYTHING = ".by hand", ".everything"

@@ -8,7 +8,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.drawing import labels_of
+from groundingdino.editing.cards import InpainterCard
 from groundingdino.editing.edits import (
     MAX_REACH,
     Background,
@@ -30,8 +30,8 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
-from groundingdino.model_cards import InpainterCard
 from groundingdino.page.selection import Pointing, object_ids
+from groundingdino.results.drawing import labels_of
 
 REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS = "Replace", "Remove", "Background", "Effect", "Regions"  # the modes
 MASKS, WHOLE_BOXES = "Masks", "Boxes"  # what of the objects is edited

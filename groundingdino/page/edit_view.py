@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from groundingdino.masks import compact
 from groundingdino.page.edit_form import BACKGROUND, REGIONS, MaskForm
 from groundingdino.page.outlines import outlines
 from groundingdino.page.status_line import sentence
 from groundingdino.page.studio import Picture
 from groundingdino.page.view import jpeg_url
+from groundingdino.segmentation.masks import compact
 
 # `picture` names the one that the edit belongs to, `run` tells one edit from the next; `share` is done, 0 to 1.
 NO_EDIT: dict[str, Any] = {

@@ -10,22 +10,22 @@ import gradio as gr
 import supervision as sv
 from PIL import Image
 
-from groundingdino import export
-from groundingdino.coordinates import items, shown
-from groundingdino.drawing import annotate
+from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.editing.cards import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of_regions, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
-from groundingdino.mask_prompts import check_gestures
-from groundingdino.masks import SPECKS
-from groundingdino.model_cards import INPAINTERS, mask_settings_for
+from groundingdino.inputs.coordinates import items, shown
+from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
-from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.prompt import Prompt
+from groundingdino.results import export
+from groundingdino.results.drawing import annotate
+from groundingdino.segmentation.mask_prompts import check_gestures
+from groundingdino.segmentation.masks import SPECKS
 
 DEFAULT_MODEL = "embedded"
 

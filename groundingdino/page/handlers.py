@@ -24,10 +24,8 @@ import supervision as sv
 from gradio.processing_utils import check_all_files_in_cache
 from PIL import Image
 
-from groundingdino import export
-from groundingdino.drawing import MaskStyle, labels_of, select
 from groundingdino.editing.mask import edit_mask, own_mask
-from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.inputs.prompt import Prompt, add_phrase
 from groundingdino.page import advice
 from groundingdino.page.changes import with_changes
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
@@ -41,7 +39,9 @@ from groundingdino.page.shelf import NotHere
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
-from groundingdino.prompt import Prompt, add_phrase
+from groundingdino.results import export
+from groundingdino.results.drawing import MaskStyle, labels_of, select
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on

@@ -18,11 +18,9 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from groundingdino import export
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
-from groundingdino.image import load_image
-from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.inputs.image import load_image
 from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
@@ -31,6 +29,8 @@ from groundingdino.page.handlers import FAULT, Page, Query, Visit
 from groundingdino.page.selection import Selection
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import Canvas, jpeg_url
+from groundingdino.results import export
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 FOLLOWED = 20  # edits of all visitors at a time: each takes one of Gradio's 40 threads to be followed in
 LOOK = 0.1  # seconds until it is looked again whether an edit was cancelled

@@ -9,7 +9,7 @@ from threading import Condition, Lock, Thread
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from groundingdino.interruption import StopCheck, Stopped
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 WORKERS = 4  # requests of the page, and of the endpoints, computed at the same time
 LIMIT = 180.0  # seconds that a request computes at most

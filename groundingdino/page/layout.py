@@ -7,18 +7,19 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.data_classes import ImageData
 
-from groundingdino.drawing import DEFAULT_MASK_STYLE
-from groundingdino.masks import SPECKS
+from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.files.assets import ASSETS
+from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
 from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
 from groundingdino.page.picker import Picker
 from groundingdino.page.shelf import C, M
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import NOTHING
-from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.prompt import Prompt
+from groundingdino.results.drawing import DEFAULT_MASK_STYLE
+from groundingdino.segmentation.masks import SPECKS
 
-PAGE_FILES = Path(__file__).resolve().parents[2] / "assets" / "page"
+PAGE_FILES = ASSETS / "page"
 
 # One scope, in this order.
 SCRIPTS = (*("result.js", "pointing.js", "brush.js", "compare.js", "adjust.js", "zoom.js", "prompt.js", "start.js"),)

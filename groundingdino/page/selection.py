@@ -8,11 +8,20 @@ from typing import Any, Self
 import numpy as np
 import supervision as sv
 
-from groundingdino.drawing import labels_of, select
 from groundingdino.editing.edits import BrushStroke, check_brush
-from groundingdino.mask_prompts import Box, Line, MaskPrompt, Point, check_gestures, read_box, read_line, read_point
-from groundingdino.masks import SAME_OBJECT
 from groundingdino.page.changes import Change
+from groundingdino.results.drawing import labels_of, select
+from groundingdino.segmentation.mask_prompts import (
+    Box,
+    Line,
+    MaskPrompt,
+    Point,
+    check_gestures,
+    read_box,
+    read_line,
+    read_point,
+)
+from groundingdino.segmentation.masks import SAME_OBJECT
 
 # Ids of objects that were pointed at are "pointed 1", "pointed 2", ...; those of others end with their box.
 POINTED = "pointed "

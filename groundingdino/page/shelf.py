@@ -8,8 +8,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from huggingface_hub import is_offline_mode
 
-from groundingdino.downloads import NotSaved
-from groundingdino.image_files import named
+from groundingdino.files.downloads import NotSaved
+from groundingdino.inputs.image_files import named
 
 _TICK = 0.2  # seconds between two looks at a download
 _ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with

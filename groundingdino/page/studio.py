@@ -10,32 +10,24 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.cache import ByteCache
-from groundingdino.detector import Detector
-from groundingdino.drawing import labels_of
+from groundingdino.detection.cards import MODELS, ModelCard, is_cached
+from groundingdino.detection.detector import Detector
+from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.editing.cards import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
+from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
-from groundingdino.image import load_editable, load_image
-from groundingdino.inpainter import Inpainter
-from groundingdino.interruption import StopCheck, unless_stopped
-from groundingdino.masks import size_bytes
-from groundingdino.model_cards import (
-    INPAINTERS,
-    MODELS,
-    PHOTOGRAPHS,
-    SEGMENTERS,
-    InpainterCard,
-    ModelCard,
-    SegmenterCard,
-    has_inpainter,
-    has_segmenter,
-    is_cached,
-)
+from groundingdino.files.card import PHOTOGRAPHS
+from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.page.cutting import EVERYTHING, cut
 from groundingdino.page.selection import Pointing, object_ids
 from groundingdino.page.shelf import Shelf
-from groundingdino.phrases import NMS_THRESHOLD
-from groundingdino.segmenter import Segmenter
+from groundingdino.results.drawing import labels_of
+from groundingdino.runtime.cache import ByteCache
+from groundingdino.runtime.interruption import StopCheck, unless_stopped
+from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, has_segmenter
+from groundingdino.segmentation.masks import size_bytes
+from groundingdino.segmentation.segmenter import Segmenter
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
 _MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once

@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 import supervision as sv
 from PIL import Image
 
-from groundingdino.drawing import (
+from groundingdino.page.cutting import BY_HAND, EVERYTHING
+from groundingdino.page.outlines import outlines
+from groundingdino.page.selection import NO_SELECTION, Selection, chosen, groups_of, object_ids
+from groundingdino.page.status_line import count
+from groundingdino.page.studio import Findings, Picture
+from groundingdino.results.drawing import (
     DEFAULT_MASK_STYLE,
     MaskStyle,
     annotate,
@@ -18,11 +23,6 @@ from groundingdino.drawing import (
     scores_of,
     vocabulary,
 )
-from groundingdino.page.cutting import BY_HAND, EVERYTHING
-from groundingdino.page.outlines import outlines
-from groundingdino.page.selection import NO_SELECTION, Selection, chosen, groups_of, object_ids
-from groundingdino.page.status_line import count
-from groundingdino.page.studio import Findings, Picture
 
 _JPEG_QUALITY = 88
 _MAX_CANVAS = 1600  # device pixels: more would cost more time on the way than it shows

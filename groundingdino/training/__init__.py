@@ -1,14 +1,8 @@
-"""Training: synthetic scenes, matcher, losses, trainer, evaluation. Inference never imports any of it.
+"""How the embedded models learnt, and what they are worth. Inference never imports any of it.
 
-Only the scenes know what is drawn; everything after them sees pictures, phrases and boxes:
-
-    groundingdino/artwork   what can be drawn and what people call it, and the drawings
-        artwork.py      cuts them from the packages they come from
-        variation.py    one drawing as another hand might have drawn it
-        backgrounds.py  what is behind the objects
-        canvas.py       a picture that knows what is seen where
-        captions.py     a prompt for what is in a picture, and which phrase is true of which object
-        scenes.py       pictures with boxes, masks and prompts
-        vocabulary.py   the word list of the embedded model
-        examples.py     the example pictures of the page
+scenes       pictures that are drawn; only they know what is drawn, everything after them sees pictures, phrases, boxes
+detector     drawn scenes and photographs -> batches, matcher, losses, trainer, evaluation
+segmenter    scenes -> clicks and boxes -> masks
+inpainter    edits of scenes judged by the detector
+loop.py      a run that can be stopped and resumed
 """

@@ -152,7 +152,7 @@ def test_nothing_is_fetched_where_downloads_are_off(hub, monkeypatch):
     served = hub()
     with pytest.raises(ValueError, match="downloads are switched off"):
         fetch_pipeline(REPOSITORY, local_files_only=True)
-    monkeypatch.setattr("groundingdino.hub.is_offline_mode", lambda: True)
+    monkeypatch.setattr("groundingdino.files.hub.is_offline_mode", lambda: True)
     with pytest.raises(ValueError, match="downloads are switched off"):
         fetch_pipeline(REPOSITORY)
     assert served.requests == []

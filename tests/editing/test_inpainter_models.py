@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing import inpainter_models
+from groundingdino.editing.cards import INPAINTERS, has_inpainter
 from groundingdino.editing.inpainter_models import load_inpainter, quietly
-from groundingdino.model_cards import INPAINTERS, has_inpainter
 
 
 @pytest.fixture(scope="module")

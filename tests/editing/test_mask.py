@@ -18,7 +18,7 @@ from groundingdino.editing.edits import (
     TransparentBackground,
 )
 from groundingdino.editing.mask import edit_mask, grow, own_mask, soften
-from groundingdino.interruption import Stopped, stopping
+from groundingdino.runtime.interruption import Stopped, stopping
 
 WIDTH, HEIGHT = SIZE = (60, 40)
 EXACT = MaskSettings(grow=0, feather=0)

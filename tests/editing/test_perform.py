@@ -22,8 +22,8 @@ from groundingdino.editing.edits import (
 from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture, unchanged
 from groundingdino.editing.preview import PREVIEW_SIDE
 from groundingdino.editing.recipe import png_with_recipe
-from groundingdino.image import load_editable
-from groundingdino.interruption import Stopped
+from groundingdino.inputs.image import load_editable
+from groundingdino.runtime.interruption import Stopped
 
 SIZES = [(64, 48), (37, 600), (900, 31), (1200, 800), (2, 1), (3, 250)]
 TASKS = [

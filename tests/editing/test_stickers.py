@@ -7,10 +7,10 @@ from PIL import Image, ImageDraw
 
 from groundingdino.artwork.drawings import MAIN_STYLE
 from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import EditProgress, edit_picture
 from groundingdino.editing.stickers import MOST_STRETCH, Stickers, _fitted, _style_of
-from groundingdino.inpainter import Inpainter
-from groundingdino.interruption import Stopped
+from groundingdino.runtime.interruption import Stopped
 
 BOX = (100, 60, 180, 140)
 ROOM = (240, 60, 300, 120)

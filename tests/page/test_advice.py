@@ -4,9 +4,12 @@ from typing import Any
 import pytest
 from oracle import CARD, Oracle
 
-from groundingdino.model_cards import DRAWINGS, INPAINTERS, MODELS, PHOTOGRAPHS, SEGMENTERS
+from groundingdino.detection.cards import MODELS
+from groundingdino.editing.cards import INPAINTERS
+from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.advice import DETECTOR, for_photographs, to_fetch
 from groundingdino.page.shelf import Shelf
+from groundingdino.segmentation.cards import SEGMENTERS
 
 PENCIL = replace(CARD, title="Pencil", knows=(DRAWINGS,))
 LENS = replace(CARD, name="lens", title="Lens", size_bytes=2_000_000)

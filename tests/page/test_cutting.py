@@ -4,9 +4,9 @@ import supervision as sv
 from PIL import Image
 from scissors import Scissors
 
-from groundingdino.masks import HOLES
 from groundingdino.page.cutting import BY_HAND, EVERYTHING, cut
 from groundingdino.page.selection import Gesture, Pointing, object_ids
+from groundingdino.segmentation.masks import HOLES
 
 SIZE = (320, 240)
 CAT, PIZZA = (10, 20, 110, 120), (100, 150, 180, 230)

@@ -16,12 +16,12 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 from scissors import SEGMENTER, Scissors
 
-from groundingdino.interruption import StopCheck
 from groundingdino.page import endpoints as answering
 from groundingdino.page import jobs
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
+from groundingdino.runtime.interruption import StopCheck
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

@@ -15,13 +15,13 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
-from groundingdino import export
-from groundingdino.model_cards import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
+from groundingdino.results import export
 
 SIZE = (320, 240)
 CAT, OTHER_CAT, PIZZA = (10, 20, 110, 120), (200, 20, 300, 120), (100, 150, 180, 230)

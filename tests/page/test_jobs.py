@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from groundingdino.interruption import Stopped
 from groundingdino.page import jobs
 from groundingdino.page.jobs import BUSY, Jobs
+from groundingdino.runtime.interruption import Stopped
 
 
 @pytest.fixture

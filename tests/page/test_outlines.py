@@ -2,8 +2,8 @@ import re
 
 import numpy as np
 
-from groundingdino.masks import compact, empty_masks, join
 from groundingdino.page.outlines import outlines
+from groundingdino.segmentation.masks import compact, empty_masks, join
 
 SIZE = (40, 30)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from groundingdino.mask_prompts import MaskPrompt
 from groundingdino.page.selection import MOST_CHOSEN, Selection, chosen, lasting_ids, object_ids
+from groundingdino.segmentation.mask_prompts import MaskPrompt
 
 KEYS = ("picture.png", "embedded: cat . pizza")
 FOUND = sv.Detections(

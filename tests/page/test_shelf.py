@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from oracle import CARD, Oracle
 
-from groundingdino.downloads import NotSaved
+from groundingdino.files.downloads import NotSaved
 from groundingdino.page.shelf import Progress, Shelf
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}

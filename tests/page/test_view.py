@@ -11,12 +11,12 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
-from groundingdino.drawing import MaskStyle
 from groundingdino.page.layout import SCRIPTS
 from groundingdino.page.selection import Gesture, Pointing, Selection, object_ids
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
+from groundingdino.results.drawing import MaskStyle
 
 SIZE = (320, 240)
 ANSWERS = {

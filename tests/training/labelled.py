@@ -1,10 +1,12 @@
 """A tiny model and labelled pictures that have nothing to do with emoji."""
 
 import dataclasses
+import json
 
 import numpy as np
+from PIL import Image
 
-from groundingdino.config import EMBEDDED, ResNetConfig, TextConfig
+from groundingdino.model.config import EMBEDDED, ResNetConfig, TextConfig
 
 TINY = dataclasses.replace(
     EMBEDDED,
@@ -55,3 +57,18 @@ def pictures() -> list[Picture]:
         Picture(image, np.array(boxes, np.float32).reshape(-1, 4), prompt, positives)
         for image, (boxes, prompt, positives) in zip(images, labels, strict=True)
     ]
+
+
+def write_folder(folder, annotations, count=1, names=("cat", "dog")):
+    """`count` pictures of 20 x 10 pixels, and annotations of the first unless they say otherwise."""
+    (folder / "images").mkdir(parents=True)
+    images = [{"id": 10 + i, "file_name": f"{i:03}.png", "width": 20, "height": 10} for i in range(count)]
+    for image in images:
+        Image.new("RGB", (20, 10), "white").save(folder / "images" / image["file_name"])
+    stored = {
+        "images": images,
+        "annotations": [{"id": i, "image_id": 10, **annotation} for i, annotation in enumerate(annotations)],
+        "categories": [{"id": 5 + i, "name": name} for i, name in enumerate(names)],
+    }
+    (folder / "annotations.json").write_text(json.dumps(stored))
+    return folder

@@ -7,13 +7,13 @@ from labelled import TINY, pictures
 from torch import Tensor
 
 from groundingdino.model import GroundingDINO, Output
-from groundingdino.training.denoising import attention_blocks, noisy_queries
-from groundingdino.training.forward import Predictions, predict_all, predict_proposals
-from groundingdino.training.initialise import initialise
-from groundingdino.training.losses import detection_losses, matched_losses, naming_loss, varifocal_loss
-from groundingdino.training.matcher import Match, dense_match, hungarian_match
-from groundingdino.training.targets import Batch, Target, make_batch
-from groundingdino.training.train import Plan, Stage, make_optimizer, training_step
+from groundingdino.training.detector.denoising import attention_blocks, noisy_queries
+from groundingdino.training.detector.forward import Predictions, predict_all, predict_proposals
+from groundingdino.training.detector.initialise import initialise
+from groundingdino.training.detector.losses import detection_losses, matched_losses, naming_loss, varifocal_loss
+from groundingdino.training.detector.matcher import Match, dense_match, hungarian_match
+from groundingdino.training.detector.targets import Batch, Target, make_batch
+from groundingdino.training.detector.train import Plan, Stage, make_optimizer, training_step
 
 
 @pytest.fixture(scope="module")

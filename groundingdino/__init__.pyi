@@ -1,0 +1,82 @@
+"""Where each public name lives; `__init__.py` imports it when it is first used."""
+
+from .detection import checkpoints
+from .detection.checkpoints import load_checkpoint
+from .detection.detector import CacheBytes, Detector, EncodedImage
+from .detection.phrases import Grounding
+from .editing import (
+    Background,
+    BlurBackground,
+    BrushStroke,
+    ColorBackground,
+    Edit,
+    MaskSettings,
+    Obscure,
+    PictureBackground,
+    Recolor,
+    Region,
+    Regions,
+    Remove,
+    Replace,
+    Sampling,
+    Spotlight,
+    StickerCutOut,
+    TransparentBackground,
+)
+from .editing.inpainter import Inpainter
+from .editing.perform import HeldBack, edit_picture
+from .editing.recipe import read_recipe
+from .inputs.image import load_editable, load_image
+from .model import GroundingDINO
+from .model.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
+from .runtime.allocation import keep_freed_memory
+from .runtime.interruption import Stopped
+from .segmentation.candidates import ImageEmbedding
+from .segmentation.mask_prompts import MaskPrompt
+from .segmentation.masks import smooth_masks
+from .segmentation.segmenter import Segmenter, SegmenterCacheBytes
+
+__all__ = [
+    "EMBEDDED",
+    "SWIN_B",
+    "SWIN_L",
+    "SWIN_T",
+    "Background",
+    "BlurBackground",
+    "BrushStroke",
+    "CacheBytes",
+    "ColorBackground",
+    "Detector",
+    "Edit",
+    "EncodedImage",
+    "Grounding",
+    "GroundingDINO",
+    "GroundingDINOConfig",
+    "HeldBack",
+    "ImageEmbedding",
+    "Inpainter",
+    "MaskPrompt",
+    "MaskSettings",
+    "Obscure",
+    "PictureBackground",
+    "Recolor",
+    "Region",
+    "Regions",
+    "Remove",
+    "Replace",
+    "Sampling",
+    "Segmenter",
+    "SegmenterCacheBytes",
+    "Spotlight",
+    "StickerCutOut",
+    "Stopped",
+    "TransparentBackground",
+    "checkpoints",
+    "edit_picture",
+    "keep_freed_memory",
+    "load_checkpoint",
+    "load_editable",
+    "load_image",
+    "read_recipe",
+    "smooth_masks",
+]

@@ -1,0 +1,1 @@
+"""`python -m groundingdino detect IMAGE PROMPT`, `segment`, `inpaint` and `models`."""

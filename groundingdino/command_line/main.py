@@ -1,0 +1,146 @@
+"""Run a command: detect, segment or inpaint a picture, or list the models.
+
+What the commands need is imported when they run, so that help and mistakes are answered at once.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from groundingdino.command_line.options import BAD_INPUT, build_parser
+from groundingdino.command_line.output import check_folder, check_output, say, told_about, write_edit, write_results
+from groundingdino.command_line.search import (
+    Found,
+    check_models,
+    cut_out,
+    ground,
+    load_model,
+    load_picture,
+    read_search,
+)
+
+OK, INTERRUPTED = 0, 130
+
+
+def run() -> None:
+    """The console script `groundingdino`."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' advice to programmers; python -W default shows it
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0, also where nothing was found; 2 for bad input, with one line on standard error.
+    """
+    options = build_parser().parse_args(arguments)
+
+    from groundingdino.command_line.models import list_models
+    from groundingdino.files.downloads import DownloadsOff
+
+    commands = {"models": list_models, "segment": segment, "inpaint": inpaint, "detect": detect}
+    try:
+        commands[options.command](options)
+        with told_about("standard output"):
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read the results has seen enough
+        _silence()
+    except ValueError as error:
+        # Of two places where downloads are switched off this is one.
+        say(error.on_the_command_line() if isinstance(error, DownloadsOff) else error)
+        _silence()
+        return BAD_INPUT
+    except OSError as error:  # of a file that is read: those of written ones are told by `told_about`
+        say(f"'{error.filename or 'a file'}' cannot be read: {error.strerror or error}.")
+        _silence()
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # after the terminal's ^C
+        say("stopped; a download continues next time where it stopped")
+        return INTERRUPTED
+    return OK
+
+
+def detect(options: argparse.Namespace) -> None:
+    """Find the prompt's phrases and write what was asked for."""
+    image = load_picture(options)
+
+    from groundingdino.inputs.prompt import Prompt
+
+    if not Prompt.parse(options.prompt).phrases:
+        raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
+    check_models(options, "model")
+    write_results(options, image, ground(options, image))
+
+
+def segment(options: argparse.Namespace) -> None:
+    """Cut out what the prompt names and what is pointed at, and write what was asked for."""
+    image = load_picture(options)
+    found = cut_out(options, image, read_search(options, image.size, options.everything))
+
+    from groundingdino.segmentation.masks import SPECKS, smooth_masks
+
+    least = SPECKS if options.fill is None else options.fill
+    write_results(options, image, found._replace(objects=smooth_masks(found.objects, least)))
+
+
+def inpaint(options: argparse.Namespace) -> None:
+    """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
+    from groundingdino.command_line.inpaint import candidate_path, read_edit, result_mode, show_steps
+    from groundingdino.editing.edits import Regions
+    from groundingdino.inputs.image import load_image
+
+    edit = read_edit(options)
+    if options.output is None:
+        raise ValueError("There is nowhere to put the picture: give --output, as in --output out.png.")
+    picture = load_picture(options, with_alpha=True)
+    check_output(options.output, result_mode(edit.task, picture))
+    for number in range(2, options.candidates + 1):
+        check_folder(candidate_path(options.output, number))
+    mask = load_image(options.mask) if options.mask else None
+    search = None
+    if not isinstance(edit.task, Regions) and mask is None:
+        search = read_search(options, picture.size, with_masks=not edit.mask.boxes)
+    if edit.task.needs_model:
+        check_models(options, "inpainter")
+
+    import supervision as sv
+
+    from groundingdino.editing.perform import edit_picture, unchanged
+    from groundingdino.segmentation.masks import smooth_masks
+
+    found = Found(sv.Detections.empty(), (), [], {})
+    own = None
+    if mask is not None:
+        from groundingdino.editing.mask import own_mask
+
+        own = own_mask(mask, picture.size)
+    elif search is not None:
+        found = cut_out(options, load_image(picture), search)
+        if len(found.objects) == 0:
+            say("nothing was found, so the picture stays as it is")
+            return write_edit(options, unchanged(picture), found)
+        if found.objects.mask is not None:
+            found = found._replace(objects=smooth_masks(found.objects))
+
+    from groundingdino.editing.inpainter import Inpainter
+
+    painter = None
+    if edit.task.needs_model:
+        painter = load_model(Inpainter.from_pretrained, options.inpainter, options)
+    edited = edit_picture(picture, found.objects if own is None else own, edit, painter, show_steps)
+    for note in edited.notes:
+        say(note)
+    return write_edit(options, edited, found)
+
+
+def _silence() -> None:
+    """What could not be written to stdout is not written at the end, either, which would end with a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

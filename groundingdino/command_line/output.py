@@ -1,0 +1,128 @@
+"""What a command says and writes: results, records, tables, and one sentence where a file cannot be written."""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from PIL import Image
+
+    from groundingdino.editing.perform import Edited
+
+
+class Found(NamedTuple):
+    """What was looked for in a picture."""
+
+    objects: "sv.Detections"
+    phrases: tuple[str, ...]  # of the prompt
+    models: list[str]  # by which it was found
+    thresholds: dict[str, Any]  # as used, as `Grounding.detections` takes them; none where nothing was looked for
+
+
+def say(message: object) -> None:
+    """A line for who sits at the terminal; results alone go to stdout, where programs read them."""
+    print(f"groundingdino: {message}", file=sys.stderr)
+
+
+def show_progress(done: int, total: int | None, what: str) -> None:
+    """One line on a terminal that is written over; nothing in a log file."""
+    if not sys.stderr.isatty():
+        return
+    size = f"{done / 1e6:.0f} MB" if total is None else f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
+    print(f"\r{what}: {size}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def write_results(options: argparse.Namespace, image: "Image.Image", found: Found) -> None:
+    from groundingdino.results.drawing import annotate
+    from groundingdino.results.export import record
+
+    if options.output:
+        with told_about(options.output):
+            annotate(image, found.objects, found.phrases).save(options.output)
+    with told_about("standard output"):
+        if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
+            print_table(found)
+
+
+def write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> None:
+    from groundingdino.command_line.inpaint import save_candidates
+    from groundingdino.editing.recipe import search_of
+    from groundingdino.results.export import record
+
+    search = search_of(options.prompt, found.models, found.thresholds) if found.models else {}
+    with told_about(options.output):
+        save_candidates(edited, search, options.output)
+    painters = [edited.recipe["inpainter"]] if edited.seeds else []
+    entry = record(found.objects, edited.images[0].size, " + ".join([*found.models, *painters]))
+    if edited.recipe:
+        entry["edit"] = {**search, **edited.recipe}
+    with told_about("standard output"):
+        if not _write_record(options, entry):
+            if found.models:
+                print_table(found)
+            for seed in edited.seeds:
+                print(f"painted with --seed {seed}")
+
+
+def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:
+    """Writes the record where it was asked for, and says whether it was."""
+    text = json.dumps(record, indent=2)
+    if options.json == "-":
+        print(text)
+    elif options.json:
+        with told_about(options.json):
+            Path(options.json).write_text(text + "\n", encoding="utf-8")
+    return bool(options.json)
+
+
+def print_table(found: Found) -> None:
+    """One line per object: score, box in pixels, phrase."""
+    from groundingdino.results.drawing import labels_of, scores_of
+
+    detections = found.objects
+    if len(detections) == 0:
+        print("Nothing found; a lower --box-threshold shows weaker boxes." if found.thresholds else "Nothing found.")
+        return
+    print(f"{'score':>5}  {'x0':>7} {'y0':>7} {'x1':>7} {'y1':>7}  phrase")
+    for score, box, phrase in zip(scores_of(detections), detections.xyxy, labels_of(detections), strict=True):
+        print(f"{score:5.2f}  {' '.join(f'{edge:7.1f}' for edge in box)}  {phrase}")
+
+
+def check_output(path: Path | None, mode: str = "RGB") -> None:
+    """That a picture of that mode, of Pillow's, can become such a file; tried on a small one."""
+    from PIL import Image
+
+    if path is None:
+        return
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"'{path}' does not name a kind of picture: expected a name such as out.png or out.jpg.")
+    check_folder(path)
+    try:
+        Image.new(mode, (64, 64)).save(io.BytesIO(), kind)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' cannot be written: {error}; expected a name such as out.png.") from error
+
+
+def check_folder(path: Path | None) -> None:
+    # Where `Path.is_dir` raises, as for a name that is too long, these say no.
+    if path is not None and (os.path.isdir(path) or not os.path.isdir(path.parent)):
+        raise ValueError(f"'{path}' cannot be written: expected a file name in a folder that exists.")
+
+
+@contextmanager
+def told_about(path: str | Path) -> Iterator[None]:
+    """A ValueError instead of what goes wrong while a file is written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ValueError(f"'{error.filename or path}' cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,135 @@
+"""What is looked for in a picture, checked from the cheapest to the dearest, and found."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from groundingdino.command_line.options import BY_TEXT, refuse_unread
+from groundingdino.command_line.output import Found, check_folder, check_output, say, show_progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from groundingdino.segmentation.mask_prompts import MaskPrompt
+
+M = TypeVar("M")
+
+
+class Search(NamedTuple):
+    """What is to be found in a picture."""
+
+    pointed: "list[MaskPrompt]"
+    named: bool  # by the prompt
+    everything: bool
+    with_masks: bool  # or with boxes alone
+
+
+def load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Image.Image":
+    """The picture, after a look at what else can be wrong, from the cheapest to the dearest."""
+    from groundingdino.inputs.image import load_editable, load_image
+
+    check_output(options.output)
+    record = None if options.json in (None, "-") else Path(options.json)
+    check_folder(record)
+    if record is not None and record == options.output:
+        raise ValueError(f"The picture and its record cannot both become '{record}': name two files.")
+    source = sys.stdin.buffer.read() if options.image == "-" else options.image
+    return load_editable(source) if with_alpha else load_image(source)
+
+
+def read_search(
+    options: argparse.Namespace, size: tuple[int, int], everything: bool = False, with_masks: bool = True
+) -> Search:
+    """What the prompt names and what is pointed at in a picture of that size, looked at before any model is loaded.
+
+    Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
+    """
+    from groundingdino.inputs.prompt import Prompt
+    from groundingdino.segmentation.mask_prompts import MaskPrompt, check_gestures
+
+    check_gestures(len(options.point) + len(options.box))
+    prompts = [MaskPrompt(points=options.point)] if options.point else []
+    prompts += [MaskPrompt(box=box) for box in options.box]
+    for prompt in prompts:
+        prompt.check_inside(size)
+    has_text = bool(Prompt.parse(options.prompt).phrases)
+    if not (has_text or prompts or everything):
+        ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
+        raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
+    if not has_text:
+        refuse_unread(options, "An empty prompt", BY_TEXT)
+    with_masks = with_masks or bool(prompts)
+    if not with_masks:
+        refuse_unread(options, "Painting whole boxes", ("segmenter",))
+    check_models(options, *(["model"] if has_text else []), *(["segmenter"] if with_masks else []))
+    return Search(prompts, has_text, everything, with_masks)
+
+
+def cut_out(options: argparse.Namespace, image: "Image.Image", search: Search) -> Found:
+    """What is looked for, found."""
+    if not search.with_masks:
+        return ground(options, image)
+
+    from groundingdino.results.drawing import select
+    from groundingdino.segmentation.masks import is_new, merge_objects
+    from groundingdino.segmentation.segmenter import Segmenter
+
+    segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
+    encoded = segmenter.encode_image(image)
+    parts, models = [segmenter.segment(encoded, search.pointed)], [segmenter.card.name]
+    named = ground(options, image) if search.named else None
+    if named:
+        parts.insert(0, segmenter.segment_boxes(encoded, named.objects))
+        models = [*named.models, *models]
+    if search.everything:
+        others = segmenter.everything(encoded)
+        parts.append(select(others, is_new(others, parts)))
+    objects = merge_objects(*parts)
+    return Found(objects, named.phrases if named else (), models, named.thresholds if named else {})
+
+
+def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
+    """What the prompt names in the picture."""
+    from groundingdino.detection.detector import Detector
+    from groundingdino.detection.phrases import NMS_THRESHOLD
+
+    detector = load_model(Detector.from_pretrained, options.model, options)
+    grounding = detector.ground(detector.encode_image(image), options.prompt)
+    for note in grounding.notes:
+        say(note)
+    thresholds = {
+        "box_threshold": grounding.box_threshold,
+        "text_threshold": grounding.text_threshold,
+        "nms_threshold": NMS_THRESHOLD,
+        **{name: value for name, value in vars(options).items() if name.endswith("_threshold")},
+    }
+    return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], thresholds)
+
+
+def check_models(options: argparse.Namespace, *kinds: str) -> None:
+    """What can be said of the models asked for before PyTorch is imported, which takes seconds."""
+    from groundingdino.detection.cards import find_detector
+    from groundingdino.editing.cards import find_inpainter
+    from groundingdino.files.downloads import DownloadsOff, is_offline_mode
+    from groundingdino.segmentation.cards import find_segmenter
+
+    find = {"model": find_detector, "segmenter": find_segmenter, "inpainter": find_inpainter}
+    for kind in kinds:
+        try:
+            find[kind](getattr(options, kind), local_files_only=True)
+        except DownloadsOff:
+            if options.local_files_only or is_offline_mode():
+                raise
+
+
+def load_model(load: Callable[..., M], name: str, options: argparse.Namespace) -> M:
+    """A model by name or path, in a process that keeps its memory where the model runs on the CPU."""
+    from groundingdino.runtime.allocation import keep_freed_memory
+    from groundingdino.runtime.devices import find_device
+
+    device = options.device or find_device()
+    if str(device).startswith("cpu"):
+        keep_freed_memory()
+    return load(name, device, options.local_files_only, show_progress)

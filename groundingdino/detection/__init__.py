@@ -1,0 +1,5 @@
+"""A picture and a prompt become boxes with phrases."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["checkpoints"])

@@ -1,0 +1,211 @@
+"""Trained models by name, path or hub repository; weights are loaded strictly.
+
+Three kinds of files are read: the authors' (`.pth` or `.safetensors`, of a known size), folders in transformers'
+layout, and our own `.safetensors` with the configuration in its metadata, which is how the embedded model is stored and
+how training saves. A tokenizer never needs the network: BERT's vocabulary ships with the package.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from transformers import BertTokenizerFast
+
+from groundingdino.detection import config_json
+from groundingdino.detection.cards import MODELS, ModelCard, find_detector, is_cached
+from groundingdino.detection.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
+from groundingdino.detection.tokenizer_files import load_tokenizer
+from groundingdino.files import hub
+from groundingdino.files.downloads import first_line
+from groundingdino.files.hub import Progress
+from groundingdino.files.weight_files import check_finite, half_state, load_strictly, read_weights, write_weights
+from groundingdino.model import GroundingDINO
+from groundingdino.model.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
+from groundingdino.runtime.devices import check_device
+
+__all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
+
+T = TypeVar("T")
+
+# The authors' files do not store their configuration; the width of the backbone tells.
+PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
+
+# The entry of our own files' metadata.
+METADATA_KEY = "groundingdino"
+
+
+class LoadedModel(NamedTuple):
+    """A model ready to detect."""
+
+    model: GroundingDINO  # in eval mode
+    tokenizer: BertTokenizerFast
+    card: ModelCard
+
+
+def load_pretrained(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    local_files_only: bool = False,
+    progress: Progress | None = None,
+) -> LoadedModel:
+    """Load a trained model.
+
+    Args:
+        name_or_path: a name of `MODELS`; a weight file in the authors' layout or our own; a folder in transformers'
+            layout; or a hub repository "owner/name" in transformers' layout.
+        local_files_only: never ask the network, as the environment variable `HF_HUB_OFFLINE` says too.
+        progress: called during a download with the bytes done, the bytes in all (or None) and a few words.
+
+    Raises:
+        ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
+            or its files are damaged, of another architecture or do not fit; or there is no such device.
+    """
+    check_device(device)
+    path, card = find_detector(name_or_path, local_files_only, progress)
+    loaded = _load_folder(path, str(name_or_path)) if path.is_dir() else _load_file(path, card)
+    loaded.model.to(device)
+    return loaded
+
+
+def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mapping[str, Tensor]) -> None:
+    """Load weights in any layout into a model, strictly: every tensor must be there, fit and be used.
+
+    Raises:
+        ValueError: the file cannot be read, or the names and shapes that do not fit, listed.
+    """
+    if isinstance(path_or_state_dict, Mapping):
+        _load_state(model, path_or_state_dict, "The state dict")
+    else:
+        _load_state(model, read_weights(Path(path_or_state_dict))[0], f"'{path_or_state_dict}'")
+
+
+def save_checkpoint(
+    model: GroundingDINO,
+    path: str | Path,
+    title: str,
+    description: str,
+    box_threshold: float,
+    text_threshold: float,
+    half: bool = True,
+) -> None:
+    """Save a model so that `load_pretrained(path)` restores it; its `vocab.txt` belongs beside the file.
+
+    Args:
+        half: store parameters as float16, half the size; buffers (statistics of normalisation) keep their precision.
+
+    Raises:
+        ValueError: a parameter does not fit into float16.
+    """
+    state = half_state(model) if half else model.state_dict()
+    card = {
+        "config": config_json.to_json(model.config),
+        "title": title,
+        "description": description,
+        "box_threshold": box_threshold,
+        "text_threshold": text_threshold,
+    }
+    write_weights(state, {METADATA_KEY: json.dumps(card)}, Path(path))
+
+
+def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
+    """A single file: our own layout, or the authors' in a known size."""
+    state, metadata = read_weights(path)
+    if METADATA_KEY in metadata:
+        name = card.name if card else path.stem
+        return _build(_stored_card(metadata[METADATA_KEY], name, path), state, path, path.parent)
+    layout = find_layout(strip_prefix(state))
+    if layout is TRANSFORMERS:
+        raise ValueError(f"'{path}' is in transformers' layout: pass its folder, where config.json is.")
+    if layout is not AUTHORS:
+        raise ValueError(f"'{path}' does not say its configuration: save models with `save_checkpoint`.")
+    config = _recognise(state, path)
+    card = card or _nameless_card(config, path.stem, path.stat().st_size)
+    return _build(card, state, path, path.parent)
+
+
+def _load_folder(folder: Path, name: str) -> LoadedModel:
+    """A folder as transformers' `save_pretrained` writes it."""
+    config_file, weights = folder / "config.json", folder / "model.safetensors"
+    index = folder / "model.safetensors.index.json"
+    if not config_file.is_file() or not (weights.is_file() or index.is_file()):
+        raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
+    config = _read_json(config_file, config_json.from_transformers)
+    # A processor is saved as one file or as one file of each part; transformers asks for the first first.
+    processor, preprocessor = folder / "processor_config.json", folder / "preprocessor_config.json"
+    pictures = _read_json(processor, lambda values: values.get("image_processor")) if processor.is_file() else None
+    if pictures is not None:
+        config = _read_json(processor, lambda _: config_json.with_preprocessor(config, pictures))
+    elif preprocessor.is_file():
+        config = _read_json(preprocessor, lambda values: config_json.with_preprocessor(config, values))
+    files = [weights] if weights.is_file() else [folder / shard for shard in hub.shard_names(index)]
+    state: dict[str, Tensor] = {}
+    for file in files:
+        state |= read_weights(file)[0]
+    size = sum(file.stat().st_size for file in files)
+    return _build(_nameless_card(config, name, size), state, folder, folder)
+
+
+def _read_json(file: Path, read: Callable[[Any], T]) -> T:
+    """What a file of a folder says, as `read` understands its JSON."""
+    try:
+        return read(json.loads(file.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{file}' is not JSON ({error}): download it again.") from error
+    except OSError as error:
+        raise ValueError(f"'{file}' cannot be read: {error.strerror or error}.") from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"'{file}' does not describe a model ({first_line(error)}): download it again.") from error
+
+
+def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
+    tokenizer = load_tokenizer(folder, card.config.text.vocab_size)
+    model = GroundingDINO(card.config).eval()
+    _load_state(model, state, f"'{path}'")
+    return LoadedModel(model, tokenizer, card)
+
+
+def _load_state(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
+    check_finite(state, what)  # before heads are compared that must be equal: NaN equals nothing
+    load_strictly(model, to_our_names(state), what)
+
+
+def _recognise(state: Mapping[str, Tensor], path: Path) -> GroundingDINOConfig:
+    """The configuration of weights in the authors' layout, which do not say it, by the width of their backbone."""
+    weight = strip_prefix(state).get("backbone.0.patch_embed.proj.weight")
+    width = None if weight is None else weight.shape[0]
+    if width not in PUBLISHED:
+        raise ValueError(
+            f"'{path}' has no backbone of a published size: expected a Swin of width 96 (T), 128 (B) or 192 (L), "
+            f"found {width}."
+        )
+    return PUBLISHED[width]
+
+
+def _stored_card(metadata: str, name: str, path: Path) -> ModelCard:
+    """The card that `save_checkpoint` wrote."""
+    try:
+        stored = json.loads(metadata)
+        config = config_json.from_json(stored.pop("config"))
+        return ModelCard(name=name, config=config, size_bytes=path.stat().st_size, **stored)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"The metadata of '{path}' cannot be read ({error}): save the model again with this version."
+        ) from error
+
+
+def _nameless_card(config: GroundingDINOConfig, name: str, size_bytes: int) -> ModelCard:
+    """A card for weights that say nothing of themselves, with the thresholds of the published model of their size."""
+    is_tiny = config.backbone == SWIN_T.backbone
+    published = MODELS["swin-t" if is_tiny else "swin-b"]
+    return ModelCard(
+        name=name,
+        title=name,
+        config=config,
+        box_threshold=published.box_threshold,
+        text_threshold=published.text_threshold,
+        size_bytes=size_bytes,
+        description="Your own weights.",
+    )

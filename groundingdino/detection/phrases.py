@@ -1,0 +1,136 @@
+"""Token scores and boxes become detections: one whole phrase for each box."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import supervision as sv
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from groundingdino.detection.text_tokens import span_weights
+from groundingdino.inputs.prompt import Prompt
+
+MAX_DETECTIONS = 300
+NMS_THRESHOLD = 0.7
+
+
+def phrase_scores(token_scores: Tensor, positive_map: Tensor) -> Tensor:
+    """The score of a phrase is the best of its word tokens, as published for a box's confidence.
+
+    Args:
+        token_scores: (Q, T) in [0, 1].
+        positive_map: (P, T) bool, True on the word tokens of each phrase.
+
+    Returns:
+        (Q, P); 0 for a phrase without tokens.
+    """
+    phrases, tokens = positive_map.nonzero(as_tuple=True)
+    scores = token_scores.new_zeros(len(token_scores), len(positive_map))
+    return scores.scatter_reduce_(1, phrases.expand(len(token_scores), -1), token_scores[:, tokens], "amax")
+
+
+def span_scores(token_scores: Tensor, positive_map: Tensor) -> Tensor:
+    """The score of a span is the mean over its tokens, as published for phrase grounding; shapes as `phrase_scores`."""
+    return token_scores @ span_weights(positive_map).T
+
+
+def noun_scores(token_scores: Tensor, noun_map: Tensor) -> Tensor:
+    """The score of each phrase's best noun, for `noun_map` (P, T) bool; infinite for one without."""
+    scores = phrase_scores(token_scores, noun_map)
+    return scores.masked_fill(~noun_map.any(1), torch.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class Grounding:
+    """Every query's box and phrase scores for one picture and one prompt, before any threshold.
+
+    Choosing detections from it never runs the model. The arrays are read-only.
+    """
+
+    prompt: Prompt
+    boxes: np.ndarray  # (Q, 4) float32, xyxy pixels of the picture, inside it; Q counts the queries of all passages
+    scores: np.ndarray  # (Q, K) float32 in [0, 1], of the phrases of the query's passage; 0 behind the last of them
+    box_threshold: float  # the checkpoint's defaults
+    text_threshold: float
+    notes: tuple[str, ...]  # sentences for the user
+    text_milliseconds: float  # what this call spent on tokens and text features
+    grounding_milliseconds: float  # what this call took in all, less the text's part
+    text_cached: bool  # no text was encoded for this call
+    cached: bool  # the model did not run at all
+    phrase_ids: np.ndarray | None = None  # (Q, K) int, the index in `phrases` of each score; None: it is the column's
+    noun_scores: np.ndarray | None = None  # (Q, K) float32 of a sentence: of the nouns in each phrase
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """What a detection's class id counts: the phrases of the prompt, of a sentence the things that it names."""
+        return self.prompt.phrases
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (self.boxes, self.scores, self.phrase_ids, self.noun_scores)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    def detections(
+        self,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float | None = NMS_THRESHOLD,
+        max_detections: int = MAX_DETECTIONS,
+    ) -> sv.Detections:
+        """The boxes that pass, best first.
+
+        Args:
+            box_threshold: A box is kept if the score of its best phrase is greater, in [0, 1]; default: the
+                checkpoint's.
+            text_threshold: Of a sentence only: a phrase counts for a box if the score of a noun in it is greater, in
+                [0, 1]. The "red" of a red sofa alone makes no sofa. Default: the checkpoint's.
+            nms_threshold: Of two boxes of one phrase that overlap by a greater IoU the better one stays, in [0, 1];
+                None keeps both.
+            max_detections: The best that many are returned.
+
+        Returns:
+            `xyxy` (N, 4) float32 pixels, `confidence` (N,) float32, `class_id` (N,) the index into `phrases` of the
+            best phrase, `data["class_name"]` (N,) str, that phrase.
+
+        Raises:
+            ValueError: A threshold is no number in [0, 1], or the limit no whole number of 1 or more.
+        """
+        box_threshold = _fraction("box threshold", self.box_threshold if box_threshold is None else box_threshold)
+        text_threshold = _fraction("text threshold", self.text_threshold if text_threshold is None else text_threshold)
+        if nms_threshold is not None:
+            nms_threshold = _fraction("NMS threshold", nms_threshold)
+        if not isinstance(max_detections, Integral) or isinstance(max_detections, bool) or max_detections < 1:
+            raise ValueError(f"The limit on detections must be 1 or more, but it is {max_detections!r:.40}.")
+
+        scores = self.scores
+        if self.noun_scores is not None:
+            scores = np.where(self.noun_scores > text_threshold, scores, 0)
+        confidence = scores.max(axis=1, initial=0)
+        queries = np.argsort(-confidence, kind="stable")
+        queries = queries[confidence[queries] > box_threshold]
+        class_id = scores[queries].argmax(axis=1) if len(queries) else np.empty(0, dtype=np.int64)
+        if self.phrase_ids is not None:
+            class_id = self.phrase_ids[queries, class_id].astype(np.int64)
+        if nms_threshold is not None:
+            # torchvision's, because supervision's takes 20 to 90 ms for 900 boxes, too long under a moving slider.
+            boxes, best, classes = map(torch.from_numpy, (self.boxes[queries], confidence[queries], class_id))
+            kept = np.sort(batched_nms(boxes, best, classes, nms_threshold).numpy())
+            queries, class_id = queries[kept], class_id[kept]
+        queries, class_id = queries[:max_detections], class_id[:max_detections]
+        return sv.Detections(
+            xyxy=self.boxes[queries],
+            confidence=confidence[queries],
+            class_id=class_id,
+            data={"class_name": np.array([self.phrases[index] for index in class_id], dtype=str)},
+        )
+
+
+def _fraction(name: str, value: object) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ValueError(f"The {name} must be a number between 0 and 1, but it is {value!r:.40}.")
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"The {name} must be between 0 and 1, but it is {value}.")
+    return float(value)

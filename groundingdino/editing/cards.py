@@ -1,0 +1,157 @@
+"""The inpainters that have a name: what they are, where they come from, which settings suit them.
+
+Nothing here needs torch, so that a wrong name is told at once.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from groundingdino.editing.edits import MaskSettings, Replace, Task
+from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, whole_progress
+from groundingdino.files import hub
+from groundingdino.files.assets import ASSETS
+from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.downloads import Progress
+from groundingdino.inputs.image_files import named
+
+EMBEDDED_DRAWINGS = ASSETS / "artwork"
+
+
+@dataclass(frozen=True)
+class InpainterCard:
+    """What a user should know of an inpainter before and after choosing it.
+
+    Attributes:
+        size_bytes: Of what is fetched: half-precision weights where they are published.
+        repository: On the hub, in diffusers' layout; None for a folder on this machine, and for "embedded", which is no
+            model.
+        knows: What it is for.
+        steps, guidance: What suits it where nothing else is asked for.
+        context: How much is seen around what is painted, as a share of its longer side, on each side.
+        one_by_one: It paints one object at a time best.
+        boxes: Where an object is replaced, its whole box is best painted anew, not its outline.
+    """
+
+    name: str
+    title: str
+    size_bytes: int
+    description: str
+    repository: str | None = None
+    knows: tuple[str, ...] = (PHOTOGRAPHS,)
+    steps: int = 30
+    guidance: float = 7.5
+    context: float = 0.5
+    one_by_one: bool = False
+    boxes: bool = False
+
+    def mask_for(self, task: Task) -> MaskSettings:
+        """The mask that suits the model where nothing else is asked for."""
+        return MaskSettings(one_by_one=self.one_by_one, boxes=self.boxes and isinstance(task, Replace))
+
+
+INPAINTERS: dict[str, InpainterCard] = {
+    card.name: card
+    for card in (
+        InpainterCard(
+            name="embedded",
+            title="Stickers (offline)",
+            size_bytes=4_100_000,
+            description="Comes with the program, no model. Fills what goes from around it, and lays drawings of 630 "
+            "everyday things; seed and candidates choose among them.",
+            knows=(DRAWINGS,),
+            steps=1,
+            guidance=1,
+            one_by_one=True,
+            boxes=True,
+        ),
+        InpainterCard(
+            name="sd15",
+            title="Stable Diffusion 1.5 inpainting",
+            size_bytes=2_740_000_000,
+            description="Photos at 512 pixels. The smallest of the published ones; wants a GPU.",
+            repository="stable-diffusion-v1-5/stable-diffusion-inpainting",
+        ),
+        InpainterCard(
+            name="sd2",
+            title="Stable Diffusion 2 inpainting",
+            size_bytes=2_580_000_000,
+            description="Photos at 512 pixels, trained on larger masks; wants a GPU.",
+            repository="sd2-community/stable-diffusion-2-inpainting",
+        ),
+        InpainterCard(
+            name="sdxl",
+            title="Stable Diffusion XL inpainting",
+            size_bytes=6_940_000_000,
+            description="Photos at 1024 pixels, the finest; wants a GPU of 12 GB, or of less and patience.",
+            repository="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+        ),
+        # The authors' own repository, gligen/diffusers-inpainting-text-box, holds pickles alone, which can run code.
+        InpainterCard(
+            name="gligen",
+            title="GLIGEN inpainting",
+            size_bytes=2_550_000_000,
+            description="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
+            repository="masterful/gligen-1-4-inpainting-text-box",
+        ),
+    )
+}
+
+
+def has_inpainter(name: str) -> bool:
+    """Whether a model of `INPAINTERS` can be loaded without the network."""
+    repository = INPAINTERS[name].repository
+    return repository is None or cached_pipeline(repository) is not None
+
+
+def mask_settings_for(
+    card: InpainterCard | None,
+    task: Task,
+    grow: int | None = None,
+    feather: int | None = None,
+    one_by_one: bool | None = None,
+    boxes: bool | None = None,
+) -> MaskSettings:
+    """The mask that is asked for; where nothing is, it suits the task and the inpainter, if one is known."""
+    suited = card.mask_for(task) if card and task.needs_model else MaskSettings()
+    return MaskSettings(
+        grow,
+        feather,
+        suited.one_by_one if one_by_one is None else one_by_one,
+        suited.boxes if boxes is None else boxes,
+    )
+
+
+def find_inpainter(
+    name_or_path: str | Path, local_files_only: bool = False, progress: Progress | None = None
+) -> tuple[Path, InpainterCard]:
+    """The folder of an inpainter in diffusers' layout, fetched where it is not there; of "embedded" its drawings'."""
+    name, card = str(name_or_path), find_inpainter_card(name_or_path)
+    if card is not None and card.repository is not None:
+        whole = whole_progress(progress, card.size_bytes) if progress else None
+        return fetch_pipeline(card.repository, local_files_only, whole), card
+    if card is not None and name in INPAINTERS:
+        return EMBEDDED_DRAWINGS, card
+    if card is not None:
+        path = Path(name_or_path)
+        if problem := lacking(path):
+            raise ValueError(f"'{path}' {problem}: expected a pipeline in diffusers' layout.")
+        return path, card
+    if hub.is_repository(name) and not os.path.exists(name):
+        folder = fetch_pipeline(name, local_files_only, progress)
+        return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
+    raise ValueError(
+        f"There is no inpainter {named(name)}: expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
+        "repository 'owner/name'."
+    )
+
+
+def find_inpainter_card(name_or_path: str | Path) -> InpainterCard | None:
+    """What is known of a model of `INPAINTERS`, or of one in a folder, before it is loaded; None of any other."""
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in INPAINTERS:
+        return INPAINTERS[name]
+    if not os.path.isdir(name):
+        return None
+    size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
+    return InpainterCard(path.name, path.name, size, "Your own weights.")

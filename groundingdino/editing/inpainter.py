@@ -1,0 +1,308 @@
+"""Paint inside a mask what a text says, at the picture's own resolution (Stable Diffusion, GLIGEN; by diffusers)."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from groundingdino.editing.crops import Crop
+from groundingdino.editing.edits import Sampling
+from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quietly
+from groundingdino.editing.latent_preview import LatentPreview
+from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
+from groundingdino.editing.perform import BoxText, HeldBack, Painted
+from groundingdino.editing.preview import PaintStep
+from groundingdino.editing.schedulers import make_scheduler, schedulers_for
+from groundingdino.editing.stickers import Stickers
+from groundingdino.files.downloads import Progress
+from groundingdino.runtime.devices import check_device, find_device
+from groundingdino.runtime.interruption import StopCheck, Stopped, interrupt_before, stopping
+
+SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
+_TICK = 0.1  # seconds between two looks at whether somebody who waits still does
+
+Report = Callable[[PaintStep], None]
+
+
+class Inpainter:
+    """Paints inside masks. Safe to share between threads: they paint one after the other."""
+
+    def __init__(self, loaded: LoadedInpainter):
+        self.pipeline, self.card, self.device = loaded
+        self._published_scheduler = self.pipeline.scheduler
+        self._dtype = next(self.pipeline.vae.parameters()).dtype
+        self._cell: int = self.pipeline.vae_scale_factor  # pixels of a side that one latent pixel stands for
+        self._turn = Lock()
+        for part in self.pipeline.components.values():
+            if isinstance(part, nn.Module):
+                lists = [module for module in part.modules() if isinstance(module, nn.ModuleList)]
+                # diffusers keeps None where a block goes without attention.
+                interrupt_before(layer for layers in lists for layer in layers if layer is not None)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "embedded",
+        device: str | torch.device | None = None,
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+    ) -> "Self | Stickers":
+        """Load a model by name or path, see `load_inpainter`; by default on the GPU if there is one.
+
+        "embedded" is no model and needs no device: it gives `Stickers`, which paint through the same call.
+        """
+        device = device or find_device()
+        if name_or_path == "embedded":
+            check_device(device)
+            return Stickers()
+        return cls(load_inpainter(name_or_path, device, local_files_only, progress))
+
+    @property
+    def name(self) -> str:
+        """That of its card: of a folder its last part, so that recipes do not tell where things lie on a machine."""
+        return self.card.name
+
+    @property
+    def working_size(self) -> int:
+        """Pixels of the side of the square that the model was trained on."""
+        size = self.pipeline.unet.config.sample_size if hasattr(self.pipeline, "unet") else 1024 // self._cell
+        return int(size if isinstance(size, int) else max(size)) * self._cell
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """Names of `SCHEDULERS` that suit the model, beside its own."""
+        return schedulers_for(self.pipeline)
+
+    @property
+    def lays_drawings(self) -> bool:
+        """It paints anew what is in the mask."""
+        return False
+
+    @property
+    def paints_regions(self) -> bool:
+        """Whether one pass paints several boxes, each by its own text: GLIGEN does."""
+        return hasattr(self.pipeline, "enable_fuser")
+
+    def paint(
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        alpha: np.ndarray,
+        texts: tuple[BoxText, ...],
+        sampling: Sampling,
+        report: Report,
+        stop: StopCheck | None = None,
+    ) -> Painted:
+        """Paint what is in a mask anew.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            mask: (H, W) bool, what the model paints.
+            alpha: (H, W) uint8, the mask with its soft edge: all of it will be in the result.
+            texts: What to paint where; a model that does not paint regions takes the first text for all.
+            sampling: With a seed.
+            report: Called before the first step and after each.
+            stop: Asked before each layer; once it says True, `interruption.Stopped` is raised.
+
+        Raises:
+            HeldBack: The model's safety checker did not let the picture pass, or it came out black.
+            ValueError: The scheduler does not suit the model; the strength leaves no step; memory does not suffice,
+                even for a smaller working size.
+        """
+        if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
+            raise ValueError(
+                f"The scheduler '{sampling.scheduler}' does not suit {self.card.title}: choose one of "
+                f"{', '.join(self.schedulers)}."
+            )
+        steps = sampling.steps or self.card.steps
+        if int(steps * sampling.strength) < 1:
+            least = ceil(100 / steps) / 100
+            raise ValueError(
+                f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
+            )
+        with self._my_turn(stop), stopping(stop), quietly:
+            for size in self._sizes():
+                crop = Crop.around(alpha, size, self.card.context, 2 * self._cell)
+                try:
+                    painted = self._run(
+                        crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, report
+                    )
+                except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+                    if not is_out_of_memory(error):
+                        raise
+                else:
+                    notes = self._notes(crop, size, texts, sampling)
+                    return Painted(crop, crop.uncut(painted), notes, self._settings(crop, texts, sampling))
+                free_memory()
+        raise ValueError(
+            f"There is not enough memory for {self.card.title}, even at a working size of {size} pixels: close other "
+            "programs, or choose a smaller model."
+        )
+
+    def _sizes(self) -> Iterator[int]:
+        size = self.working_size
+        yield size
+        while size // 2 >= SMALLEST:
+            size //= 2
+            yield size
+
+    @contextmanager
+    def _my_turn(self, stop: StopCheck | None) -> Iterator[None]:
+        """Waits until nobody else paints with this model: a pipeline keeps state while it runs."""
+        while not self._turn.acquire(timeout=_TICK):
+            if stop and stop():
+                raise Stopped
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _run(
+        self,
+        crop: Crop,
+        canvas: np.ndarray,
+        hole: np.ndarray,
+        texts: tuple[BoxText, ...],
+        sampling: Sampling,
+        report: Report,
+    ) -> np.ndarray:
+        """The canvas (h, w, 3) uint8 with what was painted in the hole (h, w) bool."""
+        steps = sampling.steps or self.card.steps
+        arguments: dict[str, Any] = {
+            "num_inference_steps": steps,
+            "guidance_scale": self._guidance(texts, sampling),
+            "negative_prompt": sampling.negative_prompt,
+            "height": canvas.shape[0],
+            "width": canvas.shape[1],
+            # On the processor, so that a seed means the same on every machine.
+            "generator": torch.Generator("cpu").manual_seed(sampling.seed or 0),
+        }
+        self.pipeline.scheduler = make_scheduler(self._published_scheduler, sampling.scheduler)
+        try:
+            if self.paints_regions:
+                report(PaintStep(0, steps, crop, None))
+                result = self._call_gligen(crop, canvas, hole, texts, sampling, arguments, report)
+            else:
+                report(PaintStep(0, int(steps * sampling.strength), crop, None))
+                result = self._call(crop, canvas, hole, texts[0].text, sampling, arguments, report)
+        except BaseException:
+            # A run that was left in the middle leaves parts on the GPU, and SDXL's decoder in another precision.
+            self.pipeline.maybe_free_model_hooks()
+            self.pipeline.vae.to(dtype=self._dtype)
+            raise
+        painted = np.asarray(result.images[0])
+        if any(getattr(result, "nsfw_content_detected", None) or ()):
+            raise HeldBack(f"The safety checker of {self.card.title} held the picture back: change text or seed.")
+        if not painted.any():
+            raise HeldBack(f"What {self.card.title} painted came out black: change text, seed or scheduler.")
+        return painted
+
+    def _call(
+        self,
+        crop: Crop,
+        canvas: np.ndarray,
+        hole: np.ndarray,
+        text: str,
+        sampling: Sampling,
+        arguments: dict[str, Any],
+        report: Report,
+    ) -> Any:
+        previews: list[LatentPreview] = []
+
+        def on_step(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            latents = tensors["latents"]
+            known = tensors.get("masked_image_latents")
+            if not previews and known is not None and known.shape[1:] == latents.shape[1:]:
+                previews.append(LatentPreview(known, np.where(hole[..., None], np.uint8(127), canvas)))
+            shown = previews[0].show(latents) if previews else None
+            report(PaintStep(index + 1, max(index + 1, pipeline.num_timesteps), crop, shown))
+            return {}
+
+        takes = inspect.signature(self.pipeline.__call__).parameters
+        tensors = [
+            name for name in ("latents", "masked_image_latents") if name in self.pipeline._callback_tensor_inputs
+        ]
+        arguments |= {
+            "prompt": text,
+            "image": Image.fromarray(canvas),
+            "mask_image": Image.fromarray(hole.view(np.uint8) * 255),
+            "strength": sampling.strength,
+            "callback_on_step_end": on_step,
+            "callback_on_step_end_tensor_inputs": tensors,
+        }
+        return self.pipeline(**{name: value for name, value in arguments.items() if name in takes})
+
+    def _call_gligen(
+        self,
+        crop: Crop,
+        canvas: np.ndarray,
+        hole: np.ndarray,
+        texts: tuple[BoxText, ...],
+        sampling: Sampling,
+        arguments: dict[str, Any],
+        report: Report,
+    ) -> Any:
+        steps, preview = arguments["num_inference_steps"], self._preview_of(canvas)
+
+        def on_step(index: int, _timestep: Any, latents: torch.Tensor) -> None:
+            report(PaintStep(index + 1, max(index + 1, steps), crop, preview.show(latents)))
+
+        cells = hole[:: self._cell, :: self._cell]
+        return self.pipeline.paint(
+            torch.from_numpy(cells.copy()),
+            sampling.seed or 0,
+            [text for _, text in texts],
+            **arguments,
+            gligen_boxes=[list(crop.box_on_canvas(box)) for box, _ in texts],
+            gligen_inpaint_image=Image.fromarray(canvas),
+            gligen_scheduled_sampling_beta=1.0,
+            callback=on_step,
+        )
+
+    @torch.inference_mode()
+    def _preview_of(self, canvas: np.ndarray) -> LatentPreview:
+        vae = self.pipeline.vae
+        pixels = self.pipeline.image_processor.preprocess(Image.fromarray(canvas))
+        latents = vae.encode(pixels.to(self.device, self._dtype)).latent_dist.mean
+        return LatentPreview(latents * vae.config.scaling_factor, canvas)
+
+    def _guidance(self, texts: tuple[BoxText, ...], sampling: Sampling) -> float:
+        if not sampling.negative_prompt and not any(text for _, text in texts):
+            return 1.0  # there is nothing to be led to, or away from: guidance would double the work for nothing
+        return self.card.guidance if sampling.guidance is None else sampling.guidance
+
+    def _settings(self, crop: Crop, texts: tuple[BoxText, ...], sampling: Sampling) -> dict[str, Any]:
+        return {
+            "steps": sampling.steps or self.card.steps,
+            "guidance": self._guidance(texts, sampling),
+            "scheduler": sampling.scheduler or type(self._published_scheduler).__name__,
+            "painted_at": list(crop.scaled),
+        }
+
+    def _notes(self, crop: Crop, size: int, texts: tuple[BoxText, ...], sampling: Sampling) -> tuple[str, ...]:
+        notes = []
+        if self.paints_regions and sampling.strength < 1:
+            notes.append(f"{self.card.title} forgets all of what was there: the strength has no effect.")
+        if size < self.working_size:
+            notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
+        if crop.scale < 0.5:
+            # Alike for all objects of an edit, so that it is told once.
+            notes.append(
+                f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object "
+                "after the other, or choose a model that works at more pixels."
+            )
+        tokenizer = self.pipeline.tokenizer
+        for _, text in texts:
+            if len(tokenizer(text).input_ids) > tokenizer.model_max_length:
+                notes.append(
+                    f"The model reads {tokenizer.model_max_length} tokens, so the end of the text was left out."
+                )
+        return tuple(notes)

@@ -1,0 +1,1 @@
+"""What callers give: pictures, prompts and numbers, checked and read without torch."""

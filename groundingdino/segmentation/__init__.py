@@ -1,0 +1,1 @@
+"""Boxes, points and strokes become masks, by Segment Anything or by the embedded segmenter."""

@@ -1,0 +1,1 @@
+"""How the embedded detector learnt, from drawn scenes and photographs."""

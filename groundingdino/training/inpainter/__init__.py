@@ -1,0 +1,1 @@
+"""What the embedded inpainter's edits are worth."""

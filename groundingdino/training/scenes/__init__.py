@@ -1,0 +1,1 @@
+"""Pictures to learn from that are drawn: what is in them is known to the pixel."""

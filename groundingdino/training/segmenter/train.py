@@ -1,0 +1,259 @@
+"""Train the embedded segmenter on synthetic scenes, whose masks are exact.
+
+    python -m groundingdino.training.segmenter.train --output runs/segmenter
+
+trains it, from the embedded detector's backbone; started again with the same folder, it goes on.
+"""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import Sam
+from torch import Tensor, nn
+
+from groundingdino.artwork.drawings import Artwork
+from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.precision import multiplies_bfloat16
+from groundingdino.files.weight_files import load_strictly, read_weights
+from groundingdino.runtime.allocation import keep_freed_memory
+from groundingdino.runtime.devices import find_device
+from groundingdino.segmentation.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE, ImageEncoder
+from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.segmentation.segmenter_models import load_segmenter
+from groundingdino.training.loop import follow, numbers, rate, read_options, update
+from groundingdino.training.scenes.scenes import SceneMaker
+from groundingdino.training.segmenter.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
+from groundingdino.training.segmenter.mask_losses import mask_iou, mask_losses, object_losses
+from groundingdino.training.segmenter.pointing import Pointing, draw_kind
+
+# Parts of pictures and whole ones in turns: what learns one alone forgets the other.
+IN_TURNS = (
+    Stage(48, pictures=16, objects=2, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
+    Stage(16, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
+)
+TURNS = 70
+# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns fifteen more, or half an hour of a
+# GPU: first what is cheap, last what is asked of it.
+EMBEDDED_PLAN = Plan(
+    stages=(
+        Stage(steps=150, pictures=8, objects=0, side=192, whole=False, stages_learn=False),
+        Stage(steps=300, pictures=8, objects=6, side=192, whole=False, stages_learn=False),
+        Stage(steps=50, pictures=8, objects=6, side=192, whole=False, stages_learn=True),
+        Stage(steps=250, pictures=3, objects=6, side=256, whole=False, stages_learn=True),
+        Stage(steps=450, pictures=2, objects=6, side=384, whole=False, stages_learn=True),
+        Stage(steps=2250, pictures=2, objects=6, side=448, whole=False, stages_learn=True),
+        Stage(steps=480, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
+        Stage(steps=640, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
+        Stage(steps=2000, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
+        Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
+        Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
+        *(TURNS * IN_TURNS),
+        # What finds objects costs little without the rest, and needs more pictures than it saw with it.
+        Stage(1800, pictures=16, objects=0, side=IMAGE_SIZE, whole=True, stages_learn=False, proposals_alone=True),
+    ),
+    restarts=(10, 11, 11 + TURNS * len(IN_TURNS)),
+)
+
+
+def training_step(
+    sam: Sam, batch: MaskBatch, optimizer: torch.optim.Optimizer, plan: Plan, step: int
+) -> dict[str, float]:
+    """One update of the weights; returns the losses and the mean IoU of what was answered, by kind of prompt.
+
+    Objects are pointed at once, or corrected one to `most_corrections` times as well; the last round teaches. What is
+    not pointed at teaches what is an object.
+    """
+    rng = np.random.default_rng([plan.seed, step, 1])
+    stage = plan.stage_at(step)
+    device = sam.device
+    batch = batch.to(device)
+    sam.train(not stage.proposals_alone).requires_grad_(not stage.proposals_alone)
+    if not stage.stages_learn:
+        for part in (sam.image_encoder.backbone.stem, sam.image_encoder.backbone.stages):
+            part.eval().requires_grad_(False)
+    sam.image_encoder.objects.train().requires_grad_()
+    for module in sam.modules():
+        if isinstance(module, nn.BatchNorm2d) and not stage.measured:
+            module.eval()
+    padded = (batch.pixels.float() - sam.pixel_mean) / sam.pixel_std
+    owners, extents = batch.owners, batch.extents
+    if stage.whole:
+        side = sam.image_encoder.img_size
+        padding = (0, side - padded.shape[3], 0, side - padded.shape[2])
+        padded, owners = F.pad(padded, padding), F.pad(owners, padding)
+        extents = F.pad(extents, [side // STRIDE for side in padding], value=torch.nan)
+    corrections = int(rng.integers(1, plan.most_corrections + 1)) if rng.random() < plan.corrected else 0
+    places = sam.prompt_encoder.get_dense_pe()
+    corner = _draw_corner(padded.shape[2:], sam.image_encoder.img_size, rng)
+    terms: list[dict[str, Tensor]] = []
+    overlaps: dict[str, Tensor] = {}
+    # Not where a convolution's result is one pixel wide: see `model.layers.convolving`.
+    fast = multiplies_bfloat16(device) and min(padded.shape[2:]) > DEEPEST_STRIDE
+    in_bfloat16 = partial(torch.autocast, device.type, torch.bfloat16, enabled=fast)
+    with in_bfloat16():
+        features = sam.image_encoder(padded)
+    features = features.float()
+    for kind, pictures in _deal_kinds(batch.masks, rng).items():
+        masks = torch.cat([batch.masks[picture] for picture in pictures])
+        prompts_each = [len(batch.masks[picture]) for picture in pictures]
+        own = features[pictures]
+        pointing = Pointing(masks.numpy(), kind, rng)
+        for _ in range(corrections):
+            with torch.no_grad(), in_bfloat16():
+                logits, qualities = decode(sam, own, pointing, places, corner, prompts_each)
+            pointing.correct(_pick(logits.float(), pointing.answer(qualities)))
+        with in_bfloat16():
+            answers = decode(sam, own, pointing, places, corner, prompts_each)
+        logits, qualities = (x.float() for x in answers)
+        targets, inside = coverage(masks.to(device), padded.shape[2:])
+        share = len(masks) / sum(map(len, batch.masks))
+        terms.append({name: share * term for name, term in mask_losses(logits, qualities, targets, inside).items()})
+        answer = _pick(logits.detach(), pointing.answer(qualities))
+        overlaps[f"overlap/{kind}{corrections}"] = mask_iou(answer[:, None], targets[:, None]).mean()
+    losses = {name: torch.stack([term[name] for term in terms]).sum() for name in (terms[0] if terms else ())}
+    with in_bfloat16():
+        outlines, taken, reach = (x.float() for x in sam.image_encoder.objects(features))
+    losses |= object_losses(outlines, taken, reach, owners, extents)
+    norm = update(sam, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
+    return numbers(losses | {"gradient": norm} | overlaps)
+
+
+def _deal_kinds(masks: list[Tensor], rng: np.random.Generator) -> dict[str, list[int]]:
+    """Which of the pictures that show objects are pointed at with what: those of a kind are decoded at once."""
+    dealt: dict[str, list[int]] = {}
+    for picture, own in enumerate(masks):
+        if len(own):
+            dealt.setdefault(draw_kind(rng), []).append(picture)
+    return dealt
+
+
+def decode(
+    model: Sam,
+    features: Tensor,
+    pointing: Pointing,
+    places: Tensor,
+    corner: tuple[int, int],
+    prompts_each: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, 4, h, w) and predicted IoU (N, 4) of N objects.
+
+    Args:
+        features: (P, C + 16 (F + 3), h / 4, w / 4) of a window of the square that the prompt encoder knows, of each
+            picture.
+        places: position encoding of the whole square.
+        corner: (x, y) pixels of the window's upper left corner, multiples of 8.
+        prompts_each: how many of the objects are in each picture, in order.
+    """
+    left, top = (place // STRIDE for place in corner)
+    window = slice(top, top + features.shape[2]), slice(left, left + features.shape[3])
+    sparse, dense = model.prompt_encoder.embed(*pointing.tensors(corner, features.device), window)
+    logits, qualities = model.mask_decoder.predict_masks(features, places[..., *window], sparse, dense, prompts_each)
+    return logits, qualities
+
+
+def coverage(masks: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(N, H, W) bool, padded to (height, width), to the share of each mask cell that is object, and whether the cell is
+    picture; (N, height / 2, width / 2) each."""
+    padding = (0, size[1] - masks.shape[2], 0, size[0] - masks.shape[1])
+    shares = F.avg_pool2d(F.pad(masks.float(), padding), 2)
+    inside = F.avg_pool2d(F.pad(torch.ones_like(masks[:1], dtype=torch.float), padding), 2) > 0.5
+    return shares, inside.expand_as(shares)
+
+
+def start_from_detector(model: Sam, path: Path = EMBEDDED_FILE) -> None:
+    """Take over the backbone of the trained detector, which knows the things already."""
+    state, _ = read_weights(path)
+    backbone = {name.removeprefix("backbone."): x.float() for name, x in state.items() if name.startswith("backbone.")}
+    load_strictly(model.image_encoder.backbone, backbone, f"The backbone of '{path}'")
+
+
+def make_optimizer(model: Sam, plan: Plan) -> torch.optim.AdamW:
+    """AdamW with a rate of its own for the backbone, and decay on matrices only."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((".backbone." in name, parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": plan.learning_rate * (plan.backbone_rate if is_backbone else 1),
+                "weight_decay": plan.weight_decay if is_decayed else 0.0,
+            }
+            for (is_backbone, is_decayed), parameters in sorted(groups.items())
+        ],
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1, first_stage: int = 0) -> Sam:
+    """Follow the plan from a stage on, where the rate begins anew, or from `folder`'s checkpoint; see `loop.follow`."""
+    optimizer = make_optimizer(model, plan)
+
+    def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
+        return training_step(model, batch, optimizer, plan, step)
+
+    restarts = list(map(plan.first_step, (*plan.restarts, first_stage)))
+    return follow(
+        model,
+        optimizer,
+        MaskBatches(source, plan),
+        plan.steps,
+        take_step,
+        partial(rate, restarts=restarts, last=plan.steps, warm_up=plan.warm_up),
+        plan.average,
+        folder,
+        workers,
+        first=plan.first_step(first_stage),
+    )
+
+
+def _draw_corner(window: tuple[int, int], square: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(x, y) pixels where a window of (height, width) lies in a square of that side."""
+    y, x = (STRIDE * int(rng.integers((square - side) // STRIDE + 1)) for side in window)
+    return x, y
+
+
+def _pick(logits: Tensor, index: Tensor) -> Tensor:
+    return logits[torch.arange(len(logits), device=logits.device), index]
+
+
+def main() -> None:
+    """Train the embedded segmenter on synthetic scenes and write its model file."""
+    parser = argparse.ArgumentParser(description="Train the embedded segmenter, from the embedded detector's backbone.")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/segmenter"), help="folder of checkpoint, log and model"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that make pictures; a GPU empties many")
+    parser.add_argument("--start", help="name or path of an embedded segmenter to go on from")
+    arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
+    torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    torch.manual_seed(EMBEDDED_PLAN.seed)
+    model = build_embedded_sam()
+    if arguments.start is None:
+        start_from_detector(model)
+    else:
+        try:
+            model, _ = load_segmenter(arguments.start, local_files_only=True)
+        except ValueError as error:
+            parser.error(str(error))
+        if not isinstance(model.image_encoder, ImageEncoder):
+            parser.error(f"--start should be a segmenter of the embedded kind, but {arguments.start} is Meta's.")
+    model.to(find_device())
+    model.mask_decoder.to(memory_format=torch.channels_last)  # as its inputs are
+    artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
+    scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
+    average = train(
+        model, scenes.scene, EMBEDDED_PLAN, arguments.output, arguments.workers, first_stage=arguments.stage
+    )
+    save_embedded_sam(average, arguments.output / "model.safetensors")
+
+
+if __name__ == "__main__":
+    main()
