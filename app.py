@@ -34,13 +34,13 @@ from groundingdino.page.layout import (
     question_column,
     settings_column,
 )
-from groundingdino.page.selection import Pointing
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime import workers
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.segmentation.masks import SPECKS
+from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
 MAX_UPLOAD = "100mb"

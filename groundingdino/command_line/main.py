@@ -14,11 +14,11 @@ from groundingdino.command_line.output import check_folder, check_output, say, t
 from groundingdino.command_line.search import (
     Found,
     check_models,
-    cut_out,
     ground,
     load_model,
     load_picture,
     read_search,
+    search_picture,
 )
 
 OK, INTERRUPTED = 0, 130
@@ -80,12 +80,12 @@ def detect(options: argparse.Namespace) -> None:
 def segment(options: argparse.Namespace) -> None:
     """Cut out what the prompt names and what is pointed at, and write what was asked for."""
     image = load_picture(options)
-    found = cut_out(options, image, read_search(options, image.size, options.everything))
+    search = read_search(options, image.size, options.everything)
 
-    from groundingdino.segmentation.masks import SPECKS, smooth_masks
+    from groundingdino.segmentation.masks import SPECKS
 
     least = SPECKS if options.fill is None else options.fill
-    write_results(options, image, found._replace(objects=smooth_masks(found.objects, least)))
+    write_results(options, image, search_picture(options, image, search, least))
 
 
 def inpaint(options: argparse.Namespace) -> None:
@@ -108,24 +108,21 @@ def inpaint(options: argparse.Namespace) -> None:
     if edit.task.needs_model:
         check_models(options, "inpainter")
 
-    import supervision as sv
-
+    from groundingdino.detection.objects import no_objects
     from groundingdino.editing.perform import edit_picture, unchanged
-    from groundingdino.segmentation.masks import smooth_masks
+    from groundingdino.segmentation.masks import SPECKS
 
-    found = Found(sv.Detections.empty(), (), [], {})
+    found = Found(no_objects(), (), [], {})
     own = None
     if mask is not None:
         from groundingdino.editing.mask import own_mask
 
         own = own_mask(mask, picture.size)
     elif search is not None:
-        found = cut_out(options, load_image(picture), search)
+        found = search_picture(options, load_image(picture), search, SPECKS)
         if len(found.objects) == 0:
             say("nothing was found, so the picture stays as it is")
             return write_edit(options, unchanged(picture), found)
-        if found.objects.mask is not None:
-            found = found._replace(objects=smooth_masks(found.objects))
 
     from groundingdino.editing.inpainter import Inpainter
 

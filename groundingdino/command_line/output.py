@@ -84,7 +84,7 @@ def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:
 
 def print_table(found: Found) -> None:
     """One line per object: score, box in pixels, phrase."""
-    from groundingdino.results.drawing import labels_of, scores_of
+    from groundingdino.detection.objects import labels_of, scores_of
 
     detections = found.objects
     if len(detections) == 0:

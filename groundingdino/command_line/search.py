@@ -12,7 +12,7 @@ from groundingdino.command_line.output import Found, check_folder, check_output,
 if TYPE_CHECKING:
     from PIL import Image
 
-    from groundingdino.segmentation.mask_prompts import MaskPrompt
+    from groundingdino.segmentation.pointing import Pointing
 
 M = TypeVar("M")
 
@@ -20,9 +20,8 @@ M = TypeVar("M")
 class Search(NamedTuple):
     """What is to be found in a picture."""
 
-    pointed: "list[MaskPrompt]"
+    pointing: "Pointing"
     named: bool  # by the prompt
-    everything: bool
     with_masks: bool  # or with boxes alone
 
 
@@ -47,47 +46,37 @@ def read_search(
     Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
     """
     from groundingdino.inputs.prompt import Prompt
-    from groundingdino.segmentation.mask_prompts import MaskPrompt, check_gestures
+    from groundingdino.segmentation.pointing import Pointing
 
-    check_gestures(len(options.point) + len(options.box))
-    prompts = [MaskPrompt(points=options.point)] if options.point else []
-    prompts += [MaskPrompt(box=box) for box in options.box]
-    for prompt in prompts:
-        prompt.check_inside(size)
+    pointing = Pointing.of(options.point, options.box, everything=everything)
+    pointing.check_inside(size)
     has_text = bool(Prompt.parse(options.prompt).phrases)
-    if not (has_text or prompts or everything):
+    if not (has_text or pointing.gestures or everything):
         ways = "--point, --box or --everything" if options.command == "segment" else "--point or --box"
         raise ValueError(f"Nothing is asked for: expected a prompt that names something, {ways}.")
     if not has_text:
         refuse_unread(options, "An empty prompt", BY_TEXT)
-    with_masks = with_masks or bool(prompts)
+    with_masks = with_masks or bool(pointing.gestures)
     if not with_masks:
         refuse_unread(options, "Painting whole boxes", ("segmenter",))
     check_models(options, *(["model"] if has_text else []), *(["segmenter"] if with_masks else []))
-    return Search(prompts, has_text, everything, with_masks)
+    return Search(pointing, has_text, with_masks)
 
 
-def cut_out(options: argparse.Namespace, image: "Image.Image", search: Search) -> Found:
-    """What is looked for, found."""
+def search_picture(options: argparse.Namespace, image: "Image.Image", search: Search, min_area: float) -> Found:
+    """What is looked for, found; holes and specks of masks below `min_area` go, see `smooth_masks`."""
+    from groundingdino.detection.objects import no_objects
+
+    found = ground(options, image) if search.named else Found(no_objects(), (), [], {})
     if not search.with_masks:
-        return ground(options, image)
+        return found
 
-    from groundingdino.results.drawing import select
-    from groundingdino.segmentation.masks import is_new, merge_objects
+    from groundingdino.segmentation.cutting import cut
     from groundingdino.segmentation.segmenter import Segmenter
 
     segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
-    encoded = segmenter.encode_image(image)
-    parts, models = [segmenter.segment(encoded, search.pointed)], [segmenter.card.name]
-    named = ground(options, image) if search.named else None
-    if named:
-        parts.insert(0, segmenter.segment_boxes(encoded, named.objects))
-        models = [*named.models, *models]
-    if search.everything:
-        others = segmenter.everything(encoded)
-        parts.append(select(others, is_new(others, parts)))
-    objects = merge_objects(*parts)
-    return Found(objects, named.phrases if named else (), models, named.thresholds if named else {})
+    objects = cut(segmenter, segmenter.encode_image(image), found.objects, search.pointing, min_area)
+    return found._replace(objects=objects, models=[*found.models, segmenter.card.name])
 
 
 def ground(options: argparse.Namespace, image: "Image.Image") -> Found:

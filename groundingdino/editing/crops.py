@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-Size = tuple[int, int]  # (width, height) in pixels
+from groundingdino.inputs.coordinates import Size
 
 # A part that is longer than it is wide is worked at with the same number of pixels, but not longer than this many times
 # the working size: beyond it models paint the same thing twice.

@@ -8,10 +8,8 @@ from typing import Any, ClassVar, Literal, get_args
 from PIL import Image, ImageColor
 
 from groundingdino.editing.schedulers import SCHEDULERS
-from groundingdino.inputs.coordinates import items, number, numbers, shown
+from groundingdino.inputs.coordinates import Size, items, number, numbers, shown
 from groundingdino.segmentation.mask_prompts import Box, read_line
-
-Size = tuple[int, int]  # (width, height) in pixels
 
 MAX_TEXT = 2000  # characters; the text encoders read 77 tokens
 MAX_REGIONS = 30  # as GLIGEN reads at most

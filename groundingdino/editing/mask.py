@@ -10,11 +10,11 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Regions
+from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.image import load_image
 from groundingdino.runtime.interruption import raise_if_stopped
 from groundingdino.segmentation.masks import check_size, compact, join, union
 
-Size = tuple[int, int]  # (width, height) in pixels
 Window = tuple[slice, slice]  # rows and columns
 
 _CANVAS_BYTES = 64 << 20  # of parts that strokes change

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
+Size = tuple[int, int]  # (width, height) in pixels
+
 
 def number(value: Any) -> float | None:
     """The value as a float, which may be infinite or NaN; None if it is no number."""

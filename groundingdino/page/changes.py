@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import supervision as sv
 
-from groundingdino.results.drawing import labels_of
+from groundingdino.detection.objects import labels_of
 
 LONGEST_NAME = 200  # letters
 

@@ -8,6 +8,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
+from groundingdino.detection.objects import labels_of
 from groundingdino.editing.cards import InpainterCard
 from groundingdino.editing.edits import (
     MAX_REACH,
@@ -30,8 +31,8 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
-from groundingdino.page.selection import Pointing, object_ids
-from groundingdino.results.drawing import labels_of
+from groundingdino.segmentation.object_ids import object_ids
+from groundingdino.segmentation.pointing import Pointing
 
 REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS = "Replace", "Remove", "Background", "Effect", "Regions"  # the modes
 MASKS, WHOLE_BOXES = "Masks", "Boxes"  # what of the objects is edited

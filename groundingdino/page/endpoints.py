@@ -16,16 +16,15 @@ from groundingdino.editing.edits import Edit, Regions, Sampling
 from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of_regions, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
-from groundingdino.inputs.coordinates import items, shown
+from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
-from groundingdino.page.selection import POINTED, Gesture, Pointing
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
-from groundingdino.segmentation.mask_prompts import check_gestures
 from groundingdino.segmentation.masks import SPECKS
+from groundingdino.segmentation.pointing import Pointing
 
 DEFAULT_MODEL = "embedded"
 
@@ -125,7 +124,7 @@ class Endpoints:
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
-            pointing = _pointing(points, boxes, strokes, _flag("everything", everything) or False)
+            pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
             pointing.check_inside(picture.size)
             self.studio.segmenters.require(segmenter)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
@@ -326,28 +325,3 @@ def _flag(name: str, value: Any) -> bool | None:
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:
     text = findings.card.text_threshold if thresholds.text is None else thresholds.text
     return {"box_threshold": findings.box_threshold, "text_threshold": text, "nms_threshold": thresholds.nms}
-
-
-def _pointing(
-    points: Sequence[Sequence[float]] | None,
-    boxes: Sequence[Sequence[float]] | None,
-    strokes: Sequence[Sequence[Sequence[float]]] | None,
-    everything: bool,
-) -> Pointing:
-    """All points mean one object, each box and each stroke another."""
-    given = [(kind, items(values or ())) for kind, values in (("point", points), ("box", boxes), ("stroke", strokes))]
-    check_gestures(sum(len(values or ()) for _, values in given))
-    try:
-        gestures: list[Gesture] = []
-        target = 0
-        for kind, values in given:
-            if values is None:
-                raise ValueError(f"Expected a list, got {values}.")
-            for index, value in enumerate(values):
-                target += kind != "point" or index == 0
-                gestures.append(Gesture.parse({"target": f"{POINTED}{target}", kind: value}))
-    except ValueError as error:
-        raise ValueError(
-            "Expected points as [[x, y, 1 or 0], ...], boxes as [[x0, y0, x1, y1], ...] and strokes as lists of [x, y]."
-        ) from error
-    return Pointing(tuple(gestures), everything=everything)

@@ -24,6 +24,7 @@ import supervision as sv
 from gradio.processing_utils import check_all_files_in_cache
 from PIL import Image
 
+from groundingdino.detection.objects import labels_of, select
 from groundingdino.editing.mask import edit_mask, own_mask
 from groundingdino.inputs.prompt import Prompt, add_phrase
 from groundingdino.page import advice
@@ -34,14 +35,15 @@ from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.picker import Picker
-from groundingdino.page.selection import Selection, chosen, lasting_ids
+from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.shelf import NotHere
 from groundingdino.page.status_line import mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
-from groundingdino.results.drawing import MaskStyle, labels_of, select
+from groundingdino.results.drawing import MaskStyle
 from groundingdino.runtime.interruption import StopCheck, Stopped
+from groundingdino.segmentation.object_ids import lasting_ids
 
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on

@@ -12,6 +12,7 @@ from PIL import Image
 
 from groundingdino.detection.cards import MODELS, ModelCard, is_cached
 from groundingdino.detection.detector import Detector
+from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.editing.cards import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
@@ -19,14 +20,14 @@ from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.files.card import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
-from groundingdino.page.cutting import EVERYTHING, cut
-from groundingdino.page.selection import Pointing, object_ids
 from groundingdino.page.shelf import Shelf
-from groundingdino.results.drawing import labels_of
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, has_segmenter
+from groundingdino.segmentation.cutting import EVERYTHING, cut
 from groundingdino.segmentation.masks import size_bytes
+from groundingdino.segmentation.object_ids import object_ids
+from groundingdino.segmentation.pointing import Pointing
 from groundingdino.segmentation.segmenter import Segmenter
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
@@ -175,13 +176,7 @@ class Studio:
     def unnamed(self, model: str) -> Findings:
         """What there is without a prompt, to be pointed at: nothing yet, for which no model runs."""
         card = self.detectors.card(model)
-        nothing = sv.Detections(
-            np.empty((0, 4), np.float32),
-            confidence=np.empty(0, np.float32),
-            class_id=np.empty(0, int),
-            data={"class_name": np.empty(0, str)},
-        )
-        return Findings(nothing, (), 0.0, card, card.box_threshold, (), Timing(None, None, None))
+        return Findings(no_objects(), (), 0.0, card, card.box_threshold, (), Timing(None, None, None))
 
     def cut_out(
         self,
@@ -192,7 +187,7 @@ class Studio:
         min_area: float,
         stop: StopCheck | None = None,
     ) -> Findings:
-        """Findings with masks, and with what was pointed at, see `cutting.cut`; `stop` as in `find`."""
+        """Findings with masks, and with what was pointed at, see `segmentation.cutting.cut`; `stop` as in `find`."""
         segmenter = self.segmenters.get(model)
         encoded = segmenter.encode_image(image)  # to the end: whatever is asked of the picture next needs it, too
         found = findings.detections

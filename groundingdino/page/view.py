@@ -9,20 +9,14 @@ from typing import Any, NamedTuple
 import supervision as sv
 from PIL import Image
 
-from groundingdino.page.cutting import BY_HAND, EVERYTHING
+from groundingdino.detection.objects import labels_of, scores_of, vocabulary
 from groundingdino.page.outlines import outlines
-from groundingdino.page.selection import NO_SELECTION, Selection, chosen, groups_of, object_ids
+from groundingdino.page.selection import NO_SELECTION, Selection, chosen
 from groundingdino.page.status_line import count
 from groundingdino.page.studio import Findings, Picture
-from groundingdino.results.drawing import (
-    DEFAULT_MASK_STYLE,
-    MaskStyle,
-    annotate,
-    labels_of,
-    phrase_colors,
-    scores_of,
-    vocabulary,
-)
+from groundingdino.results.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate, phrase_colors
+from groundingdino.segmentation.cutting import BY_HAND, EVERYTHING
+from groundingdino.segmentation.object_ids import groups_of, object_ids
 
 _JPEG_QUALITY = 88
 _MAX_CANVAS = 1600  # device pixels: more would cost more time on the way than it shows

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 from zlib import crc32
 
 import numpy as np
 import supervision as sv
 from PIL import Image
 
+from groundingdino.detection.objects import labels_of, scores_of, select, vocabulary
 from groundingdino.results import lettering
 from groundingdino.segmentation.masks import check_size
 
@@ -67,28 +67,6 @@ def text_color(background: sv.Color) -> sv.Color:
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)
     return sv.Color.BLACK if (luminance + 0.05) ** 2 > 0.05 * 1.05 else sv.Color.WHITE
-
-
-def labels_of(detections: sv.Detections) -> list[str]:
-    """The phrase of each object."""
-    return [str(label) for label in detections.data.get("class_name", ())]
-
-
-def scores_of(detections: sv.Detections) -> np.ndarray:
-    """The score of each object, (N,) float32 in [0, 1]."""
-    if detections.confidence is None:
-        raise ValueError("expected detections with a confidence each, got detections without; fill `confidence`")
-    return detections.confidence
-
-
-def select(detections: sv.Detections, index: np.ndarray) -> sv.Detections:
-    """The objects at `index`: a bool mask (N,) or positions."""
-    return cast(sv.Detections, detections[index])
-
-
-def vocabulary(detections: sv.Detections, phrases: Sequence[str] = ()) -> list[str]:
-    """The phrases of the prompt but empty ones, and behind them labels that are none, each once."""
-    return list(dict.fromkeys([*filter(None, phrases), *labels_of(detections)]))
 
 
 def annotate(

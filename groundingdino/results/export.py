@@ -14,7 +14,8 @@ import supervision as sv
 import yaml
 from PIL import Image
 
-from groundingdino.results.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate, labels_of, scores_of, vocabulary
+from groundingdino.detection.objects import labels_of, scores_of, vocabulary
+from groundingdino.results.drawing import DEFAULT_MASK_STYLE, MaskStyle, annotate
 from groundingdino.results.polygons import polygon, polygons
 from groundingdino.segmentation.masks import check_size, union
 

@@ -56,7 +56,7 @@ from groundingdino.page.edit_form import (
     suited_grow,
     suited_shape,
 )
-from groundingdino.page.selection import Gesture, Pointing
+from groundingdino.segmentation.pointing import Gesture, Pointing
 
 SIZE = (200, 100)
 STROKE = BrushStroke(((1, 2),), 5)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from groundingdino.page.selection import MOST_CHOSEN, Selection, chosen, lasting_ids, object_ids
+from groundingdino.page.selection import MOST_CHOSEN, Selection, chosen
 from groundingdino.segmentation.mask_prompts import MaskPrompt
+from groundingdino.segmentation.object_ids import lasting_ids, object_ids
 
 KEYS = ("picture.png", "embedded: cat . pizza")
 FOUND = sv.Detections(

@@ -5,10 +5,10 @@ from oracle import CARD, Oracle
 from PIL import Image
 from scissors import SEGMENTER, Scissors
 
-from groundingdino.page.selection import Gesture, Pointing
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.status_line import status
 from groundingdino.page.studio import Findings, Studio, Thresholds
+from groundingdino.segmentation.pointing import Gesture, Pointing
 
 IMAGE = Image.new("RGB", (320, 240))
 ANSWERS = {

@@ -8,9 +8,9 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, TransparentBackground
-from groundingdino.page.selection import Gesture, Pointing
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio, Thresholds, Timing
+from groundingdino.segmentation.pointing import Gesture, Pointing
 
 SIZE = (64, 48)
 ANSWERS = {SIZE: {"cat": [(0.9, (1, 2, 30, 40)), (0.3, (40, 2, 60, 40))]}}

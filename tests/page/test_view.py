@@ -12,11 +12,13 @@ from PIL import Image
 from scissors import SEGMENTER, Scissors
 
 from groundingdino.page.layout import SCRIPTS
-from groundingdino.page.selection import Gesture, Pointing, Selection, object_ids
+from groundingdino.page.selection import Selection
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results.drawing import MaskStyle
+from groundingdino.segmentation.object_ids import object_ids
+from groundingdino.segmentation.pointing import Gesture, Pointing
 
 SIZE = (320, 240)
 ANSWERS = {

@@ -6,16 +6,8 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.results.drawing import (
-    MOST_LABELS,
-    PALETTE,
-    MaskStyle,
-    annotate,
-    phrase_colors,
-    scores_of,
-    text_color,
-    vocabulary,
-)
+from groundingdino.detection.objects import scores_of, vocabulary
+from groundingdino.results.drawing import MOST_LABELS, PALETTE, MaskStyle, annotate, phrase_colors, text_color
 
 
 def detections(*objects: tuple[str, float, tuple[float, float, float, float]]) -> sv.Detections:

@@ -4,9 +4,10 @@ import supervision as sv
 from PIL import Image
 from scissors import Scissors
 
-from groundingdino.page.cutting import BY_HAND, EVERYTHING, cut
-from groundingdino.page.selection import Gesture, Pointing, object_ids
+from groundingdino.segmentation.cutting import BY_HAND, EVERYTHING, cut
 from groundingdino.segmentation.masks import HOLES
+from groundingdino.segmentation.object_ids import object_ids
+from groundingdino.segmentation.pointing import Gesture, Pointing
 
 SIZE = (320, 240)
 CAT, PIZZA = (10, 20, 110, 120), (100, 150, 180, 230)

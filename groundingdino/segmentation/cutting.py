@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import supervision as sv
 
-from groundingdino.page.selection import Pointing, box_ids, lasting_ids, object_ids
-from groundingdino.results.drawing import labels_of, select
+from groundingdino.detection.objects import labels_of, select
 from groundingdino.segmentation.candidates import ImageEmbedding
 from groundingdino.segmentation.masks import is_new, join, merge_objects, smooth_masks
+from groundingdino.segmentation.object_ids import box_ids, lasting_ids, object_ids
+from groundingdino.segmentation.pointing import Pointing
 from groundingdino.segmentation.segmenter import Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
@@ -28,7 +29,7 @@ def cut(
         min_area: Holes and specks below it go, see `smooth_masks`.
 
     Returns:
-        As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `selection.object_ids`, and
+        As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `object_ids.object_ids`, and
         `data["group"]`: the phrase, `BY_HAND` or `EVERYTHING`. An object that was corrected keeps its id, and so its
         correction, although its box moves a little with each other word of the prompt.
 
