@@ -34,7 +34,7 @@ PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prom
 
 
 def read_edit(options: argparse.Namespace) -> Edit:
-    """What is asked for.
+    """The edit that the options describe.
 
     Raises:
         ValueError: an option is out of its range or nothing to this task, or the new background cannot be read.

@@ -10,7 +10,14 @@ import warnings
 from collections.abc import Sequence
 
 from groundingdino.command_line.options import BAD_INPUT, build_parser
-from groundingdino.command_line.output import check_folder, check_output, say, told_about, write_edit, write_results
+from groundingdino.command_line.output import (
+    check_folder,
+    check_output,
+    reporting_errors_of,
+    say,
+    write_edit,
+    write_results,
+)
 from groundingdino.command_line.search import (
     Found,
     check_models,
@@ -45,16 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {"models": list_models, "segment": segment, "inpaint": inpaint, "detect": detect}
     try:
         commands[options.command](options)
-        with told_about("standard output"):
+        with reporting_errors_of("standard output"):
             sys.stdout.flush()
-    except BrokenPipeError:  # who read the results has seen enough
+    except BrokenPipeError:  # the reader of the results closed the pipe
         _silence()
     except ValueError as error:
         # Of two places where downloads are switched off this is one.
         say(error.on_the_command_line() if isinstance(error, DownloadsOff) else error)
         _silence()
         return BAD_INPUT
-    except OSError as error:  # of a file that is read: those of written ones are told by `told_about`
+    except OSError as error:  # of a file that is read: errors of written ones come from `reporting_errors_of`
         say(f"'{error.filename or 'a file'}' cannot be read: {error.strerror or error}.")
         _silence()
         return BAD_INPUT
@@ -66,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def detect(options: argparse.Namespace) -> None:
-    """Find the prompt's phrases and write what was asked for."""
+    """Find the prompt's phrases and write the results."""
     image = load_picture(options)
 
     from groundingdino.inputs.prompt import Prompt
@@ -78,7 +85,7 @@ def detect(options: argparse.Namespace) -> None:
 
 
 def segment(options: argparse.Namespace) -> None:
-    """Cut out what the prompt names and what is pointed at, and write what was asked for."""
+    """Cut out what the prompt names and what is pointed at, and write the results."""
     image = load_picture(options)
     search = read_search(options, image.size, options.everything)
 
@@ -89,7 +96,7 @@ def segment(options: argparse.Namespace) -> None:
 
 
 def inpaint(options: argparse.Namespace) -> None:
-    """Edit what the prompt names and what is pointed at, or the regions, and write what was asked for."""
+    """Edit what the prompt names and what is pointed at, or the regions, and write the results."""
     from groundingdino.command_line.inpaint import candidate_path, read_edit, result_mode, show_steps
     from groundingdino.editing.edits import Regions
     from groundingdino.inputs.image import load_image

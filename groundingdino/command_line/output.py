@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What was looked for in a picture."""
+    """What was found in a picture."""
 
     objects: "sv.Detections"
     phrases: tuple[str, ...]  # of the prompt
     models: list[str]  # by which it was found
-    thresholds: dict[str, Any]  # as used, as `Grounding.detections` takes them; none where nothing was looked for
+    thresholds: dict[str, Any]  # as used, as `Grounding.detections` takes them; empty if there was no prompt
 
 
 def say(message: object) -> None:
-    """A line for who sits at the terminal; results alone go to stdout, where programs read them."""
+    """Print a message on stderr; stdout has the results alone, for programs."""
     print(f"groundingdino: {message}", file=sys.stderr)
 
 
@@ -44,9 +44,9 @@ def write_results(options: argparse.Namespace, image: "Image.Image", found: Foun
     from groundingdino.results.export import record
 
     if options.output:
-        with told_about(options.output):
+        with reporting_errors_of(options.output):
             annotate(image, found.objects, found.phrases).save(options.output)
-    with told_about("standard output"):
+    with reporting_errors_of("standard output"):
         if not _write_record(options, record(found.objects, image.size, " + ".join(found.models))):
             print_table(found)
 
@@ -57,13 +57,13 @@ def write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> N
     from groundingdino.results.export import record
 
     search = search_of(options.prompt, found.models, found.thresholds) if found.models else {}
-    with told_about(options.output):
+    with reporting_errors_of(options.output):
         save_candidates(edited, search, options.output)
     painters = [edited.recipe["inpainter"]] if edited.seeds else []
     entry = record(found.objects, edited.images[0].size, " + ".join([*found.models, *painters]))
     if edited.recipe:
         entry["edit"] = {**search, **edited.recipe}
-    with told_about("standard output"):
+    with reporting_errors_of("standard output"):
         if not _write_record(options, entry):
             if found.models:
                 print_table(found)
@@ -72,12 +72,12 @@ def write_edit(options: argparse.Namespace, edited: "Edited", found: Found) -> N
 
 
 def _write_record(options: argparse.Namespace, record: dict[str, Any]) -> bool:
-    """Writes the record where it was asked for, and says whether it was."""
+    """Writes the record if `--json` is given; returns whether it is."""
     text = json.dumps(record, indent=2)
     if options.json == "-":
         print(text)
     elif options.json:
-        with told_about(options.json):
+        with reporting_errors_of(options.json):
             Path(options.json).write_text(text + "\n", encoding="utf-8")
     return bool(options.json)
 
@@ -118,7 +118,7 @@ def check_folder(path: Path | None) -> None:
 
 
 @contextmanager
-def told_about(path: str | Path) -> Iterator[None]:
+def reporting_errors_of(path: str | Path) -> Iterator[None]:
     """A ValueError instead of what goes wrong while a file is written."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is looked for in a picture, checked from the cheapest to the dearest, and found."""
+"""Find what the options describe in a picture; options are checked first, from the cheapest check to the dearest."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ class Search(NamedTuple):
 
 
 def load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Image.Image":
-    """The picture, after a look at what else can be wrong, from the cheapest to the dearest."""
+    """The picture, after the checks that are cheaper than reading it."""
     from groundingdino.inputs.image import load_editable, load_image
 
     check_output(options.output)
@@ -41,7 +41,7 @@ def load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Imag
 def read_search(
     options: argparse.Namespace, size: tuple[int, int], everything: bool = False, with_masks: bool = True
 ) -> Search:
-    """What the prompt names and what is pointed at in a picture of that size, looked at before any model is loaded.
+    """What the prompt names and what is pointed at in a picture of that size, checked before any model is loaded.
 
     Without `with_masks` what the prompt names has boxes alone, if nothing is pointed at.
     """
@@ -64,7 +64,7 @@ def read_search(
 
 
 def search_picture(options: argparse.Namespace, image: "Image.Image", search: Search, min_area: float) -> Found:
-    """What is looked for, found; holes and specks of masks below `min_area` go, see `smooth_masks`."""
+    """The objects that a search describes; holes and specks of masks below `min_area` go, see `smooth_masks`."""
     from groundingdino.detection.objects import no_objects
 
     found = ground(options, image) if search.named else Found(no_objects(), (), [], {})
@@ -98,7 +98,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
 
 
 def check_models(options: argparse.Namespace, *kinds: str) -> None:
-    """What can be said of the models asked for before PyTorch is imported, which takes seconds."""
+    """Check the models' names before PyTorch is imported, which takes seconds."""
     from groundingdino.detection.cards import find_detector
     from groundingdino.editing.cards import find_inpainter
     from groundingdino.files.downloads import DownloadsOff, is_offline_mode

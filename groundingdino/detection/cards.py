@@ -1,6 +1,6 @@
 """The detectors that have a name: what they are, where they come from, which settings suit them.
 
-Nothing here needs torch, so that a wrong name is told at once.
+Nothing here needs torch, so that a wrong name is reported at once.
 """
 
 import os

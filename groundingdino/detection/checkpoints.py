@@ -30,7 +30,7 @@ __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint",
 
 T = TypeVar("T")
 
-# The authors' files do not store their configuration; the width of the backbone tells.
+# The authors' files do not store their configuration; it is recognised by the width of the backbone.
 PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
 
 # The entry of our own files' metadata.

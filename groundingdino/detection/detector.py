@@ -144,7 +144,7 @@ class Detector:
 
         Args:
             short_side: pixels that the picture's short side is scaled to, fewer for a draft; by default the model's.
-            stop: asked between layers; once it says True, `Stopped` is raised.
+            stop: called between layers; once it returns True, `Stopped` is raised.
 
         Raises:
             ValueError: It is no picture, or too large, or too narrow: see `image.load_image` and `image.preprocess`.
@@ -195,7 +195,7 @@ class Detector:
             prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole, of
                 which class ids are the indices. An empty prompt finds nothing, and the model does not run.
             spans: Makes the prompt a caption to ground parts of: for each phrase its character spans [start, end).
-            stop: asked between layers; once it says True, `Stopped` is raised.
+            stop: called between layers; once it returns True, `Stopped` is raised.
 
         Raises:
             ValueError: The picture is another detector's; the prompt is neither text nor a list of it, or it or a

@@ -8,7 +8,7 @@ import supervision as sv
 
 
 def no_objects() -> sv.Detections:
-    """What is found where nothing is looked for."""
+    """No detections: the result of a prompt without phrases."""
     return sv.Detections(
         np.empty((0, 4), np.float32),
         confidence=np.empty(0, np.float32),

@@ -34,7 +34,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class DownloadsOff(ValueError):
     """A file is not on this machine, and must not be downloaded.
 
-    `str` tells it to who calls from Python, `on_the_command_line` to who sits at a terminal.
+    `str` is the sentence for Python, `on_the_command_line` the one for a terminal.
 
     Args:
         what: The file, the subject of a sentence.
@@ -258,11 +258,11 @@ def _asked_pause(error: Exception) -> float:
         return 0.0
     if (limit := parse_ratelimit_headers(response.headers)) is not None and limit.remaining == 0:
         return float(limit.reset_in_seconds)
-    told = response.headers.get("Retry-After", "").strip()
-    if told.isdecimal():
-        return float(told)
+    pause = response.headers.get("Retry-After", "").strip()
+    if pause.isdecimal():
+        return float(pause)
     with suppress(ValueError, OverflowError):  # what is no date, or one that no clock shows
-        return parsedate_to_datetime(told).timestamp() - time.time()
+        return parsedate_to_datetime(pause).timestamp() - time.time()
     return 0.0
 
 

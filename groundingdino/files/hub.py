@@ -121,7 +121,7 @@ def fetch_model_folder(repository: str, local_files_only: bool = False, progress
     Raises:
         ValueError: as `fetch`.
     """
-    # What else the repository has only the hub can tell; it is asked once.
+    # Only the hub knows which other files the repository has; it is queried once.
     if folder := cached_model_folder(repository, whole=not (local_files_only or is_offline_mode())):
         return folder
     config = fetch(HubFile(repository, "config.json"), local_files_only, progress)
@@ -171,7 +171,7 @@ def _is_settled(repository: str, folder: Path, name: str) -> bool:
 def _remember_missing(repository: str, revision: str, name: str) -> None:
     """Note it in the cache where huggingface_hub does."""
     note = _cache_folder(repository) / ".no_exist" / revision / name
-    with suppress(OSError):  # then it is asked again
+    with suppress(OSError):  # then it is queried again
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
 
@@ -199,7 +199,7 @@ def _download(file: HubFile, name: str, progress: Progress | None) -> Path:
         if progress:
             progress(0, file.size, f"downloading {file.filename}")
 
-    # One who is offline is told so at once: here no connection has been seen yet.
+    # Without a connection fail at once: none has succeeded yet.
     remote = retry(lambda: get_hf_file_metadata(url), while_waiting=wait, lost_connections=False)
     if remote.etag is None or remote.commit_hash is None:
         raise ValueError(f"The server at '{constants.ENDPOINT}' does not answer as a Hugging Face hub does.")

@@ -116,7 +116,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     except _Unreadable as error:
-        # Looked at now, not before: weights may begin with any byte, as a .safetensors file does with a length.
+        # Checked only now: weights may begin with any byte, as a .safetensors file does with a length.
         for lookalike, sentence in _LOOKALIKES.items():
             if start.lstrip().startswith(lookalike):
                 raise ValueError(f"'{path}' {sentence}.") from error
@@ -213,8 +213,8 @@ def _read_pth(path: Path) -> dict[str, Tensor]:
             with _reading, torch.serialization.safe_globals([(stands, name) for name, stands in _BESIDE.items()]):
                 content = _unpickle(path)
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        named = f" (it asks for '{asked[1]}')" if asked else ""
+        needed = re.search(r"GLOBAL (\S+)", str(error))
+        named = f" (it asks for '{needed[1]}')" if needed else ""
         raise _Unreadable(
             f"'{path}' is no PyTorch weight file, or holds Python objects whose reading could run code, and was not "
             f"opened{named}: use the published file, or save the state dict alone."

@@ -1,6 +1,6 @@
 """Pictures: files, arrays and tensors in, upright RGB out.
 
-torch is imported by what needs it: a bad picture is told without.
+torch is imported by what needs it: a bad picture is reported without it.
 """
 
 import hashlib
@@ -105,7 +105,7 @@ def decoded(source: ImageSource) -> Iterator[Image.Image]:
 
 
 def content_hash(image: Image.Image) -> str:
-    """Equal for equal pixels; a tenth of a second for 12 megapixels, and nothing for a picture it has seen before.
+    """Equal for equal pixels; a tenth of a second for 12 megapixels, and nothing for a picture that was hashed before.
 
     What it found stays with a read-only picture, such as `load_image` gives: before Pillow changes one of those it
     gives it new pixels (`Image.im`), by which the change is known.

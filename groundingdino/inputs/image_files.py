@@ -2,7 +2,7 @@
 
 A page opens what strangers send it, so that each file is taken for hostile: Pillow opens the formats that are named
 here and no others (for EPS it starts another program), it gets the bytes from a reader that ends when reading has taken
-too long, and sizes are looked at before anything is decoded.
+too long, and sizes are checked before anything is decoded.
 """
 
 import io
@@ -204,7 +204,7 @@ def _unknown(data: bytes, name: str) -> str:
     for beginning, kind, advice in _STRANGERS:
         if re.match(beginning, data[:4096], re.DOTALL | re.IGNORECASE):
             return _other_format(name, kind, advice)
-    Image.init()  # imports Pillow's other formats, of which nothing is asked but whether they know the first bytes
+    Image.init()  # imports Pillow's other formats, which are only used to recognise the first bytes
     for kind in Image.ID:
         _, accept = Image.OPEN[kind]
         try:

@@ -1,6 +1,6 @@
 """Which words of an English line name things: "a cat sleeps on the red sofa" names a cat and a red sofa.
 
-No model of language is asked. The words that are no names are few and known (articles, prepositions, conjunctions,
+No language model is used. The words that are no names are few and known (articles, prepositions, conjunctions,
 pronouns, forms of "to be", verbs that captions use); what lies between them are names. So the limits are those of the
 lists: a verb that is in none joins the name beside it, a noun that is spelled like a verb in one ("a park ranger
 walks") can be cut, adjectives after "is" are left out, and a name that holds an "and" of its own ("salt and pepper")
@@ -38,7 +38,7 @@ _PRONOUNS = _set(
 _TO_BE = _set("is are was were be been being am isn't aren't wasn't weren't it's there's that's")
 _AUXILIARIES = _TO_BE | _set("has have had does do did will would could should shall must cannot")
 _ADVERBS = _set("very also too just only not together apart away ahead close far still already again then now please")
-# Never what is looked for: they stand beside it, or between two of it.
+# Never a noun phrase: they stand beside one, or between two.
 _FUNCTION_WORDS = DETERMINERS | CONJUNCTIONS | PREPOSITIONS | _PRONOUNS | _AUXILIARIES | _ADVERBS
 
 # Where something is, or how much of it there is; alone no thing to look for in a sentence.

@@ -6,7 +6,7 @@ A prompt is one of three things:
 - a sentence, `a cat sleeps on a red sofa`: the things that it names are looked for, each with the sentence around it;
 - a caption with character spans: each span is a phrase, and the rest of the caption is its context.
 
-Nothing here needs torch, so that a bad prompt is told at once.
+Nothing here needs torch, so that a bad prompt is reported at once.
 """
 
 import operator
@@ -237,15 +237,15 @@ def _split(text: str) -> list[str]:
 
 
 def _clean(text: str) -> str:
-    """Lower case, without what cannot be seen; every line break is "\n", every apostrophe the typewriter's."""
+    """Lower case, without invisible characters; every line break is "\n", every apostrophe the typewriter's."""
     lines = "\n".join(text.splitlines())
     spelling = {match.start() for match in _SPELLING.finditer(lines)}
-    seen = "".join(
+    visible = "".join(
         sign
         for index, sign in enumerate(lines)
         if sign.isspace() or index in spelling or unicodedata.category(sign) not in _INVISIBLE
     )
-    return unicodedata.normalize("NFC", seen).translate(_PLAIN).lower()
+    return unicodedata.normalize("NFC", visible).translate(_PLAIN).lower()
 
 
 def _text(value: Any, what: str, most: int) -> str:

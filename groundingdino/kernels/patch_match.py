@@ -55,11 +55,11 @@ def sweep(now, known, means, known_means, usable, places, nearest, cost, backwar
 
     Args:
         usable: (H, W) bool, where the middle of a patch may lie that is copied.
-        places: (N, 2) int32, the patches that are looked for, row by row.
+        places: (N, 2) int32, the patches to find, row by row.
         nearest: (H, W, 2) int32, what was found for each, -1 elsewhere; written.
         cost: (H, W) float32, its distance; written.
         backwards: From the last place to the first.
-        reach: Pixels around what was found in which is looked by lot, to begin with.
+        reach: Radius in pixels of the random search around the best match, to begin with.
         seed: Of the lot, not 0.
     """
     height, width = usable.shape
@@ -98,7 +98,7 @@ def sweep(now, known, means, known_means, usable, places, nearest, cost, backwar
 
 @compiled
 def vote(known, means, known_means, places, nearest, weights, votes):
-    """Adds what each patch says of its pixels, as light as the place it is copied to, to `votes` (H, W, 5).
+    """Add to `votes` (H, W, 5) what each patch proposes for the pixels it is copied to.
 
     The last channel of `votes` is the sum of `weights` (H, W).
     """

@@ -19,7 +19,7 @@ PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#C
 
 MOST_LABELS = 300  # as many as a detector finds by default; more hide each other and the picture
 
-# They are seen by their neighbours: letters of Persian and Hindi, and pictures of several parts, are joined by them.
+# Invisible, but they join letters of Persian and Hindi, and emoji of several parts.
 JOINERS = "\u200c\u200d"
 
 

@@ -146,7 +146,7 @@ def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
     """A YOLO data set of one picture: `images/NAME.png`, `labels/NAME.txt` and `data.yaml` with the phrases.
 
     Objects with masks are polygons, one line each, see `polygons.polygon`; those without are boxes. The format has no
-    word for an object of which nothing is seen: an empty mask has no line.
+    word for an invisible object: an empty mask has no line.
     """
     categories = vocabulary(detections, phrases)
     lines = []
@@ -168,7 +168,7 @@ def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
 
 
 def _coco_shape(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
-    """What COCO says of an object's outline: its "segmentation", "bbox" as x, y, width, height, and "area"."""
+    """An object's outline in COCO's terms: its "segmentation", "bbox" as x, y, width, height, and "area"."""
     x0, y0, x1, y1 = map(float, box)
     if mask is None:
         return {"segmentation": [], "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}

@@ -8,7 +8,7 @@ from PIL import ImageFont
 
 from groundingdino.files.assets import ASSETS
 
-# What it holds, and under which licences, is told beside it.
+# Its contents and licences are described beside it.
 _FONT_FILE = ASSETS / "fonts" / "labels.ttf.xz"
 
 
@@ -20,7 +20,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def shorten(text: str, font: ImageFont.FreeTypeFont, room: float, end: str = "") -> str:
     """The text with `end` behind it, cut to `room` pixels; "…" stands for what is missing.
 
-    The time it takes is bounded by the room, not by the text: no letter that can be seen is narrower than a pixel.
+    The time it takes is bounded by the room, not by the text: no visible letter is narrower than a pixel.
     """
     beginning = text[: max(1, int(room))]
     if len(beginning) == len(text) and font.getlength(text + end) <= room:

@@ -128,7 +128,7 @@ def _pool(threads: int) -> _Pool:
     for _ in range(threads):
         executor.submit(begin)
     all_there.wait()
-    torch.set_num_threads(threads)  # what threads begin with that PyTorch has not seen yet: each worker set it to one
+    torch.set_num_threads(threads)  # the default for new threads, which each worker had set to one
     return _Pool(executor, threads)
 
 
