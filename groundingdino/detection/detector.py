@@ -1,7 +1,6 @@
 """Encode a picture once, ground many prompts in it, re-threshold for nothing."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from groundingdino.detection.boxes import to_pixels
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
+from groundingdino.detection.drafts import Pace, long_side_for
 from groundingdino.detection.phrases import (
     MAX_DETECTIONS,
     NMS_THRESHOLD,
@@ -31,7 +31,7 @@ from groundingdino.files.hub import Progress
 from groundingdino.inputs.image import ImageSource, content_hash, load_image
 from groundingdino.inputs.prompt import Prompt, Span, read_prompt
 from groundingdino.model import GroundingDINO, ImageFeatures, TextFeatures
-from groundingdino.model.preprocessing import collate, preprocess, scaled_size
+from groundingdino.model.preprocessing import collate, preprocess
 from groundingdino.model.text_tokens import TextTokens
 from groundingdino.runtime import workers
 from groundingdino.runtime.cache import ByteCache
@@ -39,11 +39,6 @@ from groundingdino.runtime.devices import find_device
 from groundingdino.runtime.interruption import StopCheck, interrupt_before, unless_stopped
 
 T = TypeVar("T")
-
-DRAFT_MILLISECONDS = 300.0  # what a pass may take before a draft is worth showing first
-DRAFT_SIDES = (480, 320)  # pixels of a draft's short side, the larger one if it is fast enough
-DRAFT_SHARE = 0.75  # of the model's short side, at most: a larger draft saves too little to be worth a second pass
-PACES = 5  # passes whose fastest says how fast the machine is: others shared it
 
 
 @dataclass(frozen=True)
@@ -102,9 +97,7 @@ class Detector:
         self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, _tensor_bytes, cache_bytes.most_images)
         self._texts: ByteCache[TextFeatures] = ByteCache(cache_bytes.texts, _tensor_bytes)
         interrupt_before(_stoppable(self.model))
-        # Milliseconds per image token, of pictures and of groundings.
-        self._encoding_paces: deque[float] = deque(maxlen=PACES)
-        self._grounding_paces: deque[float] = deque(maxlen=PACES)
+        self._pace = Pace()
         self._groundings: ByteCache[Grounding] = ByteCache(cache_bytes.groundings, lambda grounding: grounding.nbytes)
 
     @classmethod
@@ -159,27 +152,11 @@ class Detector:
         return EncodedImage(features, image.size, key, cached, _milliseconds_since(start), owner=self)
 
     def draft_side(self, image: Image.Image, prompt: str | Iterable[str]) -> int | None:
-        """The short side at which a draft should be shown first; None where the full pass is fast, or done already.
-
-        Fast is `DRAFT_MILLISECONDS`, by what the last passes took per image token; before the first pass nobody knows.
-        """
-        config = self.model.config
+        """The short side at which a draft should be shown first; None where the full pass is fast, or done already."""
         key = content_hash(image)
-        if not self._grounding_paces or self._groundings.get((key, self._read(prompt))) is not None:
+        if self._groundings.get((key, self._read(prompt))) is not None:
             return None
-        pace = min(self._grounding_paces)
-        if self._images.get(key) is None:
-            pace += min(self._encoding_paces)
-
-        def milliseconds(side: int) -> float:
-            width, height = scaled_size(*image.size, side, self._long_side(side))
-            # Levels of stride 8, 16, 32, ... have a quarter of the one before.
-            return pace * width * height / 64 * sum(1 / 4**level for level in range(config.num_levels))
-
-        if milliseconds(config.short_side) <= DRAFT_MILLISECONDS:
-            return None
-        sides = [side for side in DRAFT_SIDES if side <= DRAFT_SHARE * config.short_side]
-        return next((side for side in sides if milliseconds(side) <= DRAFT_MILLISECONDS), sides[-1] if sides else None)
+        return self._pace.draft_side(self.model.config, image.size, self._images.get(key) is not None)
 
     def ground(
         self,
@@ -218,15 +195,11 @@ class Detector:
         start = time.perf_counter()
         config = self.model.config
         pixels, padding_mask = collate(
-            [preprocess(image, short_side, self._long_side(short_side), config.image_mean, config.image_std)]
+            [preprocess(image, short_side, long_side_for(config, short_side), config.image_mean, config.image_std)]
         )
         features = self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
-        self._encoding_paces.append(_milliseconds_since(start) / features.tokens.shape[1])
+        self._pace.encoding.append(_milliseconds_since(start) / features.tokens.shape[1])
         return features
-
-    def _long_side(self, short_side: int) -> int:
-        config = self.model.config
-        return round(config.long_side * short_side / config.short_side)
 
     def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
         def compute() -> TextFeatures:
@@ -252,7 +225,7 @@ class Detector:
             nouns.append(noun_scores(token_scores, passage.noun_map).numpy())
             ids.append(np.broadcast_to(np.array(passage.phrases, np.int32), scores[-1].shape))
         if passages:
-            self._grounding_paces.append(_milliseconds_since(start) / encoded.features.tokens.shape[1])
+            self._pace.grounding.append(_milliseconds_since(start) / encoded.features.tokens.shape[1])
         return Grounding(
             prompt,
             boxes=_read_only(np.concatenate(boxes)),

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from groundingdino.detection import detector as detecting
+from groundingdino.detection import drafts
 from groundingdino.detection.checkpoints import MODELS, LoadedModel
 from groundingdino.detection.detector import CacheBytes, Detector
 from groundingdino.detection.text_tokens import tokenize_captions
@@ -379,45 +379,20 @@ def test_bf16_finds_the_same():
         assert (np.abs(same - box) / [*size, *size]).max(axis=1).min() < 2e-2
 
 
-@pytest.fixture
-def slow(detector, monkeypatch) -> Detector:
-    """A detector that takes a millisecond for an image token, half of it for the picture."""
-    monkeypatch.setattr(detecting, "DRAFT_SIDES", (48, 32))
-    detector._encoding_paces.append(0.5)
-    detector._grounding_paces.append(0.5)
-    return detector
-
-
-def test_a_slow_pass_is_worth_a_draft_of_the_largest_size_that_is_fast(slow):
-    image = picture(0, (96, 64))  # 96 + 24 + 6 tokens at full size
-    for milliseconds, side in ((126, None), (125, 48), (71, 48), (70, 32), (1, 32)):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(detecting, "DRAFT_MILLISECONDS", milliseconds)
-            assert slow.draft_side(image, "cat") == side, milliseconds
-
-
-def test_a_draft_that_saves_little_is_not_worth_it(slow, monkeypatch):
-    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 1)
-    for sides, side in (((56, 49), None), ((56, 49, 40), 40)):
-        monkeypatch.setattr(detecting, "DRAFT_SIDES", sides)
-        assert slow.draft_side(picture(0, (96, 64)), "cat") == side
-
-
-def test_what_is_known_needs_no_draft(slow, monkeypatch):
+def test_what_is_known_needs_no_draft(detector, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)
+    detector(picture(1), "cat")
     image = picture(0, (96, 64))
-    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 71)
-    assert slow.draft_side(image, "cat") == 48
-    encoded = slow.encode_image(image)
-    assert slow.draft_side(image, "cat") is None  # the picture is encoded: half of the work is left
-    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 0)
-    assert slow.draft_side(image, "cat") == 32
-    slow.ground(encoded, "cat")
-    assert slow.draft_side(image, "cat .") is None  # the same prompt, and its scores are kept
+    encoded = detector.encode_image(image)
+    assert detector.draft_side(image, "cat") == 32
+    detector.ground(encoded, "cat")
+    assert detector.draft_side(image, "cat .") is None  # the same prompt, and its scores are kept
 
 
 def test_nobody_knows_how_slow_the_first_pass_is(detector, monkeypatch):
-    monkeypatch.setattr(detecting, "DRAFT_SIDES", (48, 32))
-    monkeypatch.setattr(detecting, "DRAFT_MILLISECONDS", 0)
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)
     assert detector.draft_side(picture(0), "cat") is None
     detector(picture(1), "cat")
     assert detector.draft_side(picture(0), "cat") == 32

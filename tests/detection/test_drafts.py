@@ -1,0 +1,51 @@
+import dataclasses
+
+import pytest
+
+from groundingdino.detection import drafts
+from groundingdino.detection.drafts import Pace
+from groundingdino.model.config import EMBEDDED
+
+CONFIG = dataclasses.replace(EMBEDDED, short_side=64, long_side=96, num_levels=3)
+SIZE = (96, 64)  # 96 + 24 + 6 tokens
+
+
+@pytest.fixture
+def pace(monkeypatch) -> Pace:
+    """A millisecond for an image token, half of it for the picture."""
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
+    pace = Pace()
+    pace.encoding.append(0.5)
+    pace.grounding.append(0.5)
+    return pace
+
+
+@pytest.mark.parametrize(("milliseconds", "side"), [(126, None), (125, 48), (71, 48), (70, 32), (1, 32)])
+def test_a_slow_pass_is_worth_a_draft_of_the_largest_size_that_is_fast(pace, monkeypatch, milliseconds, side):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", milliseconds)
+    assert pace.draft_side(CONFIG, SIZE, is_encoded=False) == side
+
+
+@pytest.mark.parametrize(("sides", "side"), [((56, 49), None), ((56, 49, 40), 40)])
+def test_a_draft_that_saves_little_is_not_worth_it(pace, monkeypatch, sides, side):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 1)
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", sides)
+    assert pace.draft_side(CONFIG, SIZE, is_encoded=False) == side
+
+
+def test_an_encoded_picture_has_half_of_the_work_left(pace, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 71)
+    assert pace.draft_side(CONFIG, SIZE, is_encoded=True) is None
+
+
+def test_the_fastest_of_the_last_passes_counts(pace, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 125)
+    pace.grounding.extend([50.0] * (drafts.PASSES - 1))  # the machine was busy
+    assert pace.draft_side(CONFIG, SIZE, is_encoded=False) == 48
+    pace.grounding.append(50.0)
+    assert pace.draft_side(CONFIG, SIZE, is_encoded=False) == 32
+
+
+def test_nobody_knows_how_slow_the_first_pass_is(monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)
+    assert Pace().draft_side(CONFIG, SIZE, is_encoded=False) is None
