@@ -1,6 +1,5 @@
 """Fixtures that several test files share."""
 
-import importlib.util
 import io
 import logging
 import os
@@ -14,27 +13,30 @@ from PIL import Image
 from torch import Tensor
 
 from groundingdino.model.config import GroundingDINOConfig, SwinConfig, TextConfig
+from tests import seeded_weights
 
 ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "tests" / "data", ROOT.parent / "shared" / "reference"  # the second holds more
 BERT_VOCABULARY = ROOT / "assets" / "models" / "bert-base-uncased" / "vocab.txt"
 
 
 @pytest.fixture(scope="session")
-def reference() -> Path:
-    """Folder of expected outputs of the authors' implementation; it is no part of the product."""
-    folder = ROOT.parent / "shared" / "reference"
-    if not folder.is_dir():
-        pytest.skip("reference data is not beside this checkout (expected ../shared/reference)")
-    return folder
+def reference() -> Callable[[str], Path]:
+    """Name -> file or folder of what the authors' implementation computed; the test is skipped where it is not."""
+
+    def find(name: str) -> Path:
+        for folder in REFERENCE:
+            if (folder / name).exists():
+                return folder / name
+        pytest.skip(f"{name} of the reference data is too large to come along, and not in ../shared/reference")
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def seeded_state_dict(reference) -> Callable[[str, int], dict[str, Tensor]]:
+def seeded_state_dict(reference: Callable[[str], Path]) -> Callable[[str, int], dict[str, Tensor]]:
     """(name of a manifest, seed) -> weights in the authors' layout, the same on every machine."""
-    spec = importlib.util.spec_from_file_location("seeded_weights", reference / "seeded_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda name, seed: module.seeded_state_dict(reference / f"{name}_keys.json", seed)
+    return lambda name, seed: seeded_weights.seeded_state_dict(reference(f"{name}_keys.json"), seed)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +77,8 @@ def skip_or_fail(reason: str) -> None:
 def browser() -> Iterator[Any]:
     """Chromium, driven by Playwright."""
     from playwright.sync_api import sync_playwright
-    from visitor import BROWSERS, FLAGS, find_browser
+
+    from tests.visitor import BROWSERS, FLAGS, find_browser
 
     path = find_browser()
     if path is None:
@@ -100,7 +103,7 @@ def log() -> Iterator[io.StringIO]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The page with models that know the answers."""
-    from server import Server
+    from tests.server import Server
 
     running = Server.open(tmp_path_factory.mktemp("examples"))
     yield running
@@ -110,7 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def untouched(tmp_path: Path) -> Iterator[Any]:
     """The same for one test alone: nothing has been looked at or downloaded yet."""
-    from server import Server
+    from tests.server import Server
 
     running = Server.open(tmp_path)
     yield running
@@ -121,7 +124,7 @@ def untouched(tmp_path: Path) -> Iterator[Any]:
 def visit(browser: Any, log: io.StringIO) -> Iterator[Callable[..., Any]]:
     """Puts someone in front of a page: `Visitor`'s address and screen -> one who finds no error in the browser's
     console and leaves none in the log."""
-    from visitor import Visitor
+    from tests.visitor import Visitor
 
     before = log.tell()
     visitors: list[Visitor] = []

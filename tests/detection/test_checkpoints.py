@@ -189,7 +189,7 @@ def test_metadata_of_another_version_is_refused(mini_model, tmp_path):
 
 def spare(manifest, reference) -> dict[str, Tensor]:
     """A full-size state dict of zeros that takes a few kilobytes on disk and in memory: one number, seen often."""
-    shapes = json.loads((reference / f"{manifest}_keys.json").read_text())
+    shapes = json.loads(reference(f"{manifest}_keys.json").read_text())
     return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
 
 

@@ -36,7 +36,7 @@ def transformers_model():
     ("manifest", "config"), [("swint_ogc", SWIN_T), ("swinb_cogcoor", SWIN_B)], ids=["swin-t", "swin-b"]
 )
 def test_the_authors_names_become_ours(manifest, config, reference):
-    names = json.loads((reference / f"{manifest}_keys.json").read_text())
+    names = json.loads(reference(f"{manifest}_keys.json").read_text())
     state = {name: blank(shape) for name, shape in names.items()}
     state |= {"label_enc.weight": blank((2001, 256)), "bert.embeddings.position_ids": blank((1, 512))}
     published = {f"module.{name}": tensor for name, tensor in state.items()}
@@ -104,7 +104,7 @@ def test_the_shared_box_head_must_be_shared():
 def test_every_rule_is_used(layout, reference, transformers_model):
     """A rule that no published name needs would be a guess."""
     if layout is AUTHORS:
-        names = list(json.loads((reference / "swint_ogc_keys.json").read_text()))
+        names = list(json.loads(reference("swint_ogc_keys.json").read_text()))
     else:
         old_names = [  # files keep these names of transformers before version 5
             f"model.backbone.conv_encoder.model.encoder.layers.0.blocks.0.{name}.weight"

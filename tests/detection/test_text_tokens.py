@@ -12,7 +12,7 @@ from groundingdino.inputs.prompt import Prompt
 
 
 def test_tokens_masks_and_positions_equal_the_published_ones(reference, tokenizer):
-    for expected in json.loads((reference / "prompts.json").read_text()):
+    for expected in json.loads(reference("prompts.json").read_text()):
         tokens = tokenize_captions([expected["caption"]], tokenizer)
         assert tokens.input_ids[0].tolist() == expected["input_ids"], expected["caption"]
         assert tokens.position_ids[0].tolist() == expected["position_ids"], expected["caption"]
@@ -21,8 +21,8 @@ def test_tokens_masks_and_positions_equal_the_published_ones(reference, tokenize
 
 
 def test_a_padded_batch_equals_the_published_one(reference, tokenizer):
-    expected = load_file(reference / "mini" / "io.safetensors")
-    captions = json.loads((reference / "mini" / "meta.json").read_text())["captions"]
+    expected = load_file(reference("mini/io.safetensors"))
+    captions = json.loads(reference("mini/meta.json").read_text())["captions"]
     tokens = tokenize_captions(captions, tokenizer)
     torch.testing.assert_close(tokens.input_ids, expected["input.input_ids"])
     torch.testing.assert_close(tokens.token_mask, expected["input.attention_mask"].bool())
@@ -88,7 +88,7 @@ def test_of_a_list_each_phrase_is_read_once_and_keeps_its_number(tokenizer):
 
 
 def test_spans_equal_the_published_positive_map(reference, tokenizer):
-    for expected in json.loads((reference / "token_spans.json").read_text())["token_spans"]:
+    for expected in json.loads(reference("token_spans.json").read_text())["token_spans"]:
         prompt = Prompt.from_spans(expected["caption"], expected["token_spans"])
         (passage,) = tokenize(prompt, tokenizer, 256).passages
         weights = span_weights(passage.positive_map)

@@ -69,7 +69,7 @@ def published_text_masks(monkeypatch):
 @pytest.mark.usefixtures("published_text_masks")
 @torch.no_grad()
 def test_every_step_of_the_authors_small_model(reference, mini_config, seeded_state_dict):
-    mini = Reference(reference / "mini", mini_config, seeded_state_dict)
+    mini = Reference(reference("mini"), mini_config, seeded_state_dict)
     for level, feature_map in enumerate(mini.model.backbone(mini.pixels)):
         torch.testing.assert_close(feature_map.permute(0, 3, 1, 2), mini[f"backbone_{level}"], rtol=0, atol=1e-4)
     image = mini.model.encode_image(mini.pixels, mini.padding_mask)
@@ -88,7 +88,7 @@ def test_every_step_of_the_authors_small_model(reference, mini_config, seeded_st
 @pytest.mark.parametrize(("name", "config"), [("swint_ogc", SWIN_T), ("swinb_cogcoor", SWIN_B)])
 @torch.no_grad()
 def test_the_authors_published_sizes(reference, seeded_state_dict, name, config):
-    published = Reference(reference / name, config, seeded_state_dict)
+    published = Reference(reference(name), config, seeded_state_dict)
     image = published.model.encode_image(published.pixels, published.padding_mask)
     text = published.model.encode_text(published.tokens)
     torch.testing.assert_close(text.features, published["encoded_text"], rtol=0, atol=1e-4)
