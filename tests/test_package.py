@@ -1,5 +1,6 @@
 """What the package says of itself: its public names, what it imports when, how large it is."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -114,15 +115,17 @@ def test_importing_makes_no_threads_and_changes_nothing_of_the_process():
     assert after == before
 
 
-def test_every_public_name_has_a_home():
-    assert list(groundingdino._HOMES) == groundingdino.__all__
-    assert dir(groundingdino) == sorted(groundingdino.__all__)
+def test_every_public_name_is_one_that_type_checkers_see():
+    stub = ast.parse((ROOT / "groundingdino" / "__init__.pyi").read_text(encoding="utf-8"))
+    imported = {name.name for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    (listed,) = (ast.literal_eval(node.value) for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(listed) == sorted(groundingdino.__all__) == sorted(dir(groundingdino)) == sorted(imported)
     for name in groundingdino.__all__:
         assert getattr(groundingdino, name) is not None
 
 
 def test_another_name_is_none_of_the_packages():
-    with pytest.raises(AttributeError, match="module 'groundingdino' has no attribute 'Detektor'"):
+    with pytest.raises(AttributeError, match="No groundingdino attribute Detektor"):
         groundingdino.Detektor  # noqa: B018
 
 
