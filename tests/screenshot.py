@@ -1,4 +1,4 @@
-"""Makes the README's picture of the page: `python tests/screenshot.py assets/screenshot.webp`.
+"""Makes the README's picture of the page: `python -m tests.screenshot assets/screenshot.webp`.
 
 It starts the page as a user does, opens the first example, types its phrases key by key and saves what the browser
 shows.
@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
-from visitor import BROWSERS, FLAGS, ROOT, Visitor, find_browser, running_page
+
+from tests.visitor import BROWSERS, FLAGS, ROOT, Visitor, find_browser, running_page
 
 
 def main() -> int:

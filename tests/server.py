@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dauber import INPAINTER, Dauber
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 import app
 from groundingdino.files.card import PHOTOGRAPHS
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
+from tests.dauber import INPAINTER, Dauber
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE, OTHER_SIZE = (320, 240), (200, 300)
 CAT, OTHER_CAT = ("cat", 0.9, (10, 20, 110, 120)), ("cat", 0.6, (200, 20, 300, 120))

@@ -12,18 +12,18 @@ import gradio as gr
 import httpx
 import pytest
 import supervision as sv
-from dauber import INPAINTER, Dauber
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 import app
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 from groundingdino.page.wiring import SAVE
+from tests.dauber import INPAINTER, Dauber
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import skip_or_fail
 from PIL import Image
 from playwright.sync_api import expect
-from server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
-from visitor import Visitor, running_page
 
 import app
 from groundingdino.detection.cards import EMBEDDED_FILE
 from groundingdino.detection.detector import Detector
 from groundingdino.inputs.image import load_image
 from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER
+from tests.conftest import skip_or_fail
+from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
+from tests.visitor import Visitor, running_page
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
 

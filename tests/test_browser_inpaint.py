@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from server import CAR, CAT, DOG, OTHER_CAT, SIZE, Server
-from visitor import Visitor
 
 from groundingdino.editing.recipe import read_recipe
+from tests.server import CAR, CAT, DOG, OTHER_CAT, SIZE, Server
+from tests.visitor import Visitor
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
 MIDDLE, BESIDE = (60, 70), (150, 200)  # of the first cat, and of nothing

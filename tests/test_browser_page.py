@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, Server
-from visitor import Visitor
 
 from groundingdino.files.card import DRAWINGS
+from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, Server
+from tests.visitor import Visitor
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
 SCREENS = [(1280, 800), (1366, 768)]

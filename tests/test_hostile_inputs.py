@@ -17,12 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from dauber import INPAINTER, Dauber
-from hostile import MIXED, VALUES, Picture, encoded, is_long, is_too_much, photograph, pictures, prompts
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
-from tiny_models import save_detector, save_segmenter
 
 import app
 from groundingdino.command_line.main import main
@@ -32,6 +27,11 @@ from groundingdino.page.handlers import BOXES, DETECT, FAULT, FILL, INPAINT, SEG
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 from groundingdino.segmentation.segmenter import Segmenter
+from tests.dauber import INPAINTER, Dauber
+from tests.hostile import MIXED, VALUES, Picture, encoded, is_long, is_too_much, photograph, pictures, prompts
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
+from tests.tiny_models import save_detector, save_segmenter
 
 SEED = 18
 LIMIT = 20.0  # seconds for an answer

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from conftest import ROOT
+from tests.conftest import ROOT
 
 
 def test_python_of_the_readme_has_the_right_types(tmp_path: Path, monkeypatch):

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from conftest import BERT_VOCABULARY
 from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
@@ -14,6 +13,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import BertTokenizerFast, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from tests.conftest import BERT_VOCABULARY
 
 WORKING_SIZE = 128  # pixels
 CELL = 4  # pixels of a side per latent pixel

@@ -3,10 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dauber import Dauber
-from oracle import Oracle
 from PIL import Image
-from scissors import Scissors
 
 from groundingdino.command_line.inpaint import show_steps
 from groundingdino.command_line.main import main
@@ -15,6 +12,9 @@ from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import EditProgress
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.segmentation.segmenter import Segmenter
+from tests.dauber import Dauber
+from tests.oracle import Oracle
+from tests.scissors import Scissors
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

@@ -10,8 +10,6 @@ import supervision as sv
 import torch
 from PIL import Image
 from pycocotools import mask as coco_masks
-from scissors import Scissors
-from tiny_models import TINY, save_detector, save_segmenter
 
 from groundingdino.command_line import output
 from groundingdino.command_line.main import main
@@ -24,6 +22,8 @@ from groundingdino.runtime import allocation
 from groundingdino.segmentation.cards import SEGMENTERS, has_segmenter
 from groundingdino.segmentation.masks import SPECKS, smooth_masks
 from groundingdino.segmentation.segmenter import Segmenter
+from tests.scissors import Scissors
+from tests.tiny_models import TINY, save_detector, save_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, ops
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.ops import aten
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from groundingdino.detection.precision import fastest_dtype, in_bfloat16, multiplies_bfloat16
@@ -70,7 +69,7 @@ class OneType(TorchDispatchMode):
     """Products of tensors of different types fail, as on a device; fake tensors would let them pass."""
 
     def __torch_dispatch__(self, function, _, args=(), kwargs=None):
-        if function.overloadpacket in (aten.mm, aten.addmm, aten.bmm):
+        if function.overloadpacket in (ops.aten.mm, ops.aten.addmm, ops.aten.bmm):
             first, *others = (x.dtype for x in args if isinstance(x, Tensor))
             assert others == [first] * len(others), function
         return function(*args, **(kwargs or {}))

@@ -8,12 +8,12 @@ import pytest
 import supervision as sv
 import torch
 from PIL import Image
-from tiny_pipelines import TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture
 from groundingdino.runtime.interruption import Stopped
+from tests.tiny_pipelines import TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 
 SAVED = {
     "sd": save_sd,

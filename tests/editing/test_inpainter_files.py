@@ -3,8 +3,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_hub import running_hub
-from tiny_pipelines import save_sd
 
 from groundingdino.editing.inpainter_files import (
     cached_pipeline,
@@ -13,6 +11,8 @@ from groundingdino.editing.inpainter_files import (
     lacking,
     whole_progress,
 )
+from tests.fake_hub import running_hub
+from tests.tiny_pipelines import save_sd
 
 REPOSITORY = "owner/pipeline"
 

@@ -7,11 +7,11 @@ from threading import Event, Thread
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 from groundingdino.editing import inpainter_models
 from groundingdino.editing.cards import INPAINTERS, has_inpainter
 from groundingdino.editing.inpainter_models import load_inpainter, quietly
+from tests.tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import supervision as sv
-from dauber import Dauber
 from PIL import ExifTags, Image, ImageCms
 
 from groundingdino.editing.edits import (
@@ -24,6 +23,7 @@ from groundingdino.editing.preview import PREVIEW_SIDE
 from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.inputs.image import load_editable
 from groundingdino.runtime.interruption import Stopped
+from tests.dauber import Dauber
 
 SIZES = [(64, 48), (37, 600), (900, 31), (1200, 800), (2, 1), (3, 250)]
 TASKS = [

@@ -3,7 +3,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from fake_hub import COMMIT, running_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -12,6 +11,7 @@ from groundingdino.detection.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.files import downloads
 from groundingdino.files.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder
 from groundingdino.model import GroundingDINO
+from tests.fake_hub import COMMIT, running_hub
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -2,7 +2,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from oracle import CARD, Oracle
 
 from groundingdino.detection.cards import MODELS
 from groundingdino.editing.cards import INPAINTERS
@@ -10,6 +9,7 @@ from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.advice import DETECTOR, for_photographs, to_fetch
 from groundingdino.page.shelf import Shelf
 from groundingdino.segmentation.cards import SEGMENTERS
+from tests.oracle import CARD, Oracle
 
 PENCIL = replace(CARD, title="Pencil", knows=(DRAWINGS,))
 LENS = replace(CARD, name="lens", title="Lens", size_bytes=2_000_000)

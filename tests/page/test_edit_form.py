@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 import supervision as sv
-from dauber import INPAINTER
 from PIL import Image
 
 from groundingdino.editing.edits import (
@@ -57,6 +56,7 @@ from groundingdino.page.edit_form import (
     suited_shape,
 )
 from groundingdino.segmentation.pointing import Gesture, Pointing
+from tests.dauber import INPAINTER
 
 SIZE = (200, 100)
 STROKE = BrushStroke(((1, 2),), 5)

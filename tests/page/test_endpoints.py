@@ -10,11 +10,8 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 import pytest
-from dauber import INPAINTER, Dauber
-from oracle import CARD, Oracle
 from PIL import Image
 from pycocotools import mask as coco_masks
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.page import endpoints as answering
 from groundingdino.page import jobs
@@ -22,6 +19,9 @@ from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 from groundingdino.runtime.interruption import StopCheck
+from tests.dauber import INPAINTER, Dauber
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

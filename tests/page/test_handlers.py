@@ -11,9 +11,7 @@ from typing import Any
 import gradio as gr
 import pytest
 from gradio.processing_utils import save_bytes_to_cache
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
@@ -22,6 +20,8 @@ from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OU
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
 from groundingdino.results import export
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (320, 240)
 CAT, OTHER_CAT, PIZZA = (10, 20, 110, 120), (200, 20, 300, 120), (100, 150, 180, 230)

@@ -11,10 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from dauber import INPAINTER, Dauber
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
@@ -37,6 +34,9 @@ from groundingdino.page.handlers import FILL, INPAINT, Page, Query, Visit
 from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPage, WrittenFiles
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio
+from tests.dauber import INPAINTER, Dauber
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)

@@ -3,10 +3,10 @@ from threading import Event
 from typing import Any
 
 import pytest
-from oracle import CARD, Oracle
 
 from groundingdino.page.picker import Picker
 from groundingdino.page.shelf import Shelf
+from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from oracle import CARD, Oracle
 
 from groundingdino.files.downloads import NotSaved
 from groundingdino.page.shelf import Progress, Shelf
+from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}
 CARDS |= {name: replace(CARD, name=name) for name in ("b", "c", "d")}

@@ -1,14 +1,14 @@
 from dataclasses import replace
 
 import pytest
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.status_line import status
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.segmentation.pointing import Gesture, Pointing
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 IMAGE = Image.new("RGB", (320, 240))
 ANSWERS = {

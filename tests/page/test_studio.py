@@ -2,15 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dauber import INPAINTER, Dauber
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, TransparentBackground
 from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Studio, Thresholds, Timing
 from groundingdino.segmentation.pointing import Gesture, Pointing
+from tests.dauber import INPAINTER, Dauber
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (64, 48)
 ANSWERS = {SIZE: {"cat": [(0.9, (1, 2, 30, 40)), (0.3, (40, 2, 60, 40))]}}

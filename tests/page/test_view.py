@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import CARD, Oracle
 from PIL import Image
-from scissors import SEGMENTER, Scissors
 
 from groundingdino.page.layout import SCRIPTS
 from groundingdino.page.selection import Selection
@@ -19,6 +17,8 @@ from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results.drawing import MaskStyle
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Gesture, Pointing
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
 
 SIZE = (320, 240)
 ANSWERS = {

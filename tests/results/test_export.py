@@ -12,7 +12,6 @@ import supervision as sv
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from mask_shapes import CASES, SAME_EACH_TIME, masks_of
 from PIL import Image
 
 from groundingdino.results.drawing import MaskStyle
@@ -28,6 +27,7 @@ from groundingdino.results.export import (
     yolo_zip,
 )
 from groundingdino.segmentation.masks import boxes_of, compact, join
+from tests.mask_shapes import CASES, SAME_EACH_TIME, masks_of
 
 PHRASES = ("zebra", "cat", "pizza")
 BOXES = [[10.123456, 20.5, 110.25, 90.75], [0.0, 0.0, 320.0, 240.0]]

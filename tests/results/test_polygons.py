@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given
-from mask_shapes import CASES, SAME_EACH_TIME, drawn, masks
 
 from groundingdino.results.polygons import polygon, polygons
+from tests.mask_shapes import CASES, SAME_EACH_TIME, drawn, masks
 
 
 def read_by_pycocotools(parts: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

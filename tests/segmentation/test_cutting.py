@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image
-from scissors import Scissors
 
 from groundingdino.segmentation.cutting import BY_HAND, EVERYTHING, cut
 from groundingdino.segmentation.masks import HOLES
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Gesture, Pointing
+from tests.scissors import Scissors
 
 SIZE = (320, 240)
 CAT, PIZZA = (10, 20, 110, 120), (100, 150, 180, 230)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from labelled import TINY, pictures
 from torch import Tensor
 
 from groundingdino.model import GroundingDINO, Output
@@ -14,6 +13,7 @@ from groundingdino.training.detector.losses import detection_losses, matched_los
 from groundingdino.training.detector.matcher import Match, dense_match, hungarian_match
 from groundingdino.training.detector.targets import Batch, Target, make_batch
 from groundingdino.training.detector.train import Plan, Stage, make_optimizer, training_step
+from tests.training.labelled import TINY, pictures
 
 
 @pytest.fixture(scope="module")

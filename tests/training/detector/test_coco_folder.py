@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from labelled import write_folder
 from pycocotools import mask as mask_codec
 
 from groundingdino.training.detector.coco_folder import CocoFolder
+from tests.training.labelled import write_folder
 
 SQUARE = [2, 1, 6, 1, 6, 5, 2, 5]  # a polygon
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from labelled import Picture
 
 from groundingdino.detection.phrases import Grounding
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.training.detector.evaluate import evaluate
+from tests.training.labelled import Picture
 
 BOX, OTHER = (10.0, 10.0, 50.0, 40.0), (60.0, 20.0, 90.0, 70.0)
 

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from labelled import write_folder
 
 from groundingdino.artwork.names import load_names
 from groundingdino.training.detector.mixture import absent_names, photographs, read_settings, texts
+from tests.training.labelled import write_folder
 
 SETTINGS = {
     "synonyms": {"person": ["people"]},

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from labelled import TINY, Picture, write_folder
 
 from groundingdino.detection.cards import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
@@ -25,6 +24,7 @@ from groundingdino.training.detector.train import (
     train,
 )
 from groundingdino.training.segmenter import train as train_segmenter
+from tests.training.labelled import TINY, Picture, write_folder
 
 PLAN = Plan(
     stages=(
