@@ -59,15 +59,17 @@ def unpack(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as files:
         for member in files.getmembers():
             if member.name.endswith(tuple(f"{FOLDER}/{file}" for file in FILES)):
-                (folder / Path(member.name).name).write_bytes(files.extractfile(member).read())
+                source = files.extractfile(member)
+                assert source is not None, "a file, not a folder"
+                (folder / Path(member.name).name).write_bytes(source.read())
     for name, old, new in MENDS:
         file = folder / name
         text = file.read_text() if file.exists() else ""
         if text.count(old) != 1:
             raise ValueError(f"'{archive}' is not the source of {SOURCE}: {name} does not have '{old}' once.")
         file.write_text(text.replace(old, new))
-    with (folder / "ms_deform_attn_cuda.cu").open("a") as file:
-        file.write(BINDING)
+    with (folder / "ms_deform_attn_cuda.cu").open("a") as module:
+        module.write(BINDING)
 
 
 def build(archive: Path | None) -> Any:

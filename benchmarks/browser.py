@@ -93,9 +93,10 @@ def typing(bench: Bench) -> None:
     """Key presses, one after the other, each when the answer to the last is there."""
     phrases = bench.open_example()
     letters, times = " . ".join(phrases * (1 + bench.keys // 4)), []
+    names: list[str] = []
     bench.visitor.prompt.fill("")
     expect(bench.visitor.boxes).to_have_count(0)
-    text, names, cpu = "", [], cpu_seconds(bench.server)
+    text, cpu = "", cpu_seconds(bench.server)
     for letter in letters:
         text += letter
         press = partial(bench.visitor.prompt.press, "Space" if letter == " " else letter)

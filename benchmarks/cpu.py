@@ -225,8 +225,8 @@ def growth(bench: Bench) -> None:
         image = model.encode_image(*inputs)
         took = bench.medians(
             {
-                "image": lambda inputs=inputs: encode(model, inputs),
-                "prompt": lambda image=image, tokens=tokens: ground(model, image, tokens),
+                "image": partial(encode, model, inputs),
+                "prompt": partial(ground, model, image, tokens),
             }
         )
         rows.append((name, f"{took['image']:.2f}", f"{took['prompt']:.2f}", f"{resident_mb():.0f}"))

@@ -65,7 +65,7 @@ def on_a_photograph(path: Path, phrase: str, detector: Detector, segmenter: Segm
     """A photograph and its edits."""
     image = load_editable(path)
     found = _find(image, phrase, detector, segmenter)
-    tasks = {
+    tasks: dict[str, Task] = {
         "remove": Remove(),
         "blurred background": BlurBackground(),
         "pixelated": Obscure("pixelate"),

@@ -20,6 +20,7 @@ from groundingdino.editing.cards import mask_settings_for
 from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture
+from groundingdino.editing.stickers import Stickers
 
 TASKS: dict[str, Task] = {
     "replace": Replace("cat"),
@@ -30,7 +31,7 @@ TASKS: dict[str, Task] = {
 }
 
 
-def measure(inpainter: Inpainter, size: tuple[int, int], task: Task, runs: int) -> tuple[float, float, int]:
+def measure(inpainter: Inpainter | Stickers, size: tuple[int, int], task: Task, runs: int) -> tuple[float, float, int]:
     """Median wall and processor seconds of an edit, and the most bytes that it added to the process."""
     width, height = size
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
@@ -39,7 +40,7 @@ def measure(inpainter: Inpainter, size: tuple[int, int], task: Task, runs: int) 
     x0, y0, x1, y1 = box[0].astype(int)
     mask[0, y0:y1, x0:x1] = True
     objects = sv.Detections(box, mask)
-    edit = Edit(task, mask_settings_for(inpainter.name, task), (), Sampling(seed=0))
+    edit = Edit(task, mask_settings_for(inpainter.card, task), (), Sampling(seed=0))
     took = []
     with Watch() as watch:
         for _ in range(1 + runs):

@@ -12,8 +12,9 @@ join where these are installed.
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -76,9 +77,9 @@ def methods() -> dict[str, Fill]:
         "Telea (OpenCV)": lambda pixels, hole: cv2.inpaint(pixels, hole.view(np.uint8), 5, cv2.INPAINT_TELEA),
         "Navier-Stokes (OpenCV)": lambda pixels, hole: cv2.inpaint(pixels, hole.view(np.uint8), 5, cv2.INPAINT_NS),
     }
-    if hasattr(cv2, "xphoto"):
-        found["frequency-selective (xphoto)"] = lambda pixels, hole: _xphoto(pixels, hole, cv2.xphoto.INPAINT_FSR_FAST)
-        found["shift map (xphoto)"] = lambda pixels, hole: _xphoto(pixels, hole, cv2.xphoto.INPAINT_SHIFTMAP)
+    if xphoto := getattr(cv2, "xphoto", None):  # of opencv-contrib alone
+        found["frequency-selective (xphoto)"] = partial(_xphoto, xphoto, xphoto.INPAINT_FSR_FAST)
+        found["shift map (xphoto)"] = partial(_xphoto, xphoto, xphoto.INPAINT_SHIFTMAP)
     try:
         from skimage.restoration import inpaint_biharmonic
 
@@ -144,10 +145,10 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return grow(mask, MaskSettings().grow_of(max(width, height), Remove()))
 
 
-def _xphoto(pixels: np.ndarray, hole: np.ndarray, kind: int) -> np.ndarray:
+def _xphoto(xphoto: Any, kind: int, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
     filled = np.zeros_like(pixels)
     lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
-    cv2.xphoto.inpaint(lab, (~hole).view(np.uint8) * 255, filled, kind)
+    xphoto.inpaint(lab, (~hole).view(np.uint8) * 255, filled, kind)
     return cv2.cvtColor(filled, cv2.COLOR_LAB2RGB)
 
 
@@ -178,7 +179,7 @@ def _montage(cases: list[Case]) -> Image.Image:
     """Each case in a row: the hole, the truth, and what each method makes of it."""
     rows = []
     for case in cases:
-        covered = np.where(case.hole[..., None], case.pixels // 2 + np.uint8([127, 0, 127]), case.pixels)
+        covered = np.where(case.hole[..., None], case.pixels // 2 + np.array([127, 0, 127], np.uint8), case.pixels)
         tiles = [covered, case.truth, *(method(case.pixels, case.hole) for method in methods().values())]
         rows.append(np.concatenate([cv2.resize(tile, (240, 180), interpolation=cv2.INTER_AREA) for tile in tiles], 1))
     return Image.fromarray(np.concatenate(rows))

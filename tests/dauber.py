@@ -10,7 +10,7 @@ from PIL import ImageColor
 from groundingdino.editing.cards import InpainterCard
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling
-from groundingdino.editing.perform import BoxText, Painted, PaintStep
+from groundingdino.editing.perform import BoxText, Painted, Painter, PaintStep
 from groundingdino.runtime.interruption import StopCheck, Stopped
 
 INPAINTER = InpainterCard("embedded", "Dauber", 22_000_000, "Fills with colours.", steps=5, guidance=2.5)
@@ -18,7 +18,7 @@ WORKING_SIZE = 64  # pixels
 
 
 @dataclass
-class Dauber:
+class Dauber(Painter):
     """Stands in for `Inpainter`: texts are names of colours, "" is grey; the seed shows in the blue channel."""
 
     card: InpainterCard = INPAINTER

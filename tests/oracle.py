@@ -1,19 +1,18 @@
 """A detector that knows the answers, so that the page can be tested without weights."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from groundingdino.detection.checkpoints import ModelCard
 from groundingdino.detection.phrases import Grounding
-from groundingdino.inputs.prompt import Prompt
+from groundingdino.inputs.prompt import Prompt, Span, read_prompt
 from groundingdino.model.config import EMBEDDED
-from groundingdino.runtime.interruption import Stopped
+from groundingdino.page.studio import DetectorLike
+from groundingdino.runtime.interruption import StopCheck, Stopped
 
 CARD = ModelCard(
     name="embedded",
@@ -28,8 +27,19 @@ CARD = ModelCard(
 Objects = Mapping[str, list[tuple[float, tuple[int, int, int, int]]]]  # phrase -> (score, box in pixels)
 
 
+@dataclass(frozen=True)
+class Known:
+    """A picture that an `Oracle` has seen."""
+
+    size: tuple[int, int]
+    key: str
+    cached: bool
+    milliseconds: float
+    share: float  # of each score that the oracle will know
+
+
 @dataclass
-class Oracle:
+class Oracle(DetectorLike):
     """Stands in for `Detector`: what is in a picture is looked up by the picture's size.
 
     A draft finds the same, but knows half of each score.
@@ -44,26 +54,28 @@ class Oracle:
 
     def __post_init__(self) -> None:
         self._images: set[str] = set()
-        self._groundings: set[tuple[Any, Prompt]] = set()
+        self._groundings: set[tuple[str, Prompt]] = set()
 
     def draft_side(self, image: Image.Image, prompt: str) -> int | None:
         return None if (str(image.size), Prompt.parse(prompt)) in self._groundings else self.slow_side
 
-    def encode_image(
-        self, image: Image.Image, short_side: int | None = None, stop: Callable[[], bool] | None = None
-    ) -> Any:
+    def encode_image(self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None) -> Known:
         if stop is not None and stop():
             raise Stopped
         key = str(image.size) + (f" {short_side}" if short_side else "")
         cached = key in self._images
         self._images.add(key)
         self.encoded += not cached
-        return SimpleNamespace(
-            size=image.size, key=key, cached=cached, milliseconds=20.0, share=0.5 if short_side else 1
-        )
+        return Known(image.size, key, cached, milliseconds=20.0, share=0.5 if short_side else 1.0)
 
-    def ground(self, encoded: Any, prompt: str, stop: Callable[[], bool] | None = None) -> Grounding:
-        parsed = Prompt.parse(prompt)
+    def ground(
+        self,
+        encoded: Known,
+        prompt: str,
+        spans: Sequence[Sequence[Span]] | None = None,
+        stop: StopCheck | None = None,
+    ) -> Grounding:
+        parsed = read_prompt(prompt, spans)
         cached = (encoded.key, parsed) in self._groundings
         self.grounded += not cached
         for _ in range(0 if cached else 10):  # layers

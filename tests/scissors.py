@@ -3,8 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image
 
 from groundingdino.runtime.interruption import raise_if_stopped
 from groundingdino.segmentation.cards import SegmenterCard
+from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import boxes_of, compact, join
 
@@ -24,8 +23,18 @@ QUALITIES = (0.9, 0.8, 0.7)
 Box = tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A picture that `Scissors` have seen."""
+
+    size: tuple[int, int]
+    key: str
+    cached: bool
+    milliseconds: float
+
+
 @dataclass
-class Scissors:
+class Scissors(SegmenterLike):
     """Stands in for `Segmenter`: of a box the ellipse in it, of a click the disc around it, of a stroke a band."""
 
     others: Mapping[tuple[int, int], list[Box]] = field(default_factory=dict)  # what "everything" finds, by size
@@ -38,14 +47,14 @@ class Scissors:
     def __post_init__(self) -> None:
         self._images: set[tuple[int, int]] = set()
 
-    def encode_image(self, image: Image.Image) -> Any:
+    def encode_image(self, image: Image.Image) -> Sheet:
         cached = image.size in self._images
         self._images.add(image.size)
         self.encoded += not cached
-        return SimpleNamespace(size=image.size, key=str(image.size), cached=cached, milliseconds=30.0)
+        return Sheet(image.size, str(image.size), cached, milliseconds=30.0)
 
     def segment(
-        self, encoded: Any, prompts: Sequence[MaskPrompt], objects: sv.Detections | None = None
+        self, encoded: Sheet, prompts: Sequence[MaskPrompt], objects: sv.Detections | None = None
     ) -> sv.Detections:
         self.cut += 1
         for _ in range(10):  # passes
@@ -63,10 +72,18 @@ class Scissors:
         data = {"class_name": names, "mask_quality": quality}
         return sv.Detections(boxes_of(masks), masks, quality.copy(), np.full(len(prompts), -1), data=data)
 
-    def segment_boxes(self, encoded: Any, detections: sv.Detections) -> sv.Detections:
+    def segment_boxes(self, encoded: Sheet, detections: sv.Detections) -> sv.Detections:
         return self.segment(encoded, [MaskPrompt(box=tuple(box)) for box in detections.xyxy], detections)
 
-    def everything(self, encoded: Any) -> sv.Detections:
+    def everything(
+        self,
+        encoded: Sheet,
+        points_per_side: int | None = None,
+        min_quality: float | None = None,
+        min_stability: float | None = None,
+        nms_threshold: float = 0.7,
+    ) -> sv.Detections:
+        assert (points_per_side, min_quality, min_stability, nms_threshold) == (None, None, None, 0.7), "none is known"
         return self.segment(encoded, [MaskPrompt(box=box) for box in self.others.get(encoded.size, ())])
 
 

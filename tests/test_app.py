@@ -142,7 +142,7 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
 
     wrong = Path(picture).with_name("notes.png")
     wrong.write_text("no picture")
-    for options, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"image": handle_file(str(wrong))}, "The picture is not an image"),
         ({"model": "huge"}, "There is no model 'huge'"),
         ({"model": "large"}, "press Download"),
@@ -150,11 +150,12 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
         ({"box_threshold": "0.5"}, "Box threshold must be a number, not '0.5'"),
         ({"nms_threshold": [1]}, "NMS threshold must be a number, not \\[1\\]"),
         ({"image": "cats.png"}, "pictures are sent as uploaded files"),
-    ):
+    ]
+    for options, message in refused:
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}
         with pytest.raises(AppError, match=message):
             client.predict(api_name="/detect", **arguments)
-    for options, message in (
+    refused = [
         ({"prompt": ""}, "Nothing is asked for"),
         ({"points": [[900, 10, 1]]}, "outside the picture"),
         ({"points": [[9, 10]]}, "Expected points as"),
@@ -163,7 +164,8 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
         ({"segmenter": "huge"}, "There is no model 'huge'"),
         ({"fill": -1}, "must be 0 or more"),
         ({"image": handle_file(str(wrong))}, "The picture is not an image"),
-    ):
+    ]
+    for options, message in refused:
         arguments = {"image": handle_file(picture), "prompt": "cat", **options}
         with pytest.raises(AppError, match=message):
             client.predict(api_name="/segment", **arguments)

@@ -402,16 +402,18 @@ def test_the_next_mask_says_which_it_is_and_what_changed(visitor: Visitor):
     expect(visitor.message).to_have_text("2 objects")
 
 
-def test_a_prompt_that_never_ends_does_not_hold_up_the_next(untouched: Server, visit: Visit):
+def test_a_prompt_that_never_ends_does_not_hold_up_the_next(
+    untouched: Server, visit: Visit, monkeypatch: pytest.MonkeyPatch
+):
     never = threading.Event()
     ground = untouched.detector.ground
 
-    def hang(encoded: Any, prompt: str, stop: Callable[[], bool] | None = None) -> Any:
+    def hang(encoded: Any, prompt: str, **options: Any) -> Any:
         if "zebra" in prompt:
             never.wait(120)
-        return ground(encoded, prompt, stop)
+        return ground(encoded, prompt, **options)
 
-    untouched.detector.ground = hang
+    monkeypatch.setattr(untouched.detector, "ground", hang)
     someone, other = visit(untouched.url), visit(untouched.url)
     someone.prompt.fill("zebra")
     expect(someone.message).to_have_text("Looking with Oracle …")

@@ -171,7 +171,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     (folder / "examples.json").write_text('[{"file": "cats.png", "prompt": "cat . pizza"}]')
     demo = app.build(studio(), examples=folder)
     app.serve(demo, prevent_thread_lock=True, quiet=True)
-    yield Program(demo.local_url)
+    yield Program(demo.local_url or "")
     demo.close()
 
 

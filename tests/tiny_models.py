@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from groundingdino.detection.checkpoints import save_checkpoint
 from groundingdino.model import GroundingDINO
@@ -28,7 +29,9 @@ def save_detector(path: Path) -> str:
     """One that finds five things in any picture, with some score; the path again."""
     torch.manual_seed(0)
     model = GroundingDINO(TINY)
-    model.query_selection.box_head.layers[-1].bias.data[2:] += 3  # boxes so large that they overlap
+    last = model.query_selection.box_head.layers[-1]
+    assert isinstance(last, nn.Linear)
+    last.bias.data[2:] += 3  # boxes so large that they overlap
     save_checkpoint(model, path, title="Tiny", description="", box_threshold=0, text_threshold=0.25)
     return str(path)
 

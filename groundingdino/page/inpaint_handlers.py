@@ -6,7 +6,7 @@ with the same model. Cancelling ends the waiting at once, and the thread as soon
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -65,7 +65,7 @@ class InpaintPage:
         self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
         self.files = WrittenFiles()  # that were written; Gradio, which is told of them, clears old ones away
 
-    def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
+    def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Generator[Any, None, None]:
         """Updates of the result: how far the edit is, and then the candidates."""
         query, form = Query(*values[: len(Query._fields)]), Form(*values[len(Query._fields) :])
         stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))

@@ -1,10 +1,10 @@
 """The models and pictures of a running page: the only state there is, shared by all who use it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import supervision as sv
@@ -13,18 +13,19 @@ from PIL import Image
 from groundingdino.detection.cards import MODELS, ModelCard, is_cached
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.objects import labels_of, no_objects
-from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
 from groundingdino.editing.cards import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.files.card import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
+from groundingdino.inputs.prompt import Span
 from groundingdino.page.shelf import Shelf
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, has_segmenter
-from groundingdino.segmentation.cutting import EVERYTHING, cut
+from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLike, cut
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
@@ -89,6 +90,24 @@ class Timing(NamedTuple):
     masks: float | None = None
 
 
+class DetectorLike(Protocol):
+    """What the page needs of a detector; `Detector` is one. `encoded` is what its own `encode_image` gave."""
+
+    def draft_side(self, image: Image.Image, prompt: str) -> int | None: ...
+
+    def encode_image(
+        self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None
+    ) -> Encoded: ...
+
+    def ground(
+        self,
+        encoded: Any,
+        prompt: str,
+        spans: Sequence[Sequence[Span]] | None = None,
+        stop: StopCheck | None = None,
+    ) -> Grounding: ...
+
+
 class Studio:
     """Decodes each picture once, and finds and cuts out what is asked for.
 
@@ -100,8 +119,8 @@ class Studio:
 
     def __init__(
         self,
-        detectors: Shelf[Detector, ModelCard],
-        segmenters: Shelf[Segmenter, SegmenterCard],
+        detectors: Shelf[DetectorLike, ModelCard],
+        segmenters: Shelf[SegmenterLike, SegmenterCard],
         inpainters: Shelf[Painter, InpainterCard] | None = None,
     ):
         self.detectors = detectors

@@ -1,23 +1,58 @@
 """Masks for all that is asked of a picture at once: what the prompt names, what is pointed at, everything else."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
+from PIL import Image
 
 from groundingdino.detection.objects import labels_of, select
-from groundingdino.segmentation.candidates import ImageEmbedding
+from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import is_new, join, merge_objects, smooth_masks
 from groundingdino.segmentation.object_ids import box_ids, lasting_ids, object_ids
 from groundingdino.segmentation.pointing import Pointing
-from groundingdino.segmentation.segmenter import Segmenter
 
 # Groups of objects without a phrase. No phrase of a prompt begins with a dot: dots separate phrases.
 BY_HAND, EVERYTHING = ".by hand", ".everything"
 
 
+class Encoded(Protocol):
+    """What a model's `encode_image` gives, as far as others than the model read it."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...  # (width, height)
+    @property
+    def key(self) -> str: ...  # of the content
+    @property
+    def cached(self) -> bool: ...
+    @property
+    def milliseconds(self) -> float: ...
+
+
+class SegmenterLike(Protocol):
+    """What is needed of a segmenter; `Segmenter` is one. `encoded` is what its own `encode_image` gave."""
+
+    def encode_image(self, image: Image.Image) -> Encoded: ...
+
+    def segment(
+        self, encoded: Any, prompts: Sequence[MaskPrompt], objects: sv.Detections | None = None
+    ) -> sv.Detections: ...
+
+    def segment_boxes(self, encoded: Any, detections: sv.Detections) -> sv.Detections: ...
+
+    def everything(
+        self,
+        encoded: Any,
+        points_per_side: int | None = None,
+        min_quality: float | None = None,
+        min_stability: float | None = None,
+        nms_threshold: float = ...,
+    ) -> sv.Detections: ...
+
+
 def cut(
-    segmenter: Segmenter, encoded: ImageEmbedding, detections: sv.Detections, pointing: Pointing, min_area: float
+    segmenter: SegmenterLike, encoded: Encoded, detections: sv.Detections, pointing: Pointing, min_area: float
 ) -> sv.Detections:
     """Objects with masks: the detections in their order, then what was pointed at, then everything else.
 
@@ -54,9 +89,7 @@ def cut(
     return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
 
 
-def _correct(
-    segmenter: Segmenter, encoded: ImageEmbedding, objects: sv.Detections, pointing: Pointing
-) -> sv.Detections:
+def _correct(segmenter: SegmenterLike, encoded: Encoded, objects: sv.Detections, pointing: Pointing) -> sv.Detections:
     """The objects with new masks where somebody pointed at them or chose another candidate."""
     asked = {
         index: prompt

@@ -5,11 +5,12 @@ from groundingdino.editing import filling
 from groundingdino.editing.filling import FILL_SIZE, fill, fill_hole
 
 MAGENTA = (255, 0, 255)
+COLORS = np.array([[40, 90, 60], [210, 190, 240]], np.uint8)  # of a checker board
 
 
 def checker(width: int, height: int, cell: int = 12) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
-    return np.where(((x // cell + y // cell) % 2)[..., None], np.uint8([40, 90, 60]), np.uint8([210, 190, 240]))
+    return COLORS[1 - (x // cell + y // cell) % 2]
 
 
 def gradient(width: int, height: int) -> np.ndarray:

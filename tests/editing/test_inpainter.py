@@ -26,6 +26,12 @@ MASK = MaskSettings(grow=2, feather=2)
 FAST = Sampling(steps=2, seed=5)
 
 
+def load(folder: Path) -> Inpainter:
+    inpainter = Inpainter.from_pretrained(folder, "cpu")
+    assert isinstance(inpainter, Inpainter)
+    return inpainter
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("pipelines")
@@ -34,7 +40,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def inpainters(folders) -> dict[str, Inpainter]:
-    return {name: Inpainter.from_pretrained(folder, "cpu") for name, folder in folders.items()}
+    return {name: load(folder) for name, folder in folders.items()}
 
 
 @pytest.fixture(scope="module", params=SAVED)
@@ -204,7 +210,8 @@ class _Failing:
     """In place of a pipeline's call: fails as often as told, with that error."""
 
     def __init__(self, inpainter: Inpainter, error: Exception, times: int):
-        self.call, self.error, self.left, self.sizes = inpainter._call, error, times, []
+        self.call, self.error, self.left = inpainter._call, error, times
+        self.sizes: list[int] = []
 
     def __call__(self, crop, canvas, *others):
         self.sizes.append(canvas.shape[0])
@@ -224,7 +231,7 @@ FULL = [
 @pytest.fixture
 def large(tmp_path) -> Inpainter:
     """Works at twice the smallest size."""
-    return Inpainter.from_pretrained(save_sd(tmp_path / "large", sample_size=64), "cpu")
+    return load(save_sd(tmp_path / "large", sample_size=64))
 
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)

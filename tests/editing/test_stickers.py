@@ -18,7 +18,9 @@ ROOM = (240, 60, 300, 120)
 
 @pytest.fixture(scope="module")
 def stickers() -> Stickers:
-    return Inpainter.from_pretrained("embedded", "cpu")
+    loaded = Inpainter.from_pretrained("embedded", "cpu")
+    assert isinstance(loaded, Stickers)
+    return loaded
 
 
 @pytest.fixture

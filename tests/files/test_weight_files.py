@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_pth(wrap, old_format, tmp_path):
 
 def optimizer_state() -> dict:
     layer = nn.Linear(2, 2)
-    optimizer = torch.optim.AdamW([{"params": [layer.weight], "lr": np.float64(1e-3)}, {"params": [layer.bias]}])
+    groups: list[dict[str, Any]] = [{"params": [layer.weight], "lr": np.float64(1e-3)}, {"params": [layer.bias]}]
+    optimizer = torch.optim.AdamW(groups)
     layer(torch.ones(2)).sum().backward()
     optimizer.step()
     return optimizer.state_dict()

@@ -12,7 +12,7 @@ PHRASES = ("cat", "dog")
 
 def found() -> sv.Detections:
     boxes = np.array([[10, 20, 110, 120], [200, 20, 300, 120]], np.float32)
-    data = {"class_name": np.array(["cat", "cat"]), "id": np.array(["first", "second"])}
+    data: dict[str, Any] = {"class_name": np.array(["cat", "cat"]), "id": np.array(["first", "second"])}
     return sv.Detections(boxes, confidence=np.array([0.9, 0.6], np.float32), class_id=np.array([0, 0]), data=data)
 
 

@@ -96,6 +96,11 @@ class Browser:
         sent = {"picture": self.view.get("picture"), "query": self.view.get("query"), "canvas": CANVAS, **selection}
         return self.page.render(self.visit, {**sent, "stamp": self.clock}, *query)
 
+    def export(self, kind: str, sent: dict[str, Any], *values: Any) -> Path:
+        path = self.page.export(kind, sent, *values)
+        assert path is not None
+        return Path(path)
+
     @property
     def boxes(self) -> list[Any]:
         return [tuple(row["box"]) for row in self.view["objects"] if row["ticked"]]
@@ -236,8 +241,10 @@ def test_a_model_that_is_not_there_leaves_the_picture_without_boxes(browser: Bro
     assert browser.boxes == []
 
 
-def test_a_fault_of_ours_is_logged_and_told_without_details(browser: Browser, detector: Oracle, picture: str, caplog):
-    detector.ground = lambda *_, **__: 1 / 0
+def test_a_fault_of_ours_is_logged_and_told_without_details(
+    browser: Browser, detector: Oracle, picture: str, caplog, monkeypatch
+):
+    monkeypatch.setattr(detector, "ground", lambda *_, **__: 1 / 0)
     browser.ask(picture, "cat")
     assert browser.status["message"] == "Something went wrong on the server; its log says what."
     assert "ZeroDivisionError" in caplog.text
@@ -257,7 +264,7 @@ def test_downloads_hold_what_is_shown(browser: Browser, picture: str, kind: str)
     browser.ask(picture, "cat . pizza")
     unticked = [browser.view["objects"][0]["id"]]
     sent = {"picture": browser.view["picture"], "query": browser.view["query"], "unticked": unticked}
-    path = Path(browser.page.export(kind, sent, *query_of(picture, "cat . pizza")[0]))
+    path = browser.export(kind, sent, *query_of(picture, "cat . pizza")[0])
     assert path.name.startswith("two cats")
     if kind == "picture":
         assert Image.open(path).size == SIZE
@@ -374,7 +381,7 @@ def test_everything_can_be_switched_on(browser: Browser, picture: str):
 def test_the_controls_of_masks_change_the_picture(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT)
     pictures = [browser.view["image"]]
-    for changed in (
+    changes: list[dict[str, Any]] = [
         {"opacity": 0.9},
         {"shapes": []},
         {"shapes": [OUTLINE]},
@@ -382,7 +389,8 @@ def test_the_controls_of_masks_change_the_picture(browser: Browser, picture: str
         {"shapes": [LABELS]},
         {"unticked": [browser.view["objects"][0]["id"]]},
         {"candidates": {browser.view["objects"][0]["id"]: 1}},
-    ):
+    ]
+    for changed in changes:
         browser.ask(picture, "cat", tab=SEGMENT, **changed)
         pictures.append(browser.view["image"])
     assert len(set(pictures)) == len(pictures)
@@ -427,7 +435,7 @@ def test_what_no_page_sends_is_told_in_a_sentence(browser: Browser, picture: str
 )
 def test_downloads_of_masks(browser: Browser, picture: str, kind: str, name: str):
     values, _ = query_of(picture, "cat", tab=SEGMENT)
-    path = Path(browser.page.export(kind, {}, *values))
+    path = browser.export(kind, {}, *values)
     assert path.name == name
     if kind == "json":
         record = json.loads(path.read_text())
@@ -448,20 +456,20 @@ def test_downloads_of_masks(browser: Browser, picture: str, kind: str, name: str
 def test_the_record_names_the_models_that_found_something(
     detector: Oracle, picture: str, tab: str, prompt: str, model: str
 ):
-    shelves = (
+    studio = Studio(
         Shelf(CARDS, lambda *_, **__: detector, lambda _: True),
         Shelf({"scissors": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
     )
     sent = {"picture": picture, "gestures": [{"target": "pointed 1", "point": [150, 200, 1]}]}
     values, _ = query_of(picture, prompt, tab=tab, segmenter="scissors")
-    path = Path(Page(Studio(*shelves)).export("json", sent, *values) or "")
+    path = Browser(Page(studio)).export("json", sent, *values)
     assert json.loads(path.read_text())["model"] == model
 
 
 def test_a_marked_object_is_cut_out_alone(browser: Browser, picture: str):
     browser.ask(picture, "cat", tab=SEGMENT)
     sent = {"picture": picture, "query": browser.view["query"], "marked": browser.view["objects"][1]["id"]}
-    image = Image.open(browser.page.export("cut-out", sent, *query_of(picture, "cat", tab=SEGMENT)[0]))
+    image = Image.open(browser.export("cut-out", sent, *query_of(picture, "cat", tab=SEGMENT)[0]))
     assert image.getpixel((60, 70))[3] == 0
     assert image.getpixel((250, 70))[3] == 255
 
@@ -471,14 +479,14 @@ def test_what_is_marked_has_no_halo_in_the_file(browser: Browser, picture: str, 
     browser.ask(picture, "cat", tab=tab)
     sent = {"picture": picture, "query": browser.view["query"]}
     plain, marked = (
-        Path(browser.page.export("picture", given, *query_of(picture, "cat", tab=tab)[0])).read_bytes()
+        browser.export("picture", given, *query_of(picture, "cat", tab=tab)[0]).read_bytes()
         for given in (sent, {**sent, "marked": browser.view["objects"][1]["id"]})
     )
     assert marked == plain
 
 
 def test_each_mask_is_a_file_with_a_name_for_scripts(browser: Browser, picture: str):
-    path = browser.page.export("masks", {}, *query_of(picture, "cat", tab=SEGMENT)[0])
+    path = browser.export("masks", {}, *query_of(picture, "cat", tab=SEGMENT)[0])
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == ["01_cat.png", "02_cat.png"]
 
@@ -653,7 +661,7 @@ def test_a_changed_box_is_what_is_shown_cut_out_and_written(browser: Browser, pa
     assert browser.view["objects"][0]["box"] == [20, 30, 60, 90]
     assert 1 < browser.view["objects"][0]["area"] < 41 * 61, "the ellipse in the box that was drawn"
     values, selection = query_of(picture, "cat", changes=changes)
-    written = json.loads(Path(page.export("json", {"picture": picture, **selection}, *values)).read_text())
+    written = json.loads(Browser(page).export("json", {"picture": picture, **selection}, *values).read_text())
     assert written["objects"][0]["box"] == [20, 30, 60, 90]
     assert written["objects"][0]["phrase"] == "tom"
 

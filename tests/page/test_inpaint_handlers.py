@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -84,7 +84,7 @@ class Browser:
         selection = {"picture": query.keys[0], "query": query.keys[1], "canvas": [320, 240, 1], **changed}
         return [*query, *form], selection
 
-    def request(self, **changed: Any) -> Iterator[Any]:
+    def request(self, **changed: Any) -> Generator[Any, None, None]:
         self.clock += 1
         values, selection = self.values(changed)
         return self.edits.run(self.visit, {**selection, "stamp": self.clock}, *values)
@@ -137,7 +137,7 @@ def test_an_edit_tells_how_far_it_is_and_ends_with_a_candidate(browser: Browser,
     assert [candidate["seed"] for candidate in browser.edit["candidates"]] == [7]
     image = browser.result()
     assert [image.getpixel(place) for place in (MIDDLE, OTHER_MIDDLE)] == [(255, 0, 7)] * 2
-    outside = np.asarray(image)[np.asarray(Image.open(browser.export("mask", "", picture))) == 0]
+    outside = np.asarray(image)[np.asarray(Image.open(browser.export("mask", "", picture) or "")) == 0]
     assert (outside == (0, 128, 128)).all()
 
 
@@ -279,9 +279,17 @@ def test_a_fault_of_ours_is_logged_and_told_without_details(browser: Browser, mo
     assert "ZeroDivisionError" in caplog.text
 
 
+def late(function: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def call(*given: Any, **more: Any) -> Any:
+        time.sleep(seconds)
+        return function(*given, **more)
+
+    return call
+
+
 def test_long_silence_is_explained(browser: Browser, monkeypatch):
     edit = browser.edits.studio.edit
-    monkeypatch.setattr(browser.edits.studio, "edit", lambda *given: (time.sleep(QUIET + 1), edit(*given))[1])
+    monkeypatch.setattr(browser.edits.studio, "edit", late(edit, QUIET + 1))
     messages = [update["status"]["message"] for update in browser.run()]
     assert messages.count(WAITING) == 1
     assert browser.status == ("Done.", "done")
@@ -289,9 +297,7 @@ def test_long_silence_is_explained(browser: Browser, monkeypatch):
 
 def test_work_that_takes_long_is_no_waiting(browser: Browser, dauber: Dauber, monkeypatch):
     find = browser.edits.studio.find
-    monkeypatch.setattr(
-        browser.edits.studio, "find", lambda *given, **more: (time.sleep(QUIET + 0.5), find(*given, **more))[1]
-    )
+    monkeypatch.setattr(browser.edits.studio, "find", late(find, QUIET + 0.5))
     dauber.seconds = QUIET + 0.5
     messages = [update["status"]["message"] for update in browser.run(steps=1)]
     assert "Painting: step 0 of 1 …" in messages

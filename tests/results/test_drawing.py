@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,12 @@ def test_labels_have_letters_and_no_empty_boxes(phrase: str):
 @pytest.mark.parametrize("phrase", ["a\nb", "a\tb", "a\x00b", "a \u202e b"])
 def test_what_is_no_letter_is_a_space(monkeypatch: pytest.MonkeyPatch, phrase: str):
     written: list[str] = []
-    monkeypatch.setattr(sv.RichLabelAnnotator, "annotate", lambda _, scene, *rest: written.extend(rest[1]) or scene)
+
+    def note(_: Any, scene: Image.Image, __: sv.Detections, labels: list[str], *_rest: Any) -> Image.Image:
+        written.extend(labels)
+        return scene
+
+    monkeypatch.setattr(sv.RichLabelAnnotator, "annotate", note)
     annotate(Image.new("RGB", (600, 48)), detections((phrase, 0.5, (0, 0, 9, 9))))
     assert written == ["a b 0.50"]
 

@@ -33,6 +33,7 @@ def check_readers(mask: np.ndarray) -> None:
         return
     assert np.array_equal(read_by_pycocotools(parts, mask.shape), mask)
     whole = polygon(mask)
+    assert whole is not None
     assert np.array_equal(read_by_pycocotools([whole], mask.shape), mask), "bridges and cuts have no width"
     assert np.array_equal(np.any([read_by_opencv(part, mask.shape) for part in parts], axis=0), mask)
     for part in (*parts, whole):

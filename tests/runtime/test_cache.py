@@ -1,6 +1,7 @@
 import gc
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 from threading import Event, Semaphore, Thread
 from weakref import ref
 
@@ -11,7 +12,7 @@ from groundingdino.runtime.cache import ByteCache
 
 def _fill(cache: ByteCache[str], *keys: str) -> list[bool]:
     """Ask for keys whose value is the key itself; whether each was there."""
-    return [cache.get_or_compute(key, lambda key=key: key)[1] for key in keys]
+    return [cache.get_or_compute(key, partial(str, key))[1] for key in keys]
 
 
 def test_the_least_recently_used_value_goes_first():

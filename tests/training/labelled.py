@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from groundingdino.model.config import EMBEDDED, ResNetConfig, TextConfig
+from groundingdino.training.detector.targets import Example
 
 TINY = dataclasses.replace(
     EMBEDDED,
@@ -36,7 +37,7 @@ class Picture:
     prompt: tuple[str, ...]
     positives: tuple[int | None, ...]
 
-    def may_be(self, box: int, other: "Picture", phrase: int) -> bool:
+    def may_be(self, box: int, other: Example, phrase: int) -> bool:
         """These phrases have no synonyms."""
         own = self.positives[box]
         return own is not None and self.prompt[own] == other.prompt[phrase]

@@ -1,6 +1,7 @@
 """Batches of pictures with exact masks, and the plan they follow."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ PLAN = Plan(
 )
 
 
-def blocks(index: int, size: tuple[int, int]) -> SimpleNamespace:
+def blocks(index: int, size: tuple[int, int]) -> Any:
     """A bright block and a dim one, and a dot too small to be pointed at."""
     width, height = size
     image = np.random.default_rng(index).integers(0, 100, (height, width, 3), dtype=np.uint8)
@@ -31,7 +32,7 @@ def blocks(index: int, size: tuple[int, int]) -> SimpleNamespace:
     return SimpleNamespace(image=image, masks=masks)
 
 
-def nothing(_: int, size: tuple[int, int]) -> SimpleNamespace:
+def nothing(_: int, size: tuple[int, int]) -> Any:
     width, height = size
     return SimpleNamespace(image=np.zeros((height, width, 3), np.uint8), masks=np.zeros((0, height, width), bool))
 
@@ -47,7 +48,7 @@ def test_batches_depend_on_their_step_alone():
 def test_no_picture_is_shown_twice():
     shown = []
 
-    def note(index: int, size: tuple[int, int]) -> SimpleNamespace:
+    def note(index: int, size: tuple[int, int]) -> Any:
         shown.append(index)
         return blocks(index, size)
 
@@ -80,7 +81,7 @@ def test_some_objects_are_pointed_at_and_all_are_owners():
 def test_pictures_made_in_other_sizes_have_masks_that_fit_them(enlarged: float, least: float, most: float):
     sizes = []
 
-    def source(index: int, size: tuple[int, int]) -> SimpleNamespace:
+    def source(index: int, size: tuple[int, int]) -> Any:
         sizes.append(size)
         return blocks(index, size)
 
@@ -94,7 +95,7 @@ def test_pictures_made_in_other_sizes_have_masks_that_fit_them(enlarged: float, 
 
 @pytest.mark.parametrize("place", [0, 40, 300, 520])
 def test_a_close_up_is_of_one_object_however_large_the_picture_is(place):
-    def dot(_: int, size: tuple[int, int]) -> SimpleNamespace:
+    def dot(_: int, size: tuple[int, int]) -> Any:
         width, height = size
         left = min(place, width - 60)
         masks = np.zeros((2, height, width), bool)
