@@ -60,6 +60,29 @@ def tokenizer():
     return BertTokenizerFast(vocab=str(BERT_VOCABULARY))
 
 
+@pytest.fixture(scope="session")
+def transformer_folders(tmp_path_factory) -> dict[str, Path]:
+    """Pipelines of a few thousand random weights whose denoiser is a transformer."""
+    from tiny_transformers import save_flux_fill, save_qwen_image_edit, save_z_image
+
+    root = tmp_path_factory.mktemp("transformers")
+    saved = {"flux-fill": save_flux_fill, "qwen-image-edit": save_qwen_image_edit, "z-image": save_z_image}
+    return {name: save(root / name) for name, save in saved.items()}
+
+
+@pytest.fixture(scope="session")
+def transformers(transformer_folders) -> dict[str, Any]:
+    """The same as inpainters that work at a small size."""
+    from tiny_pipelines import CELL, WORKING_SIZE
+
+    from groundingdino.editing.inpainter import Inpainter
+
+    loaded = {name: Inpainter.from_pretrained(folder, "cpu") for name, folder in transformer_folders.items()}
+    for inpainter in loaded.values():
+        inpainter.pipeline.default_sample_size = WORKING_SIZE // CELL  # of which the autoencoder may say nothing
+    return loaded
+
+
 @pytest.fixture
 def picture(tmp_path: Path) -> str:
     """Path of a picture of 320 x 240 pixels, all teal."""

@@ -30,7 +30,12 @@ def save_sd(folder: Path, in_channels: int = 9, variant: str | None = None, samp
     kind = StableDiffusionInpaintPipeline if in_channels == 9 else StableDiffusionPipeline
     unet = UNet2DConditionModel(in_channels=in_channels, sample_size=sample_size, **_UNET)
     pipeline = kind(
-        vae=_vae(), text_encoder=_text_encoder(), tokenizer=_tokenizer(), unet=unet, scheduler=_SCHEDULER, **NO_CHECKER
+        vae=_vae(),
+        text_encoder=text_encoder(),
+        tokenizer=word_tokenizer(),
+        unet=unet,
+        scheduler=_SCHEDULER,
+        **NO_CHECKER,
     )
     pipeline.save_pretrained(folder, variant=variant)
     return folder
@@ -49,10 +54,10 @@ def save_sdxl(folder: Path) -> Path:
     )
     StableDiffusionXLInpaintPipeline(
         vae=_vae(),
-        text_encoder=_text_encoder(),
+        text_encoder=text_encoder(),
         text_encoder_2=CLIPTextModelWithProjection(_TEXT),
-        tokenizer=_tokenizer(),
-        tokenizer_2=_tokenizer(),
+        tokenizer=word_tokenizer(),
+        tokenizer_2=word_tokenizer(),
         unet=unet,
         scheduler=_SCHEDULER,
         add_watermarker=False,
@@ -68,7 +73,12 @@ def save_gligen(folder: Path) -> Path:
         if "alpha_" in name:  # the gates, which start closed
             torch.nn.init.constant_(parameter, 1.0)
     StableDiffusionGLIGENPipeline(
-        vae=_vae(), text_encoder=_text_encoder(), tokenizer=_tokenizer(), unet=unet, scheduler=_SCHEDULER, **NO_CHECKER
+        vae=_vae(),
+        text_encoder=text_encoder(),
+        tokenizer=word_tokenizer(),
+        unet=unet,
+        scheduler=_SCHEDULER,
+        **NO_CHECKER,
     ).save_pretrained(folder)
     return folder
 
@@ -100,7 +110,7 @@ _TEXT = CLIPTextConfig(
 )
 
 
-def _text_encoder() -> CLIPTextModel:
+def text_encoder() -> CLIPTextModel:
     encoder = CLIPTextModel(_TEXT)
     for name, parameter in encoder.named_parameters():
         if "final_layer_norm.weight" in name:
@@ -108,7 +118,7 @@ def _text_encoder() -> CLIPTextModel:
     return encoder
 
 
-def _tokenizer() -> BertTokenizerFast:
+def word_tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast(vocab=str(BERT_VOCABULARY), model_max_length=TOKENS)
 
 

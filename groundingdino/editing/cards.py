@@ -23,9 +23,11 @@ class InpainterCard:
     """What a user should know of an inpainter before and after choosing it.
 
     Attributes:
+        about: What it paints, in a sentence or two.
         size_bytes: Of what is fetched: half-precision weights where they are published.
         repository: On the hub, in diffusers' layout; None for a folder on this machine, and for "embedded", which is no
             model.
+        licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
         steps, guidance: What suits it where nothing else is asked for.
         context: How much is seen around what is painted, as a share of its longer side, on each side.
@@ -36,14 +38,20 @@ class InpainterCard:
     name: str
     title: str
     size_bytes: int
-    description: str
+    about: str
     repository: str | None = None
+    licence: str = ""
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
     steps: int = 30
     guidance: float = 7.5
     context: float = 0.5
     one_by_one: bool = False
     boxes: bool = False
+
+    @property
+    def description(self) -> str:
+        """What it paints and under which licence."""
+        return f"{self.about} Licence: {self.licence}." if self.licence else self.about
 
     def mask_for(self, task: Task) -> MaskSettings:
         """The mask that suits the model where nothing else is asked for."""
@@ -57,7 +65,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             name="embedded",
             title="Stickers (offline)",
             size_bytes=4_100_000,
-            description="Comes with the program, no model. Fills what goes from around it, and lays drawings of 630 "
+            about="Comes with the program, no model. Fills what goes from around it, and lays drawings of 630 "
             "everyday things; seed and candidates choose among them.",
             knows=(DRAWINGS,),
             steps=1,
@@ -69,30 +77,66 @@ INPAINTERS: dict[str, InpainterCard] = {
             name="sd15",
             title="Stable Diffusion 1.5 inpainting",
             size_bytes=2_740_000_000,
-            description="Photos at 512 pixels. The smallest of the published ones; wants a GPU.",
+            about="Photos at 512 pixels. The smallest of the published ones; wants a GPU.",
             repository="stable-diffusion-v1-5/stable-diffusion-inpainting",
+            licence="CreativeML Open RAIL-M",
         ),
         InpainterCard(
             name="sd2",
             title="Stable Diffusion 2 inpainting",
             size_bytes=2_580_000_000,
-            description="Photos at 512 pixels, trained on larger masks; wants a GPU.",
+            about="Photos at 512 pixels, trained on larger masks; wants a GPU.",
             repository="sd2-community/stable-diffusion-2-inpainting",
+            licence="CreativeML Open RAIL++-M",
         ),
         InpainterCard(
             name="sdxl",
             title="Stable Diffusion XL inpainting",
             size_bytes=6_940_000_000,
-            description="Photos at 1024 pixels, the finest; wants a GPU of 12 GB, or of less and patience.",
+            about="Photos at 1024 pixels, the finest; wants a GPU of 12 GB, or of less and patience.",
             repository="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+            licence="CreativeML Open RAIL++-M",
         ),
         # The authors' own repository, gligen/diffusers-inpainting-text-box, holds pickles alone, which can run code.
         InpainterCard(
             name="gligen",
             title="GLIGEN inpainting",
             size_bytes=2_550_000_000,
-            description="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
+            about="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
             repository="masterful/gligen-1-4-inpainting-text-box",
+            licence="CreativeML Open RAIL-M",
+        ),
+        InpainterCard(
+            name="flux-fill",
+            title="FLUX.1 Fill",
+            size_bytes=33_900_000_000,
+            about="Photos at 1024 pixels, made for filling and growing pictures; takes no negative prompt; wants a GPU "
+            "of 40 GB, or of less and patience.",
+            repository="black-forest-labs/FLUX.1-Fill-dev",
+            licence="FLUX.1 [dev], not for commercial use; accept it on the hub and log in before you download",
+            steps=50,
+            guidance=30,
+        ),
+        InpainterCard(
+            name="qwen-image-edit",
+            title="Qwen-Image-Edit",
+            size_bytes=57_700_000_000,
+            about="Photos at 1024 pixels, by instructions such as 'make the cat a dog', letters too; wants a GPU of 64 "
+            "GB, or of less and patience.",
+            repository="Qwen/Qwen-Image-Edit",
+            licence="Apache-2.0",
+            steps=50,
+            guidance=4,
+        ),
+        InpainterCard(
+            name="z-image",
+            title="Z-Image-Turbo",
+            size_bytes=32_880_000_000,
+            about="Photos at 1024 pixels in 9 steps; wants a GPU of 24 GB, or of less and patience.",
+            repository="Tongyi-MAI/Z-Image-Turbo",
+            licence="Apache-2.0",
+            steps=9,
+            guidance=1,
         ),
     )
 }

@@ -1,6 +1,5 @@
-"""Paint inside a mask what a text says, at the picture's own resolution (Stable Diffusion, GLIGEN; by diffusers)."""
+"""Paint inside a mask what a text says, at the picture's own resolution; by diffusers' pipelines."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -19,6 +18,20 @@ from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpaint
 from groundingdino.editing.latent_preview import LatentPreview
 from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
 from groundingdino.editing.perform import BoxText, HeldBack, Painted
+from groundingdino.editing.pipeline_kinds import (
+    CONTINUE,
+    encoded,
+    follows_instructions,
+    heeds_negative_prompt,
+    is_read_to_its_end,
+    knows_guidance,
+    leading,
+    most_tokens,
+    parameters,
+    steps_of,
+    unpacked,
+    working_size,
+)
 from groundingdino.editing.preview import PaintStep
 from groundingdino.editing.schedulers import make_scheduler, schedulers_for
 from groundingdino.editing.stickers import Stickers
@@ -73,8 +86,7 @@ class Inpainter:
     @property
     def working_size(self) -> int:
         """Pixels of the side of the square that the model was trained on."""
-        size = self.pipeline.unet.config.sample_size if hasattr(self.pipeline, "unet") else 1024 // self._cell
-        return int(size if isinstance(size, int) else max(size)) * self._cell
+        return working_size(self.pipeline)
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -117,23 +129,15 @@ class Inpainter:
             ValueError: The scheduler does not suit the model; the strength leaves no step; memory does not suffice,
                 even for a smaller working size.
         """
-        if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
-            raise ValueError(
-                f"The scheduler '{sampling.scheduler}' does not suit {self.card.title}: choose one of "
-                f"{', '.join(self.schedulers)}."
-            )
-        steps = sampling.steps or self.card.steps
-        if int(steps * sampling.strength) < 1:
-            least = ceil(100 / steps) / 100
-            raise ValueError(
-                f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
-            )
+        steps = self._check(sampling)
+        if follows_instructions(self.pipeline):
+            texts = tuple(BoxText(box, text or CONTINUE) for box, text in texts)
         with self._my_turn(stop), stopping(stop), quietly:
             for size in self._sizes():
                 crop = Crop.around(alpha, size, self.card.context, 2 * self._cell)
                 try:
                     painted = self._run(
-                        crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, report
+                        crop, crop.cut(pixels), crop.cut_mask(mask, self._cell), texts, sampling, steps, report
                     )
                 except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                     if not is_out_of_memory(error):
@@ -146,6 +150,22 @@ class Inpainter:
             f"There is not enough memory for {self.card.title}, even at a working size of {size} pixels: close other "
             "programs, or choose a smaller model."
         )
+
+    def _check(self, sampling: Sampling) -> int:
+        """How many steps are asked for; a ValueError where the model cannot do what is."""
+        title = self.card.title
+        if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
+            others = f"choose one of {', '.join(self.schedulers)}" if self.schedulers else "choose none, it has its own"
+            raise ValueError(f"The scheduler '{sampling.scheduler}' does not suit {title}: {others}.")
+        if sampling.negative_prompt and not heeds_negative_prompt(self.pipeline):
+            raise ValueError(f"{title} cannot be led away from a text: leave the negative prompt empty.")
+        steps = sampling.steps or self.card.steps
+        if steps_of(self.pipeline, steps, sampling.strength) < 1:
+            least = ceil(100 / steps) / 100
+            raise ValueError(
+                f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
+            )
+        return steps
 
     def _sizes(self) -> Iterator[int]:
         size = self.working_size
@@ -172,14 +192,13 @@ class Inpainter:
         hole: np.ndarray,
         texts: tuple[BoxText, ...],
         sampling: Sampling,
+        steps: int,
         report: Report,
     ) -> np.ndarray:
         """The canvas (h, w, 3) uint8 with what was painted in the hole (h, w) bool."""
-        steps = sampling.steps or self.card.steps
         arguments: dict[str, Any] = {
+            **leading(self.pipeline, self._guidance(texts, sampling), sampling.negative_prompt),
             "num_inference_steps": steps,
-            "guidance_scale": self._guidance(texts, sampling),
-            "negative_prompt": sampling.negative_prompt,
             "height": canvas.shape[0],
             "width": canvas.shape[1],
             # On the processor, so that a seed means the same on every machine.
@@ -191,7 +210,7 @@ class Inpainter:
                 report(PaintStep(0, steps, crop, None))
                 result = self._call_gligen(crop, canvas, hole, texts, sampling, arguments, report)
             else:
-                report(PaintStep(0, int(steps * sampling.strength), crop, None))
+                report(PaintStep(0, steps_of(self.pipeline, steps, sampling.strength), crop, None))
                 result = self._call(crop, canvas, hole, texts[0].text, sampling, arguments, report)
         except BaseException:
             # A run that was left in the middle leaves parts on the GPU, and SDXL's decoder in another precision.
@@ -215,10 +234,14 @@ class Inpainter:
         arguments: dict[str, Any],
         report: Report,
     ) -> Any:
-        previews: list[LatentPreview] = []
+        offered = [
+            name for name in ("latents", "masked_image_latents") if name in self.pipeline._callback_tensor_inputs
+        ]
+        # Where the pipeline encodes the picture around the hole, that need not be done again to see its latents.
+        previews = [] if "masked_image_latents" in offered else [self._preview_of(canvas)]
 
         def on_step(pipeline: Any, index: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            latents = tensors["latents"]
+            latents = unpacked(pipeline, tensors["latents"], canvas)
             known = tensors.get("masked_image_latents")
             if not previews and known is not None and known.shape[1:] == latents.shape[1:]:
                 previews.append(LatentPreview(known, np.where(hole[..., None], np.uint8(127), canvas)))
@@ -226,19 +249,17 @@ class Inpainter:
             report(PaintStep(index + 1, max(index + 1, pipeline.num_timesteps), crop, shown))
             return {}
 
-        takes = inspect.signature(self.pipeline.__call__).parameters
-        tensors = [
-            name for name in ("latents", "masked_image_latents") if name in self.pipeline._callback_tensor_inputs
-        ]
         arguments |= {
             "prompt": text,
             "image": Image.fromarray(canvas),
             "mask_image": Image.fromarray(hole.view(np.uint8) * 255),
             "strength": sampling.strength,
+            "max_sequence_length": most_tokens(self.pipeline) or 512,
             "callback_on_step_end": on_step,
-            "callback_on_step_end_tensor_inputs": tensors,
+            "callback_on_step_end_tensor_inputs": offered,
         }
-        return self.pipeline(**{name: value for name, value in arguments.items() if name in takes})
+        taken = parameters(self.pipeline)
+        return self.pipeline(**{name: value for name, value in arguments.items() if name in taken})
 
     def _call_gligen(
         self,
@@ -269,13 +290,11 @@ class Inpainter:
 
     @torch.inference_mode()
     def _preview_of(self, canvas: np.ndarray) -> LatentPreview:
-        vae = self.pipeline.vae
-        pixels = self.pipeline.image_processor.preprocess(Image.fromarray(canvas))
-        latents = vae.encode(pixels.to(self.device, self._dtype)).latent_dist.mean
-        return LatentPreview(latents * vae.config.scaling_factor, canvas)
+        return LatentPreview(encoded(self.pipeline, Image.fromarray(canvas), self.device), canvas)
 
     def _guidance(self, texts: tuple[BoxText, ...], sampling: Sampling) -> float:
-        if not sampling.negative_prompt and not any(text for _, text in texts):
+        is_led = sampling.negative_prompt or any(text for _, text in texts) or knows_guidance(self.pipeline)
+        if not is_led:
             return 1.0  # there is nothing to be led to, or away from: guidance would double the work for nothing
         return self.card.guidance if sampling.guidance is None else sampling.guidance
 
@@ -299,10 +318,10 @@ class Inpainter:
                 f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object "
                 "after the other, or choose a model that works at more pixels."
             )
-        tokenizer = self.pipeline.tokenizer
+        if sampling.negative_prompt and self._guidance(texts, sampling) <= 1:
+            notes.append("Nothing was led away from the negative prompt: that takes a guidance over 1.")
         for _, text in texts:
-            if len(tokenizer(text).input_ids) > tokenizer.model_max_length:
-                notes.append(
-                    f"The model reads {tokenizer.model_max_length} tokens, so the end of the text was left out."
-                )
+            if not is_read_to_its_end(self.pipeline, text):
+                most = most_tokens(self.pipeline)
+                notes.append(f"The model reads {most} tokens, so the end of the text was left out.")
         return tuple(notes)

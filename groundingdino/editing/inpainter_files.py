@@ -16,7 +16,13 @@ from groundingdino.files.hub import HubFile, NotInRepository, shard_names
 
 INDEX = "model_index.json"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))
-_TOKENIZER_OPTIONS = ("tokenizer_config.json", "special_tokens_map.json")
+_TOKENIZER_OPTIONS = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 Get = Callable[[str], Path]  # the path of a file by its name in the repository; NotInRepository where it has none
 
@@ -104,15 +110,21 @@ def _missing(part: tuple[str, str, str], get: Get) -> str:
             return False
         return True
 
-    if "Tokenizer" in kind:
+    def reads_text() -> bool:
         for option in _TOKENIZER_OPTIONS:
             has(option)
-        found = any(all(has(filename) for filename in filenames) for filenames in _TOKENIZERS)
-        return "" if found else f"has no vocabulary in '{name}'"
+        return any(all(has(filename) for filename in filenames) for filenames in _TOKENIZERS)
+
+    if "Tokenizer" in kind:
+        return "" if reads_text() else f"has no vocabulary in '{name}'"
     if "Scheduler" in kind:
         return "" if has("scheduler_config.json") else f"has no settings in '{name}'"
     if kind.endswith(("ImageProcessor", "FeatureExtractor")):
         return "" if has("preprocessor_config.json") else f"has no settings in '{name}'"
+    if kind.endswith("Processor"):  # of pictures and text
+        has("video_preprocessor_config.json")
+        is_whole = reads_text() and any(map(has, _PROCESSORS))
+        return "" if is_whole else f"has no vocabulary or no settings in '{name}'"
     if not has("config.json"):
         return f"has no config.json in '{name}'"
     stem = "diffusion_pytorch_model" if library == "diffusers" else "model"

@@ -10,11 +10,11 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from groundingdino.editing.cards import EMBEDDED_DRAWINGS, InpainterCard, find_inpainter
-from groundingdino.editing.inpainter_files import has_half_weights
+from groundingdino.editing.inpainter_files import INDEX, has_half_weights
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device
 
-# What a run needs on a GPU beside the weights, in bytes: activations of a UNet and of the decoder at working size.
+# What a run needs on a GPU beside the weights, in bytes: activations of a denoiser and of the decoder at working size.
 _WORKING_BYTES = 3 << 30
 
 
@@ -32,7 +32,7 @@ def load_inpainter(
     local_files_only: bool = False,
     progress: Progress | None = None,
 ) -> LoadedInpainter:
-    """Load an inpainting pipeline: in half precision on a GPU, part by part where it does not fit on it as a whole.
+    """Load an inpainting pipeline: in 16 bits on a GPU, part by part where it does not fit on it as a whole.
 
     Args:
         name_or_path: a name of `INPAINTERS`, a folder in diffusers' layout, or a hub repository "owner/name".
@@ -48,22 +48,48 @@ def load_inpainter(
     if folder == EMBEDDED_DRAWINGS:
         raise ValueError(f"{card.title} is no pipeline: load it with Inpainter.from_pretrained('{card.name}').")
     device = torch.device(device)
-    pipeline = _read(folder, torch.float16 if device.type == "cuda" else torch.float32)
+    pipeline = _read(folder, _precision(folder, device))
     pipeline.set_progress_bar_config(disable=True)
     _place(pipeline, device)
     return LoadedInpainter(pipeline, card, device)
 
 
-def _read(folder: Path, dtype: torch.dtype) -> Any:
-    from diffusers import AutoPipelineForInpainting
+def _precision(folder: Path, device: torch.device) -> torch.dtype:
+    """Transformers' activations are larger than float16 holds; they were trained in bfloat16."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if "transformer" in _index(folder) else torch.float16
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """What a pipeline says of itself: its class, and library and class of each part."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def _kind(folder: Path) -> Any:
+    """The class of diffusers that paints by what is in a folder."""
+    from diffusers import AutoPipelineForInpainting, FluxFillPipeline
 
     from groundingdino.editing.gligen import MaskedGLIGENPipeline
+    from groundingdino.editing.qwen import SizedQwenImageEditInpaintPipeline
 
-    grounded = _unet_config(folder).get("attention_type") == "gated"
-    kind = MaskedGLIGENPipeline if grounded else AutoPipelineForInpainting
+    if _unet_config(folder).get("attention_type") == "gated":
+        return MaskedGLIGENPipeline
+    return {
+        "FluxFillPipeline": FluxFillPipeline,
+        "QwenImageEditPipeline": SizedQwenImageEditInpaintPipeline,
+        "QwenImageEditInpaintPipeline": SizedQwenImageEditInpaintPipeline,
+    }.get(str(_index(folder).get("_class_name")), AutoPipelineForInpainting)
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
     try:
         with quietly:
-            return kind.from_pretrained(
+            return _kind(folder).from_pretrained(
                 str(folder),
                 dtype=dtype,
                 variant="fp16" if has_half_weights(folder) else None,
@@ -117,15 +143,19 @@ quietly = _Quiet()
 
 
 def _place(pipeline: Any, device: torch.device) -> None:
-    """On the device as a whole, or one part after the other where its memory is small."""
+    """On the device as a whole; where its memory is small, one part after the other, or one layer after the other."""
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-    size = sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
-    if device.type == "cuda" and size + _WORKING_BYTES > torch.cuda.mem_get_info(device)[0]:
-        pipeline.enable_model_cpu_offload(device=device)
-        pipeline.vae.enable_slicing()
-        pipeline.vae.enable_tiling()
-    else:
+    sizes = [sum(tensor.nbytes for tensor in module.state_dict().values()) for module in modules]
+    room = torch.cuda.mem_get_info(device)[0] - _WORKING_BYTES if device.type == "cuda" else float("inf")
+    if sum(sizes) <= room:
         pipeline.to(device)
+        return
+    if max(sizes) <= room:
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.enable_sequential_cpu_offload(device=device)
+    pipeline.vae.enable_slicing()
+    pipeline.vae.enable_tiling()
 
 
 def _unet_config(folder: Path) -> dict[str, Any]:

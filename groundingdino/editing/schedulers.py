@@ -22,9 +22,16 @@ _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def matches_flows(pipeline: Any) -> bool:
+    """Whether it was trained by flow matching, whose scheduler alone takes its noise away."""
+    return type(pipeline.scheduler).__name__.startswith("FlowMatch")
+
+
 def schedulers_for(pipeline: Any) -> tuple[str, ...]:
-    """Names that suit a pipeline: LCM's only where the weights were distilled for few steps, as they take the guidance
-    as an input or bring that scheduler."""
+    """Names that suit a pipeline: none where it matches flows; LCM's only where the weights were distilled for few
+    steps, as they take the guidance as an input or bring that scheduler."""
+    if matches_flows(pipeline):
+        return ()
     config = getattr(getattr(pipeline, "unet", None), "config", None)
     few_steps = getattr(config, "time_cond_proj_dim", None) is not None
     few_steps = few_steps or type(pipeline.scheduler).__name__ == "LCMScheduler"

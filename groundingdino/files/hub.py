@@ -22,6 +22,7 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
+    GatedRepoError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -103,6 +104,11 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
         raise not_downloaded(name, error) from error
     except EntryNotFoundError as error:
         raise NotInRepository(f"The repository '{file.repository}' has no file '{file.filename}'.") from error
+    except GatedRepoError as error:
+        raise ValueError(
+            f"The Hugging Face repository '{file.repository}' is for those who have accepted its licence: do so at "
+            f"https://huggingface.co/{file.repository}, then run `hf auth login` or set `HF_TOKEN`."
+        ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ValueError(
             f"The Hugging Face hub has no repository '{file.repository}' (revision {file.revision}) that you may read."

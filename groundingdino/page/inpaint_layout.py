@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from groundingdino.editing.edits import MAX_CANDIDATES
+from groundingdino.editing.edits import MAX_CANDIDATES, MAX_GUIDANCE
 from groundingdino.editing.schedulers import FOR_DISTILLED, SCHEDULERS
 from groundingdino.page.edit_form import (
     BACKGROUND,
@@ -115,7 +115,7 @@ def painting_column(picker: Picker, model: str) -> Painting:
         info = "As suits the model; more take longer. Stickers take none."
         steps = slider(1, 100, card.steps, step=1, label="Steps", info=info)
         info = "How closely the text is followed; 1 ignores the negative prompt."
-        guidance = slider(1, 20, card.guidance, step=0.5, label="Guidance", info=info)
+        guidance = slider(1, MAX_GUIDANCE, card.guidance, step=0.5, label="Guidance", info=info)
         info = "How much of what is there is forgotten; 1 forgets all."
         strength = slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
         candidates = slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")

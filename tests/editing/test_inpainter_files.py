@@ -11,6 +11,7 @@ from groundingdino.editing.inpainter_files import (
     lacking,
     whole_progress,
 )
+from groundingdino.editing.inpainter_models import load_inpainter
 from tests.fake_hub import running_hub
 from tests.tiny_pipelines import save_sd
 
@@ -175,3 +176,17 @@ def test_files_are_counted_together():
     for done, what in ((0, "a"), (30, "a"), (0, "b"), (50, "b"), (40, "c")):
         progress(done, 50, what)
     assert reports == [(0, 100, "a"), (30, 100, "a"), (30, 100, "b"), (80, 100, "b"), (120, 120, "c")]
+
+
+def test_transformers_are_fetched_with_all_that_reads_pictures_and_text(hub, transformer_folders, folder):
+    shutil.rmtree(folder)
+    shutil.copytree(transformer_folders["qwen-image-edit"], folder)
+    hub()
+    path = fetch_pipeline(REPOSITORY)
+    needed = {"processor/processor_config.json", "processor/chat_template.jinja", "processor/tokenizer.json"}
+    assert needed | {"tokenizer/chat_template.jinja", "text_encoder/model.safetensors"} <= fetched(path)
+    assert lacking(path) == ""
+    assert type(load_inpainter(path, "cpu").pipeline.processor).__name__ == "Qwen2VLProcessor"
+    for file in (folder / "processor").iterdir():
+        file.unlink()
+    assert lacking(folder) == "has no vocabulary or no settings in 'processor'"

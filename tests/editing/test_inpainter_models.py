@@ -135,8 +135,33 @@ def test_there_must_be_such_a_device(sd):
         load_inpainter(sd, "cuda:99")
 
 
-@pytest.mark.parametrize(("free", "offloaded"), [(100 << 30, False), (3 << 30, True)])
-def test_a_small_gpu_gets_one_part_after_the_other(monkeypatch, free, offloaded):
+def test_a_transformers_folder_says_which_pipeline_it_is(transformers):
+    kinds = {name: type(inpainter.pipeline).__name__ for name, inpainter in transformers.items()}
+    assert kinds == {
+        "flux-fill": "FluxFillPipeline",
+        "qwen-image-edit": "SizedQwenImageEditInpaintPipeline",
+        "z-image": "ZImageInpaintPipeline",
+    }
+
+
+def test_a_gpu_takes_half_precision_and_a_processor_whole(sd):
+    assert inpainter_models._precision(sd, torch.device("cuda")) == torch.float16
+    assert inpainter_models._precision(sd, torch.device("cpu")) == torch.float32
+
+
+PARTS = 2 * 80  # bytes
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (100 << 30, ["to cuda:0"]),
+        (PARTS, ["to cuda:0"]),
+        (PARTS - 1, ["parts from cuda:0", "slicing", "tiling"]),
+        (PARTS // 2 - 1, ["layers from cuda:0", "slicing", "tiling"]),
+    ],
+)
+def test_a_small_gpu_gets_one_part_after_the_other_and_a_tiny_one_layers(monkeypatch, room, expected):
     class Vae(torch.nn.Linear):
         def enable_slicing(self):
             calls.append("slicing")
@@ -146,18 +171,21 @@ def test_a_small_gpu_gets_one_part_after_the_other(monkeypatch, free, offloaded)
 
     class Pipeline:
         vae = Vae(4, 4)
-        components = {"vae": vae, "tokenizer": object()}  # noqa: RUF012
+        components = {"vae": vae, "unet": torch.nn.Linear(4, 4), "tokenizer": object()}  # noqa: RUF012
 
         def to(self, device):
             calls.append(f"to {device}")
 
         def enable_model_cpu_offload(self, device):
-            calls.append(f"offload from {device}")
+            calls.append(f"parts from {device}")
+
+        def enable_sequential_cpu_offload(self, device):
+            calls.append(f"layers from {device}")
 
     calls: list[str] = []
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 200 << 30))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (room + inpainter_models._WORKING_BYTES, 200 << 30))
     inpainter_models._place(Pipeline(), torch.device("cuda:0"))
-    assert calls == (["offload from cuda:0", "slicing", "tiling"] if offloaded else ["to cuda:0"])
+    assert calls == expected
 
 
 def test_every_card_is_whole():
@@ -167,7 +195,9 @@ def test_every_card_is_whole():
         assert card.description.endswith(".")
         assert card.size_bytes > 1_000_000
         assert 1 <= card.steps <= 150
-    assert [name for name, card in INPAINTERS.items() if card.repository is None] == ["embedded"]
+        assert (card.repository is None) == (name == "embedded")
+        assert ("Licence: " in card.description) == (name != "embedded")
+    assert "accept it on the hub and log in" in INPAINTERS["flux-fill"].description
 
 
 def test_stickers_come_along_and_are_no_pipeline():

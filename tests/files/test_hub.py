@@ -199,6 +199,12 @@ def test_what_the_hub_does_not_have(file, error, sentence):
     assert "\n" not in str(refusal.value)
 
 
+def test_what_is_for_those_alone_who_have_accepted_a_licence(server):
+    server.busy = [(403, {"X-Error-Code": "GatedRepo"})]
+    with pytest.raises(ValueError, match=r"accepted its licence: do so at https://huggingface.co/owner/name, then"):
+        fetch(WEIGHTS)
+
+
 @pytest.mark.usefixtures("server")
 def test_a_connection_lost_at_the_very_end_is_no_missing_file(monkeypatch):
     def lost(*_, **__):
