@@ -143,7 +143,7 @@ def _publish_inpaint(
     edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
     gr.Button().click(
         endpoints.inpaint,
-        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own],
+        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own, gr.JSON(label="Margins")],
         [edited, recipe],
         api_name="inpaint",
         concurrency_limit=WORKERS,

@@ -139,6 +139,12 @@ def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, pic
         image=handle_file(picture), mode="picture", background=handle_file(picture), prompt="cat", api_name="/inpaint"
     )
     assert record["edit"]["inpainter"] is None
+    for margins in ("25%", [80, "25%", 80, 60]):
+        edited, record = client.predict(
+            image=handle_file(picture), mode="outpaint", margins=margins, prompt="", api_name="/inpaint"
+        )
+        with Image.open(edited) as image:
+            assert image.size == (record["width"], record["height"]) == (480, 360)
 
     wrong = Path(picture).with_name("notes.png")
     wrong.write_text("no picture")

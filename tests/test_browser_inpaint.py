@@ -528,6 +528,35 @@ def test_regions_become_what_each_is_told(visitor: Visitor, server: Server):
     expect(fields).to_have_count(2)
 
 
+def test_a_picture_grows_and_is_compared_in_its_new_frame(visitor: Visitor):
+    def ratio() -> float:
+        box = visitor.find("#result .sheet").bounding_box()
+        return box["width"] / box["height"]
+
+    visitor.open_tab("Inpaint")
+    visitor.choose("mode", "Extend")
+    expect(visitor.message).to_have_text("The picture grows to 480 x 360 pixels: press Run.")
+    visitor.find("#margins :is(input, textarea)").fill("0, 0, 25%, 0")
+    expect(visitor.message).to_have_text("The picture grows to 400 x 240 pixels: press Run.")
+    run(visitor)
+    image = result(visitor)
+    assert (image.size, image.getpixel((390, 100))[:2]) == ((400, 240), (255, 0))
+    assert ratio() == pytest.approx(400 / 240, rel=0.01)
+    visitor.outcome("hold").hover()
+    visitor.page.mouse.down()
+    expect(visitor.find("#result .after")).not_to_be_visible()
+    expect(visitor.find("#result .grown")).to_be_visible()
+    visitor.page.mouse.up()
+    visitor.outcome("mask").click()
+    expect(visitor.find("#result .grown")).not_to_be_visible()
+    assert ratio() == pytest.approx(320 / 240, rel=0.01)
+    before = visitor.canvas()
+    visitor.outcome("accept").click()
+    expect(visitor.message).to_have_text("The picture grows to 500 x 240 pixels: press Run.")
+    visitor.outcome("back").click()
+    wait_until(visitor, lambda: visitor.canvas() == before)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "There is no text: say what to put in their place"), ("blurple", "'blurple' is no colour.")],

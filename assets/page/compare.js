@@ -73,10 +73,16 @@ function compareAt(percent) {
 }
 
 function drawEdit() {
-  const { working, share, preview, candidates } = edit();
+  const { working, share, preview, candidates, ratio, before } = edit();
   const index = Math.min(selection().candidate, candidates.length - 1);
   const isResult = isInpainting() && isDone() && showing === "result";
-  sheet.style.setProperty("--ratio", props.view.width / props.view.height);
+  // A picture that grows is shown in its new frame.
+  const isGrown = Boolean(ratio) && (isResult || Boolean(working && preview));
+  sheet.style.setProperty("--ratio", isGrown ? ratio : props.view.width / props.view.height);
+  find(".canvas").toggleAttribute("data-grown", isGrown);
+  const grown = find(".grown");
+  grown.hidden = !(isGrown && before);
+  if (!grown.hidden && grown.getAttribute("src") !== before) grown.src = before;
   sheet.style.setProperty("--mask", props.view.mask ? `url(${props.view.mask})` : "none");
   find(".mask").hidden = !props.view.mask;
   const shown = isResult ? candidates[index].image : working ? preview : "";

@@ -11,23 +11,25 @@ from groundingdino.command_line.options import BY_TEXT, refuse_unread
 from groundingdino.editing.cards import find_inpainter_card, mask_settings_for
 from groundingdino.editing.edits import (
     BACKGROUNDS,
+    PLACED,
     ColorBackground,
     Edit,
+    Outpaint,
     PictureBackground,
-    Regions,
     Sampling,
     StickerCutOut,
     Task,
     TransparentBackground,
 )
-from groundingdino.editing.modes import check_prompt_of_regions, parse_task
+from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.inputs.image import load_image
 
 if TYPE_CHECKING:
     from groundingdino.editing.perform import Edited, EditProgress
 
-# Options by what they are for: objects and their masks, which regions have none of, and painting by a model.
+# Options by what they are for: objects and their masks, which tasks that say themselves where they paint have none of,
+# and painting by a model.
 FOUND_BY = (*BY_TEXT, "segmenter", "point", "box")
 FINDING = (*FOUND_BY, "grow", "boxes", "mask")
 PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prompt", "candidates", "scheduler")
@@ -91,15 +93,16 @@ def show_steps(progress: "EditProgress") -> None:
 
 def _refuse_unread(options: argparse.Namespace, task: Task) -> None:
     unread: tuple[str, ...] = () if task.needs_model else PAINTING
-    if isinstance(task, Regions):
+    if not isinstance(task, Outpaint):
+        unread += ("text",)
+    if isinstance(task, PLACED):
         unread += FINDING
     elif options.mask:
         unread += (*FOUND_BY, "boxes")
-    if isinstance(task, (*BACKGROUNDS, Regions)):
+    if isinstance(task, (*BACKGROUNDS, *PLACED)):
         unread += ("one_by_one",)
     refuse_unread(options, "This edit", unread)
-    if isinstance(task, Regions):
-        check_prompt_of_regions(options.prompt)
+    check_prompt_of(task, options.prompt)
 
 
 def _read_task(options: argparse.Namespace) -> Task:
@@ -109,6 +112,8 @@ def _read_task(options: argparse.Namespace) -> Task:
         return parse_task("picture", picture=load_image(options.picture))
     if options.region:
         return parse_task("regions", regions=options.region)
+    if options.outpaint:
+        return parse_task("outpaint", options.text, margins=options.outpaint)
     for mode in ("transparent", "blur", "pixelate", "blur-background"):
         if getattr(options, mode.replace("-", "_")):
             return parse_task(mode)

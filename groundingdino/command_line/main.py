@@ -98,7 +98,7 @@ def segment(options: argparse.Namespace) -> None:
 def inpaint(options: argparse.Namespace) -> None:
     """Edit what the prompt names and what is pointed at, or the regions, and write the results."""
     from groundingdino.command_line.inpaint import candidate_path, read_edit, result_mode, show_steps
-    from groundingdino.editing.edits import Regions
+    from groundingdino.editing.edits import PLACED
     from groundingdino.inputs.image import load_image
 
     edit = read_edit(options)
@@ -110,7 +110,7 @@ def inpaint(options: argparse.Namespace) -> None:
         check_folder(candidate_path(options.output, number))
     mask = load_image(options.mask) if options.mask else None
     search = None
-    if not isinstance(edit.task, Regions) and mask is None:
+    if not isinstance(edit.task, PLACED) and mask is None:
         search = read_search(options, picture.size, with_masks=not edit.mask.boxes)
     if edit.task.needs_model:
         check_models(options, "inpainter")

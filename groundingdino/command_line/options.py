@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from groundingdino.editing.margins import Margins
 from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
@@ -146,6 +147,20 @@ def _add_task(command: argparse.ArgumentParser) -> None:
         metavar="X0,Y0,X1,Y1,TEXT",
         help="paint the text in the box, with an empty prompt; may be given several times",
     )
+    task.add_argument(
+        "--outpaint",
+        type=_margins,
+        metavar="MARGINS",
+        help="grow the picture, with an empty prompt: by pixels or per cent, for all sides or as LEFT,TOP,RIGHT,BOTTOM",
+    )
+    command.add_argument("--text", default="", metavar="TEXT", help="of --outpaint: what the new part shows (the same)")
+
+
+def _margins(text: str) -> Margins:
+    try:
+        return Margins.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_painting(command: argparse.ArgumentParser) -> None:

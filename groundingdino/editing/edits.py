@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from PIL import Image, ImageColor
 
+from groundingdino.editing.margins import Margins
 from groundingdino.editing.schedulers import SCHEDULERS
 from groundingdino.inputs.coordinates import Size, items, number, numbers, shown
 from groundingdino.segmentation.mask_prompts import Box, read_line
@@ -207,6 +208,27 @@ class Regions:
         object.__setattr__(self, "regions", tuple(regions))
 
 
+@dataclass(frozen=True)
+class Outpaint:
+    """The picture grows, and what is new continues it, or shows what the text says.
+
+    Attributes:
+        margins: By how much on each side; also as `Margins.parse` reads them.
+        text: "" leaves it to the inpainter.
+    """
+
+    margins: Margins
+    text: str = ""
+    mode: ClassVar[str] = "outpaint"
+    needs_model: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "margins", Margins.parse(self.margins))
+        if self.text != "":
+            told = "what the new part shows, or pass none"
+            object.__setattr__(self, "text", _text(self.text, told) if _is_said(self.text) else "")
+
+
 Task = (
     Replace
     | Remove
@@ -220,7 +242,10 @@ Task = (
     | Obscure
     | Recolor
     | Regions
+    | Outpaint
 )
+# Tasks that say themselves where they paint: nothing has to be found for them.
+PLACED = (Regions, Outpaint)
 # Tasks that keep the objects and change what is around them.
 BACKGROUNDS = (
     Background,
@@ -290,7 +315,7 @@ class MaskSettings:
             return round(self.grow)
         if self.grow_share is not None:
             return max(-MAX_REACH, min(round(self.grow_share * longer), MAX_REACH))
-        return 0 if isinstance(task, (*BACKGROUNDS, Regions, Recolor)) else min(64, math.ceil(longer / 12))
+        return 0 if isinstance(task, (*BACKGROUNDS, *PLACED, Recolor)) else min(64, math.ceil(longer / 12))
 
     def feather_in(self, size: Size) -> int:
         """Pixels to fade over in a picture of that size."""
@@ -368,6 +393,10 @@ def check_brush(count: int) -> None:
     """That so many strokes of a brush are not too many; a ValueError if they are."""
     if count > MAX_STROKES:
         raise ValueError(f"Expected at most {MAX_STROKES} brush strokes, got {count}.")
+
+
+def _is_said(text: Any) -> bool:
+    return not isinstance(text, str) or bool(text.strip())
 
 
 def _text(text: Any, meaning: str) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Regions
+from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Outpaint, Regions
+from groundingdino.editing.outpainting import new_part
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.image import load_image
 from groundingdino.runtime.interruption import raise_if_stopped
@@ -47,14 +48,18 @@ def edit_mask(objects: sv.Detections, size: Size, edit: Edit) -> EditMask:
     """The mask of an edit; it takes no model.
 
     Args:
-        objects: What was found and chosen, in pixels of the picture: masks, or boxes alone. Regions ignore them.
-        size: (width, height) of the picture.
+        objects: What was found and chosen, in pixels of the picture: masks, or boxes alone. Tasks that
+            are `PLACED` ignore them.
+        size: (width, height) of the picture; that of the mask is larger where it grows.
         edit: Its task says whether the objects or what is around them are painted. The brush changes the objects after
             they have grown: a stroke that touches one adds to it, another makes an object of its own.
 
     Raises:
         ValueError: there is nothing to paint, in one sentence that says why.
     """
+    if isinstance(edit.task, Outpaint):
+        margins = edit.task.margins
+        return EditMask(new_part(margins, size), edit.mask.feather_in(margins.grown(size)))
     feather = edit.mask.feather_in(size)
     if isinstance(edit.task, Regions):
         return EditMask(join((_box_mask(region.box, size) for region in edit.task.regions), size), feather)

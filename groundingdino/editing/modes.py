@@ -7,10 +7,12 @@ from typing import Any, cast
 from PIL import Image
 
 from groundingdino.editing.edits import (
+    PLACED,
     Background,
     BlurBackground,
     ColorBackground,
     Obscure,
+    Outpaint,
     PictureBackground,
     Recolor,
     Region,
@@ -23,13 +25,14 @@ from groundingdino.editing.edits import (
     TransparentBackground,
     check_regions,
 )
+from groundingdino.editing.margins import Margins
 from groundingdino.inputs.coordinates import items, numbers, shown
 from groundingdino.inputs.prompt import Prompt
 
 # "fill" removes without a model.
 MODES = (
     *("replace", "remove", "fill", "regions", "background", "transparent", "color", "picture"),
-    *("blur", "pixelate", "recolor", "blur-background", "spotlight", "sticker"),
+    *("blur", "pixelate", "recolor", "blur-background", "spotlight", "sticker", "outpaint"),
 )
 
 
@@ -38,6 +41,7 @@ def parse_task(
     text: str = "",
     picture: Image.Image | None = None,
     regions: Sequence[Sequence[float | str]] | None = None,
+    margins: Any = None,
 ) -> Task:
     """A task by its mode.
 
@@ -47,6 +51,7 @@ def parse_task(
             what all else becomes, "grey" (as without a text) or "dark".
         picture: Of "picture", the new background.
         regions: Of "regions", [[x0, y0, x1, y1, "text"], ...].
+        margins: Of "outpaint", as `Margins.parse` reads them; a quarter on each side without any.
 
     Raises:
         ValueError: there is no such mode, or it lacks what it needs.
@@ -57,6 +62,8 @@ def parse_task(
         return PictureBackground(picture)
     if mode == "regions":
         return parse_regions(regions or ())
+    if mode == "outpaint":
+        return Outpaint(Margins.parse("25%" if margins is None else margins), text)
     if mode == "replace":
         return Replace(text)
     if mode == "background":
@@ -78,12 +85,17 @@ def parse_task(
     return TransparentBackground() if mode == "transparent" else Remove("fill" if mode == "fill" else "model")
 
 
-def check_prompt_of_regions(prompt: str) -> None:
-    """That nothing is to be found beside regions, which are where they are told; a ValueError otherwise.
+def check_prompt_of(task: Task, prompt: str) -> None:
+    """That nothing is to be found for a task that says itself where it paints; a ValueError otherwise.
 
     What a prompt names has no text of its own to be painted with.
     """
-    if Prompt.parse(prompt).phrases:
+    if isinstance(task, PLACED) and Prompt.parse(prompt).phrases:
+        if isinstance(task, Outpaint):
+            raise ValueError(
+                f"A picture grows whatever is in it, so {shown(prompt)} is not looked for: pass an empty prompt, and "
+                "what the new part shows as the text."
+            )
         raise ValueError(
             f"Regions are painted where their boxes are, so {shown(prompt)} is not looked for: "
             "pass an empty prompt, or replace what it names in an edit of its own."

@@ -25,6 +25,7 @@ from groundingdino.editing.edits import (
     ColorBackground,
     Edit,
     Obscure,
+    Outpaint,
     PictureBackground,
     Recolor,
     Regions,
@@ -37,6 +38,7 @@ from groundingdino.editing.edits import (
 from groundingdino.editing.effects import change, make_sticker
 from groundingdino.editing.filling import fill
 from groundingdino.editing.mask import EditMask, edit_mask
+from groundingdino.editing.outpainting import grown
 from groundingdino.editing.preview import EditPreview, PaintStep
 from groundingdino.editing.recipe import recipe_of
 from groundingdino.inputs.image import load_editable, load_image
@@ -47,6 +49,7 @@ NO_BACKGROUND = (
     "Stickers cannot paint a background by words: blur it, make it transparent, put a colour or a picture behind, or "
     "choose a diffusion model."
 )
+NO_GROWTH = "Growing a picture needs a model that paints: choose a diffusion model, such as sd15."
 
 
 class Painted(NamedTuple):
@@ -122,8 +125,8 @@ class Edited:
     """What came of an edit.
 
     Attributes:
-        images: One for each candidate, of the picture's size and colour profile; RGB, or RGBA where the picture or its
-            new background has transparency.
+        images: One for each candidate, of the picture's size, but where it grew, and colour profile; RGB, or RGBA where
+            the picture or its new background has transparency.
         mask: (H, W) uint8, how much of each pixel is new: where it is 0 the images are the picture to the bit; of what
             is translucent there a new colour or picture shows through.
         seeds: Of the candidates; empty where no model painted. Asked for with one of them and the same settings, an
@@ -179,7 +182,12 @@ def edit_picture(
         edit = replace(edit, task=Remove("fill"))
     if painter is not None and painter.lays_drawings and isinstance(edit.task, Background):
         raise ValueError(NO_BACKGROUND)
+    if (painter is None or painter.lays_drawings) and isinstance(edit.task, Outpaint):
+        raise ValueError(NO_GROWTH)
     mask = edit_mask(objects, picture.size, edit)
+    profile = picture.info.get("icc_profile")
+    if isinstance(edit.task, Outpaint):
+        picture = grown(picture, edit.task.margins)
     run = _Run(picture, mask, edit, progress, stop)
     if not edit.task.needs_model:
         images, seeds = [run.without_model()], list[int]()
@@ -187,7 +195,7 @@ def edit_picture(
         raise ValueError("This edit is painted by a model: choose an inpainter.")
     else:
         images, seeds = run.candidates(painter)
-    if profile := picture.info.get("icc_profile"):
+    if profile:
         for each in images:
             each.info["icc_profile"] = profile
     took = 1000 * (time.perf_counter() - start)

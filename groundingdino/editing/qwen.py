@@ -19,7 +19,8 @@ class SizedQwenImageEditInpaintPipeline(QwenImageEditInpaintPipeline):
         return call(self, **arguments)
 
 
-SizedQwenImageEditInpaintPipeline.__call__.__signature__ = inspect.signature(QwenImageEditInpaintPipeline.__call__)
+_call: Any = SizedQwenImageEditInpaintPipeline.__call__
+_call.__signature__ = inspect.signature(QwenImageEditInpaintPipeline.__call__)  # what else it takes is that one's
 
 
 def _with_names(function: Any, names: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from groundingdino.editing.edits import BACKGROUNDS, Edit, Regions
+from groundingdino.editing.edits import BACKGROUNDS, PLACED, Edit, Outpaint, Regions
 from groundingdino.inputs.image import decoded
 
 KEYWORD = "groundingdino"  # of the PNG chunk
@@ -26,7 +26,7 @@ def recipe_of(
 
     Args:
         edit: What was asked.
-        size: (width, height) of the picture.
+        size: (width, height) of the picture, as it was painted on.
         model: The inpainter's name, None where none painted.
         seeds: Of the candidates.
         settings: Of the sampling, as used.
@@ -34,7 +34,8 @@ def recipe_of(
     Returns:
         {"mode", "inpainter", "mask": {"feather", "grow", "boxes", "strokes", "one_by_one"}}, "grow" being None where
         each object grew by what suits it or by a "grow_share" of its own, and, where the task has them, "text", "by",
-        "color", "regions"; where a model painted, also "seeds", "negative_prompt", "strength" and `settings`.
+        "color", "regions", "margins" (left, top, right, bottom); where a model painted, also "seeds",
+        "negative_prompt", "strength" and `settings`.
     """
     task = edit.task
     recipe: dict[str, Any] = {"mode": task.mode, "inpainter": model}
@@ -45,12 +46,14 @@ def recipe_of(
             recipe[name] = getattr(task, name)
     if isinstance(task, Regions):
         recipe["regions"] = [[*region.box, region.text] for region in task.regions]
+    if isinstance(task, Outpaint):
+        recipe["margins"] = list(task.margins.sides)
     recipe["mask"] = {"feather": edit.mask.feather_in(size)}
-    if not isinstance(task, Regions):
+    if not isinstance(task, PLACED):
         recipe["mask"] |= {"grow": edit.mask.grow, "boxes": edit.mask.boxes, "strokes": len(edit.brush)}
         if edit.mask.grow is None and edit.mask.grow_share is not None:
             recipe["mask"]["grow_share"] = edit.mask.grow_share
-    if not isinstance(task, (*BACKGROUNDS, Regions)):
+    if not isinstance(task, (*BACKGROUNDS, *PLACED)):
         recipe["mask"]["one_by_one"] = edit.mask.one_by_one
     if model is not None:
         recipe |= {"seeds": list(seeds), "negative_prompt": edit.sampling.negative_prompt}

@@ -19,6 +19,7 @@ from groundingdino.editing.edits import (
     Edit,
     MaskSettings,
     Obscure,
+    Outpaint,
     PictureBackground,
     Recolor,
     Region,
@@ -31,10 +32,13 @@ from groundingdino.editing.edits import (
     Task,
     TransparentBackground,
 )
+from groundingdino.editing.margins import Margins
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
 
 REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS = "Replace", "Remove", "Background", "Effect", "Regions"  # the modes
+EXTEND = "Extend"  # likewise
+NOT_OBJECTS = (REGIONS, EXTEND)  # the modes that edit boxes, or what is not there yet
 MASKS, WHOLE_BOXES = "Masks", "Boxes"  # what of the objects is edited
 PAINTED, TRANSPARENT, COLOR, PICTURE = "Painted", "Transparent", "Colour", "Picture"  # the new background
 BLURRED, GREY, DARK, OUTLINED = "Blurred", "Grey", "Dark", "Sticker"  # likewise
@@ -42,7 +46,7 @@ BLUR, PIXELATE, RECOLOR = "Blur", "Pixelate", "Recolour"  # what is done to the 
 MODEL, QUICK = "Inpainter", "Fill"  # what removes
 # To start with, in percent of an object's longer side and of the picture's: `MaskSettings`' own twelfth and
 # two-hundredth, but growing without its limit of 64 pixels, for a slider that says percent has to mean it.
-GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, EFFECT: 0.0, REGIONS: 0.0}
+GROW = {REPLACE: 8.3, REMOVE: 8.3, BACKGROUND: 0.0, EFFECT: 0.0, REGIONS: 0.0, EXTEND: 0.0}
 FEATHER = 0.5
 NO_REGION = "There is no region: name something that is found and tick it, or draw a box."
 
@@ -64,11 +68,12 @@ class MaskForm(NamedTuple):
     shape: str = MASKS
     grow: float = GROW[REPLACE]  # percent of each object's longer side
     feather: float = FEATHER  # percent of the picture's longer side
+    margins: str = "25%"  # by which the picture grows
 
     @property
     def boxes(self) -> bool:
         """Whether boxes are edited, for which no masks need to be made."""
-        return self.shape == WHOLE_BOXES or self.mode == REGIONS
+        return self.shape == WHOLE_BOXES or self.mode in NOT_OBJECTS
 
     def settings(self, size: tuple[int, int], one_by_one: bool = False) -> MaskSettings:
         """For a picture of that (width, height) in pixels."""
@@ -76,11 +81,13 @@ class MaskForm(NamedTuple):
             feather=min(round(self.feather / 100 * max(size)), MAX_REACH),
             one_by_one=one_by_one,
             boxes=self.boxes,
-            grow_share=0 if self.mode == REGIONS else self.grow / 100,
+            grow_share=0 if self.mode in NOT_OBJECTS else self.grow / 100,
         )
 
     def preview(self, size: tuple[int, int], strokes: tuple[BrushStroke, ...]) -> Edit:
         """An edit with the mask that will be used, whatever will be painted in it."""
+        if self.mode == EXTEND:
+            return Edit(Outpaint(Margins.parse(self.margins)), self.settings(size))
         if self.mode == REGIONS:  # the brush corrects objects, and regions are boxes
             strokes = ()
         task = TransparentBackground() if self.mode == BACKGROUND else Remove("fill")
@@ -134,23 +141,26 @@ class Form(NamedTuple):
             candidates=int(self.candidates),
             scheduler=self.scheduler or None,
         )
-        task = self._task(mask.mode, objects, texts, open_picture)
-        strokes = () if mask.mode == REGIONS else strokes
+        task = self._task(mask, objects, texts, open_picture)
+        strokes = () if mask.mode in NOT_OBJECTS else strokes
         return Edit(task, mask.settings(size, self.one_by_one), strokes, sampling)
 
     def _task(
         self,
-        mode: str,
+        mask: MaskForm,
         objects: sv.Detections,
         texts: Mapping[str, str],
         open_picture: Callable[[str], Image.Image],
     ) -> Task:
+        mode = mask.mode
         if mode == REPLACE:
             return Replace(self.text)
         if mode == REMOVE:
             return Remove("fill" if self.remover == QUICK else "model")
         if mode == REGIONS:
             return self._regions(objects, texts)
+        if mode == EXTEND:
+            return Outpaint(Margins.parse(mask.margins), self.text)
         if mode == EFFECT:
             return Recolor(hex_color(self.color)) if self.effect == RECOLOR else _OBSCURED[self.effect]
         if self.backdrop in _BACKDROPS:

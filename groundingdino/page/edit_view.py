@@ -14,13 +14,16 @@ from groundingdino.page.studio import Picture
 from groundingdino.page.view import jpeg_url
 from groundingdino.segmentation.masks import compact
 
-# `picture` names the one that the edit belongs to, `run` tells one edit from the next; `share` is done, 0 to 1.
+# `picture` names the one that the edit belongs to, `run` tells one edit from the next; `share` is done, 0 to 1. Of one
+# that grows `ratio` is its new width over height, and `before` shows it in its new frame.
 NO_EDIT: dict[str, Any] = {
     "picture": "",
     "run": 0.0,
     "working": False,
     "share": 0.0,
     "preview": "",
+    "ratio": 0.0,
+    "before": "",
     "candidates": [],
     "status": sentence(""),
 }

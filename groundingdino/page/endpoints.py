@@ -12,9 +12,9 @@ from PIL import Image
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.editing.cards import INPAINTERS, mask_settings_for
-from groundingdino.editing.edits import Edit, Regions, Sampling
+from groundingdino.editing.edits import PLACED, Edit, Sampling
 from groundingdino.editing.mask import own_mask
-from groundingdino.editing.modes import check_prompt_of_regions, parse_task
+from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
@@ -163,16 +163,17 @@ class Endpoints:
         negative_prompt: str = "",
         scheduler: str | None = None,
         mask: str | None = None,
+        margins: str | int | Sequence[str | int] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
         Args:
             image: The picture.
-            prompt: What to edit: phrases separated by dots or commas; of the mode "regions" nothing.
+            prompt: What to edit: phrases separated by dots or commas; of the modes "regions" and "outpaint" nothing.
             mode: "replace", "remove", "fill" (remove at once, without a model), "background" (keep the objects, repaint
-                the rest), "regions", or without a model: "transparent", "color" or "picture" (another background),
-                "blur", "pixelate" or "recolor" (the objects), "blur-background", "spotlight" (all else becomes grey, or
-                with the text "dark" dark) or "sticker" (cut out with an edge).
+                the rest), "regions", "outpaint" (the picture grows), or without a model: "transparent", "color" or
+                "picture" (another background), "blur", "pixelate" or "recolor" (the objects), "blur-background",
+                "spotlight" (all else becomes grey, or with the text "dark" dark) or "sticker" (cut out with an edge).
             text: What to paint; of the modes "color", "recolor" and "sticker" the colour, as a name or #rrggbb.
             regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels, 30 at most.
             background: Of the mode "picture", the picture to lay behind.
@@ -195,6 +196,8 @@ class Endpoints:
             negative_prompt: What must not appear.
             scheduler: "ddim", "dpm++", "unipc", "euler", "euler-a", or "lcm" where it suits; by default its own.
             mask: A picture of the same size: what is white in it is edited, as it is, whatever the prompt says.
+            margins: Of the mode "outpaint", by how much it grows: pixels or per cent, such as "25%", or a list of four:
+                left, top, right, bottom. By default 25%; at most 100% on each side.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -203,8 +206,9 @@ class Endpoints:
         """
         with _told_in_a_sentence():
             picture = self._picture(image)
-            task = parse_task(mode, text, self.studio.image(background) if background else None, regions)
-            _refuse_unread(mode, prompt, regions, background)
+            task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
+            _refuse_unread(mode, regions, background, margins)
+            check_prompt_of(task, prompt)
             one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
             if mask:
                 grow, boxes = grow or 0, False
@@ -216,9 +220,9 @@ class Endpoints:
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None
             notes: tuple[str, ...] = ()
-            if mask and not isinstance(task, Regions):
+            if mask and not isinstance(task, PLACED):
                 own = own_mask(self.studio.image(mask), picture.size)
-            elif not isinstance(task, Regions):
+            elif not isinstance(task, PLACED):
                 models = [model] if settings.boxes else [model, segmenter]
                 if not settings.boxes:
                     self.studio.segmenters.require(segmenter)
@@ -236,7 +240,7 @@ class Endpoints:
             edited = self.studio.edit(self.studio.editable(image), objects if own is None else own, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []
-        record = export.record(objects, picture.size, " + ".join(models))
+        record = export.record(objects, edited.images[0].size, " + ".join(models))
         written = _as_file(png_with_recipe(edited.images[0], recipe))
         return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
@@ -293,15 +297,15 @@ def _told_in_a_sentence() -> Iterator[None]:
 
 
 def _refuse_unread(
-    mode: str, prompt: str, regions: Sequence[Sequence[float | str]] | None, background: str | None
+    mode: str, regions: Sequence[Sequence[float | str]] | None, background: str | None, margins: Any
 ) -> None:
     """Check that nothing was passed that says what to edit or what to lay behind and is nothing to this mode."""
-    if mode == "regions":
-        check_prompt_of_regions(prompt)
-    elif regions:
+    if regions and mode != "regions":
         raise ValueError(f"The mode '{mode}' makes no use of regions: pass none, or the mode 'regions'.")
     if background and mode != "picture":
         raise ValueError(f"The mode '{mode}' makes no use of a background picture: pass none, or the mode 'picture'.")
+    if margins is not None and mode != "outpaint":
+        raise ValueError(f"The mode '{mode}' makes no use of margins: pass none, or the mode 'outpaint'.")
 
 
 def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[str, dict[str, Any]]:

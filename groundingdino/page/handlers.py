@@ -29,7 +29,16 @@ from groundingdino.editing.mask import edit_mask, own_mask
 from groundingdino.inputs.prompt import Prompt, add_phrase
 from groundingdino.page import advice
 from groundingdino.page.changes import with_changes
-from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, MaskForm, as_drawn
+from groundingdino.page.edit_form import (
+    EXTEND,
+    MASKS,
+    NO_REGION,
+    NOT_OBJECTS,
+    REGIONS,
+    REPLACE,
+    MaskForm,
+    as_drawn,
+)
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome, masked
 from groundingdino.page.files import write_file
@@ -74,13 +83,14 @@ class Query(NamedTuple):
     grow: float = MaskForm().grow
     feather: float = MaskForm().feather
     own: str | None = None  # path of a mask that is edited in place of what was found
+    margins: str = MaskForm().margins
 
     @property
     def mask(self) -> MaskForm:
         """Where an edit paints; an own mask is taken as it is."""
-        if self.own and self.mode != REGIONS:
+        if self.own and self.mode not in NOT_OBJECTS:
             return MaskForm(self.mode, MASKS, 0, self.feather)
-        return MaskForm(self.mode, self.shape, self.grow, self.feather)
+        return MaskForm(self.mode, self.shape, self.grow, self.feather, self.margins)
 
     @property
     def keys(self) -> tuple[str, str]:
@@ -285,6 +295,10 @@ class Page:
             told = status(findings, len(objects), otherwise, better)
             told = sentence(message, "hint", told["detail"], better) if len(findings.detections) else told
             return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
+        if query.mode == EXTEND:  # beyond what the canvas shows
+            height, width = alpha.shape
+            told = sentence(f"The picture grows to {width} x {height} pixels: press Run.", "hint")
+            return {"view": masked(shown, picture, None, query.mask, 0), "status": told}
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
 
@@ -300,7 +314,7 @@ class Page:
 
     def edited(self, query: Query, selection: Selection, findings: Findings) -> sv.Detections:
         """The objects that an edit is about; those that are edited as boxes have the boxes that were drawn."""
-        if query.own and query.path and query.mode != REGIONS:
+        if query.own and query.path and query.mode not in NOT_OBJECTS:
             return own_mask(self.studio.image(query.own), self.studio.image(query.path).size)
         objects, _ = chosen(findings.detections, selection)
         return as_drawn(objects, selection.pointing) if query.mask.boxes else objects

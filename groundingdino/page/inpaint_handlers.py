@@ -18,6 +18,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from groundingdino.editing.edits import Outpaint
+from groundingdino.editing.outpainting import framed
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
 from groundingdino.inputs.image import load_image
@@ -49,6 +51,7 @@ class _Run:
 
     news: Queue[EditProgress | str | Outcome | BaseException] = field(default_factory=Queue)
     given_up: bool = False
+    grows: bool = False  # the picture becomes larger
 
 
 class WrittenFiles(set[str]):
@@ -199,6 +202,7 @@ class InpaintPage:
         assert findings
         objects = self.page.edited(query, selection, findings)
         edit = form.edit(query.mask, image.size, objects, selection.strokes, dict(selection.texts), self.studio.image)
+        run.grows = isinstance(edit.task, Outpaint)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
         title, better = "no model", None
@@ -207,9 +211,15 @@ class InpaintPage:
             title = card.title
             if not findings.is_drawing:
                 better = advice.for_photographs(self.studio.inpainters, card, advice.INPAINTER)
-        size = self.studio.picture(path, canvas.pixels).shown.size
+        size, grown = self.studio.picture(path, canvas.pixels).shown.size, {}
         search = _search(query, selection, with_masks=findings.segmenter is not None)
-        return self._keep(edited, path, float(sent["stamp"]), search, title, size, better)
+        if isinstance(edit.task, Outpaint):
+            search, before = {}, framed(image, edit.task.margins)  # nothing had to be found
+            scale = min(1.0, canvas.pixels[0] / before.width, canvas.pixels[1] / before.height)
+            size = max(1, round(before.width * scale)), max(1, round(before.height * scale))
+            grown = {"ratio": before.width / before.height, "before": candidate_view(before, size, None)["image"]}
+        outcome = self._keep(edited, path, float(sent["stamp"]), search, title, size, better)
+        return outcome._replace(shown={**outcome.shown, **grown})
 
     def _follow(self, run: _Run, visit: Visit, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
@@ -240,7 +250,7 @@ class InpaintPage:
             if isinstance(news, BaseException):
                 yield gr.update(edit=self._ended(news, visit, path, stamp))
                 return
-            shown = {**shown, **_progress(news)}
+            shown = {**shown, **_progress(news, run.grows)}
             yield gr.update(edit=shown)
 
     def _ended(self, error: BaseException, visit: Visit, path: str, stamp: float) -> dict[str, Any]:
@@ -290,7 +300,7 @@ class InpaintPage:
         return written
 
 
-def _progress(news: EditProgress | str) -> dict[str, Any]:
+def _progress(news: EditProgress | str, grows: bool) -> dict[str, Any]:
     """What changes of the view of an edit."""
     if isinstance(news, str):
         return {"status": sentence(news, "working")}
@@ -299,7 +309,10 @@ def _progress(news: EditProgress | str) -> dict[str, Any]:
         detail += f" · candidate {news.candidate} of {news.candidates}"
     status = sentence(f"Painting: step {news.step} of {news.steps} …", "working", detail)
     changed: dict[str, Any] = {"share": news.share, "status": status}
-    return changed | {"preview": jpeg_url(news.preview)} if news.preview else changed
+    if not news.preview:
+        return changed
+    ratio = news.preview.width / news.preview.height if grows else 0.0
+    return changed | {"preview": jpeg_url(news.preview), "ratio": ratio}
 
 
 def _search(query: Query, selection: Selection, with_masks: bool) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from groundingdino.page.edit_form import (
     COLOR,
     DARK,
     EFFECT,
+    EXTEND,
     FEATHER,
     GREY,
     GROW,
@@ -39,6 +40,7 @@ class Wish(NamedTuple):
     """What is to be done: seen at once, on a phone below the canvas."""
 
     mode: gr.Radio
+    margins: gr.Textbox
     backdrop: gr.Radio
     effect: gr.Radio
     remover: gr.Radio
@@ -70,8 +72,10 @@ class Painting(NamedTuple):
 
 def wish_column() -> Wish:
     """The mode and what each of them asks for."""
-    modes = [REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS]
+    modes = [REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS, EXTEND]
     mode = gr.Radio(modes, value=REPLACE, label="What to do with it", elem_id="mode")
+    info = "On all sides, or left, top, right, bottom: pixels or %."
+    margins = gr.Textbox("25%", label="Grow by", info=info, max_lines=1, elem_id="margins")
     backdrops = [BLURRED, GREY, DARK, TRANSPARENT, OUTLINED, COLOR, PICTURE, PAINTED]
     backdrop = gr.Radio(backdrops, value=BLURRED, label="New background", elem_id="backdrop")
     effect = gr.Radio([BLUR, PIXELATE, RECOLOR], value=BLUR, label="What it becomes", elem_id="effect")
@@ -93,7 +97,7 @@ def wish_column() -> Wish:
     with gr.Row(elem_id="run-row"):
         run = gr.Button("Run", variant="primary", min_width=0, elem_id="run")
         cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="cancel")
-    return Wish(mode, backdrop, effect, remover, text, color, picture, run, cancel)
+    return Wish(mode, margins, backdrop, effect, remover, text, color, picture, run, cancel)
 
 
 def painting_column(picker: Picker, model: str) -> Painting:

@@ -54,7 +54,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     query: list[Any] = [  # as `Query` has them
         *(question.picture, question.prompt, settings.detector.model, settings.box, settings.text, settings.nms),
         *(answer.tab, masks.segmenter.model, masks.shapes, masks.opacity, masks.specks),
-        *(wish.mode, painting.shape, painting.grow, painting.feather, painting.own),
+        *(wish.mode, painting.shape, painting.grow, painting.feather, painting.own, wish.margins),
     ]
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)

@@ -112,6 +112,15 @@ def test_regions_find_nothing_and_say_nothing_of_it(picture, dauber, tmp_path, c
     assert capsys.readouterr().out == "painted with --seed 3\n"
 
 
+def test_a_picture_grows(inpaint, dauber):
+    record, image = inpaint("--outpaint", "0,0,25%,10", "--text", "red", "--seed", "7", prompt="")
+    assert (record["width"], record["height"], image.size) == (400, 250, (400, 250))
+    assert [text for text, _ in dauber.painted] == ["red"]
+    assert record["edit"]["margins"] == [0, 0, "25%", 10]
+    assert "find" not in record["edit"]
+    assert (image.getpixel((100, 100)), image.getpixel((390, 100))) == (TEAL, (255, 0, 7))
+
+
 def test_a_text_of_a_region_may_have_commas(inpaint, dauber):
     inpaint("--region", "0,0,50,50,rgb(255,0,0)", prompt="")
     assert dauber.painted[0][0] == "rgb(255,0,0)"
@@ -231,6 +240,8 @@ def test_bad_input_is_one_line_and_status_2(picture, tmp_path, capsys, prompt, o
         ("--background beach --one-by-one", "--one-by-one"),
         ("--region 0,0,9,9,cat --point 1,1,1 --grow 20 --no-boxes", "--point, --grow, --no-boxes"),
         ("--region 0,0,9,9,cat --nms-threshold off --segmenter vit_b", "--nms-threshold, --segmenter"),
+        ("--outpaint 25% --point 1,1,1 --grow 20 --one-by-one", "--point, --grow, --one-by-one"),
+        ("--replace cat --text dog", "--text"),
     ],
 )
 def test_an_option_that_the_task_does_not_read_is_refused(picture, capsys, monkeypatch, options, unread):
@@ -284,6 +295,8 @@ def test_an_opaque_background_may_be_saved_without_transparency(tmp_path):
         (["--remove", "magic"], "invalid choice: 'magic'"),
         (["--region", "0,0,10,10"], "expected X0,Y0,X1,Y1,TEXT, not '0,0,10,10'"),
         (["--region", "5,5,1,1,cat"], "X0 < X1"),
+        (["--outpaint", "1,2"], "Expected margins in pixels or per cent"),
+        (["--outpaint", "300%"], "Expected a margin of 0 or more pixels, or of 0% to 100%"),
         (["--replace", "dog", "--steps", "many"], "invalid int value: 'many'"),
         (["--replace", "dog", "--scheduler", "nonsense"], "invalid choice: 'nonsense' (choose from 'ddim'"),
     ],

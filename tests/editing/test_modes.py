@@ -6,6 +6,7 @@ from groundingdino.editing.edits import (
     BlurBackground,
     ColorBackground,
     Obscure,
+    Outpaint,
     PictureBackground,
     Recolor,
     Region,
@@ -37,6 +38,7 @@ REGION = [1, 2, 3, 4, "cat"]
         ("blur-background", BlurBackground()),
         ("sticker", StickerCutOut("red")),
         ("regions", Regions((Region((1, 2, 3, 4), "cat"),))),
+        ("outpaint", Outpaint("25%", "red")),
     ],
 )
 def test_a_mode_is_read(mode, task):
@@ -53,6 +55,10 @@ def test_a_mode_is_read(mode, task):
 )
 def test_what_a_text_leaves_open_has_a_default(mode, text, task):
     assert parse_task(mode, text) == task
+
+
+def test_a_picture_grows_by_what_is_told():
+    assert parse_task("outpaint", margins=[0, "5%", 0, 3]) == Outpaint("0,5%,0,3")
 
 
 def test_a_picture_is_laid_behind():

@@ -10,6 +10,7 @@ from groundingdino.editing.edits import (
     ColorBackground,
     Edit,
     MaskSettings,
+    Outpaint,
     Region,
     Regions,
     Remove,
@@ -43,6 +44,7 @@ def test_a_recipe_says_what_was_asked_and_what_was_used():
         (Remove("fill"), {"mode": "remove", "by": "fill"}),
         (ColorBackground("red"), {"mode": "color", "color": "red"}),
         (TransparentBackground(), {"mode": "transparent"}),
+        (Outpaint("5%"), {"mode": "outpaint", "margins": ["5%"] * 4, "mask": {"feather": 5}}),
         (Regions((Region((0, 0, 5, 5), "cat"),)), {"mode": "regions", "regions": [[0, 0, 5, 5, "cat"]]}),
     ],
 )

@@ -16,6 +16,7 @@ from groundingdino.editing.edits import (
     Edit,
     MaskSettings,
     Obscure,
+    Outpaint,
     PictureBackground,
     Recolor,
     Region,
@@ -34,6 +35,7 @@ from groundingdino.page.edit_form import (
     COLOR,
     DARK,
     EFFECT,
+    EXTEND,
     GREY,
     GROW,
     MASKS,
@@ -76,7 +78,8 @@ def objects() -> sv.Detections:
 
 
 def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] | None = None, **changed: Any) -> Edit:
-    return FORM._replace(**changed).edit(MaskForm(mode), SIZE, objects, (STROKE,), texts or {}, Image.open)
+    mask = MaskForm(mode, margins="0,0,25%,3")
+    return FORM._replace(**changed).edit(mask, SIZE, objects, (STROKE,), texts or {}, Image.open)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,7 @@ def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] |
         (EFFECT, {}, Obscure("blur")),
         (EFFECT, {"effect": PIXELATE}, Obscure("pixelate")),
         (EFFECT, {"effect": RECOLOR}, Recolor("#ff0000")),
+        (EXTEND, {}, Outpaint("0,0,25%,3", "a dog")),
         (REGIONS, {}, Regions((Region((10, 20, 60, 70), "a dog"), Region((100, 20, 150, 70), "a dog")))),
     ],
 )
@@ -123,6 +127,7 @@ def test_each_region_has_its_own_text_or_that_of_all(objects: sv.Detections):
         (BACKGROUND, {"backdrop": PICTURE}, "Choose a picture for the background first"),
         (BACKGROUND, {"backdrop": COLOR, "color": "pinkish"}, "'pinkish' is no colour"),
         (REGIONS, {"text": ""}, "what 'cat' becomes"),
+        (EXTEND, {"text": "x" * 2001}, "longer than 2000"),
         (REPLACE, {"strength": 0}, "strength"),
         (REPLACE, {"seed": "-1"}, "seed of digits"),
         (REPLACE, {"seed": "5000000000"}, "Expected seed from 0"),
@@ -147,12 +152,14 @@ def test_the_sliders_become_the_sampling(objects: sv.Detections):
 
 def test_the_brush_corrects_objects_and_no_regions(objects: sv.Detections):
     assert edit_of(objects).brush == (STROKE,)
-    assert edit_of(objects, REGIONS).brush == ()
+    assert edit_of(objects, REGIONS).brush == edit_of(objects, EXTEND).brush == ()
     assert MaskForm(REPLACE).preview(SIZE, (STROKE,)).brush == (STROKE,)
     assert MaskForm(REGIONS).preview(SIZE, (STROKE,)).brush == ()
 
 
-@pytest.mark.parametrize(("mode", "task"), [(REPLACE, Remove), (BACKGROUND, TransparentBackground), (REGIONS, Remove)])
+@pytest.mark.parametrize(
+    ("mode", "task"), [(REPLACE, Remove), (BACKGROUND, TransparentBackground), (REGIONS, Remove), (EXTEND, Outpaint)]
+)
 def test_the_preview_needs_no_text(mode: str, task: type):
     assert isinstance(MaskForm(mode).preview(SIZE, ()).task, task)
 

@@ -202,6 +202,15 @@ def test_regions_need_no_prompt_and_no_model_that_finds(endpoints, picture, daub
     assert segmenters == []
 
 
+def test_a_picture_grows_without_a_prompt_and_a_model_that_finds(endpoints, picture, dauber, segmenters):
+    image, record = endpoints.inpaint(picture, mode="outpaint", text="red", margins=[0, 0, "25%", 10], seed=7)
+    assert image.size == (record["width"], record["height"]) == (400, 250)
+    assert image.getpixel((399, 5)) == (255, 0, 7)
+    assert record["edit"]["margins"] == [0, 0, "25%", 10]
+    assert (record["model"], record["objects"], segmenters) == ("embedded", [], [])
+    assert [text for text, _ in dauber.painted] == ["red"]
+
+
 def test_boxes_are_painted_without_a_segmenter(endpoints, picture, segmenters):
     image, record = endpoints.inpaint(picture, "cat", text="red", seed=0, boxes=True, grow=0, feather=0)
     pixels = np.asarray(image)
@@ -340,6 +349,11 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
         ({"mode": "regions", "regions": ["1234x"]}, "Expected regions as"),
         ({"mode": "regions", "regions": [[0, 0, 50, 50, "red"]] * 5000}, "1 to 30 regions, got 5000"),
         ({"regions": [[0, 0, 50, 50, "red"]]}, "The mode 'replace' makes no use of regions"),
+        ({"margins": "25%"}, "The mode 'replace' makes no use of margins"),
+        ({"mode": "outpaint"}, "'cat' is not looked for: pass an empty prompt"),
+        ({"mode": "outpaint", "margins": {"left": 5}}, "Expected a margin"),
+        ({"mode": "outpaint", "margins": [1, 2]}, "Expected margins in pixels or per cent"),
+        ({"mode": "outpaint", "prompt": "", "margins": 5000}, "grows on each side by at most as much as it has"),
         ({"steps": 10**9}, "steps from 1 to 150, got 1000000000"),
         ({"steps": "9"}, "a whole number as steps, got '9'"),
         ({"grow": "9"}, "-512 to 512 pixels, but '9'"),

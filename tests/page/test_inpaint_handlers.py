@@ -1,5 +1,7 @@
 """What the tab Inpaint answers to the requests that its script sends."""
 
+import base64
+import io
 import json
 import time
 from collections.abc import Callable, Generator
@@ -17,6 +19,7 @@ from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
     BACKGROUND,
     BLUR,
+    EXTEND,
     GROW,
     MASKS,
     MODEL,
@@ -169,6 +172,25 @@ def test_regions_need_no_masks(browser: Browser, dauber: Dauber, monkeypatch):
     monkeypatch.setattr(browser.edits.studio, "cut_out", lambda *_: pytest.fail("no mask is needed"))
     browser.run(mode=REGIONS, texts={f"cat {list(CAT)}": "blue"})
     assert [text for text, _ in dauber.painted] == ["blue", "red"]
+
+
+def test_a_picture_grows_and_is_compared_in_its_new_frame(browser: Browser, edits: InpaintPage, picture: str):
+    browser.run(mode=EXTEND, margins="0, 0, 25%, 10", text="red")
+    edit = browser.edit
+    assert edit["status"]["tone"] == "done"
+    assert edit["ratio"] == 400 / 250
+    outcome = browser.visit.outcome
+    with Image.open(outcome.results[0]) as image, Image.open(outcome.mask) as mask:
+        assert image.size == mask.size == (400, 250)
+        assert (image.getpixel((100, 100)), image.getpixel((390, 240))) == ((0, 128, 128), (255, 0, 7))
+        assert read_recipe(outcome.results[0])["margins"] == [0, 0, "25%", 10]
+    before = Image.open(io.BytesIO(base64.b64decode(edit["before"].partition(",")[2])))
+    after = Image.open(io.BytesIO(base64.b64decode(edit["candidates"][0]["image"].partition(",")[2])))
+    assert before.size == after.size
+    assert before.width / before.height == pytest.approx(1.6, rel=0.01)
+    assert "find" not in outcome.recipes[0]
+    path, _ = edits.accept(browser.visit, {"candidate": 0}, picture)
+    assert edits.studio.image(path).size == (400, 250)
 
 
 def test_an_edit_is_cancelled_and_the_next_one_runs(browser: Browser, dauber: Dauber):
