@@ -63,7 +63,7 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def transformer_folders(tmp_path_factory) -> dict[str, Path]:
     """Pipelines of a few thousand random weights whose denoiser is a transformer."""
-    from tiny_transformers import save_flux_fill, save_qwen_image_edit, save_z_image
+    from tests.tiny_transformers import save_flux_fill, save_qwen_image_edit, save_z_image
 
     root = tmp_path_factory.mktemp("transformers")
     saved = {"flux-fill": save_flux_fill, "qwen-image-edit": save_qwen_image_edit, "z-image": save_z_image}
@@ -73,9 +73,8 @@ def transformer_folders(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def transformers(transformer_folders) -> dict[str, Any]:
     """The same as inpainters that work at a small size."""
-    from tiny_pipelines import CELL, WORKING_SIZE
-
     from groundingdino.editing.inpainter import Inpainter
+    from tests.tiny_pipelines import CELL, WORKING_SIZE
 
     loaded = {name: Inpainter.from_pretrained(folder, "cpu") for name, folder in transformer_folders.items()}
     for inpainter in loaded.values():

@@ -14,7 +14,6 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from tiny_pipelines import CELL, TOKENS, WIDTH, WORKING_SIZE, text_encoder, word_tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     Qwen2_5_VLConfig,
@@ -28,6 +27,8 @@ from transformers import (
     T5Config,
     T5EncoderModel,
 )
+
+from tests.tiny_pipelines import CELL, TOKENS, WIDTH, WORKING_SIZE, text_encoder, word_tokenizer
 
 CHANNELS = 4  # of latents; the transformers see 2 x 2 of their pixels as one
 CHAT = "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"

@@ -17,6 +17,7 @@ from groundingdino.editing.edits import (
     StickerCutOut,
     TransparentBackground,
 )
+from groundingdino.editing.margins import Margins
 from groundingdino.editing.modes import MODES, parse_regions, parse_task
 
 PICTURE = Image.new("RGB", (4, 4))
@@ -38,7 +39,7 @@ REGION = [1, 2, 3, 4, "cat"]
         ("blur-background", BlurBackground()),
         ("sticker", StickerCutOut("red")),
         ("regions", Regions((Region((1, 2, 3, 4), "cat"),))),
-        ("outpaint", Outpaint("25%", "red")),
+        ("outpaint", Outpaint(Margins.parse("25%"), "red")),
     ],
 )
 def test_a_mode_is_read(mode, task):

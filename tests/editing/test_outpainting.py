@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import supervision as sv
-from dauber import Dauber
 from PIL import Image
 
 from groundingdino.editing.edits import Edit, MaskSettings, Outpaint, Sampling
@@ -11,6 +10,7 @@ from groundingdino.editing.outpainting import framed, grown, new_part
 from groundingdino.editing.perform import NO_GROWTH, edit_picture
 from groundingdino.editing.recipe import png_with_recipe, read_recipe
 from groundingdino.editing.stickers import Stickers
+from tests.dauber import Dauber
 
 NOTHING = sv.Detections.empty()
 MARGINS = Margins.parse("4, 25%, 0, 10")  # of 64 x 48 pixels: 4, 12, 0 and 10

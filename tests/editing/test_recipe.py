@@ -18,6 +18,7 @@ from groundingdino.editing.edits import (
     Sampling,
     TransparentBackground,
 )
+from groundingdino.editing.margins import Margins
 from groundingdino.editing.recipe import png_with_recipe, read_recipe, recipe_json, recipe_of, search_of
 
 SIZE = (960, 640)
@@ -44,7 +45,7 @@ def test_a_recipe_says_what_was_asked_and_what_was_used():
         (Remove("fill"), {"mode": "remove", "by": "fill"}),
         (ColorBackground("red"), {"mode": "color", "color": "red"}),
         (TransparentBackground(), {"mode": "transparent"}),
-        (Outpaint("5%"), {"mode": "outpaint", "margins": ["5%"] * 4, "mask": {"feather": 5}}),
+        (Outpaint(Margins.parse("5%")), {"mode": "outpaint", "margins": ["5%"] * 4, "mask": {"feather": 5}}),
         (Regions((Region((0, 0, 5, 5), "cat"),)), {"mode": "regions", "regions": [[0, 0, 5, 5, "cat"]]}),
     ],
 )

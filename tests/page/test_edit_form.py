@@ -28,6 +28,7 @@ from groundingdino.editing.edits import (
     StickerCutOut,
     TransparentBackground,
 )
+from groundingdino.editing.margins import Margins
 from groundingdino.page.edit_form import (
     BACKGROUND,
     BLUR,
@@ -98,7 +99,7 @@ def edit_of(objects: sv.Detections, mode: str = REPLACE, texts: dict[str, str] |
         (EFFECT, {}, Obscure("blur")),
         (EFFECT, {"effect": PIXELATE}, Obscure("pixelate")),
         (EFFECT, {"effect": RECOLOR}, Recolor("#ff0000")),
-        (EXTEND, {}, Outpaint("0,0,25%,3", "a dog")),
+        (EXTEND, {}, Outpaint(Margins.parse("0,0,25%,3"), "a dog")),
         (REGIONS, {}, Regions((Region((10, 20, 60, 70), "a dog"), Region((100, 20, 150, 70), "a dog")))),
     ],
 )
