@@ -24,7 +24,7 @@ from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.files.assets import ASSETS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import Page
-from groundingdino.page.inpaint_layout import painting_column, wish_column
+from groundingdino.page.inpaint_layout import edit_column, painting_column
 from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import (
     PAGE_FILES,
@@ -76,7 +76,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
             with gr.Column(elem_id="question"):
                 question = question_column(prompts)
             with gr.Column(elem_id="wish"):
-                wish = wish_column()
+                edit_form = edit_column()
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
@@ -85,7 +85,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
                 masks = masks_column(page.segmenters, DEFAULT_MODEL)
             with gr.Column(elem_id="settings"):
                 settings = settings_column(page.detectors, model, list(prompts))
-        wire(page, demo, Controls(question, answer, wish, settings, masks, painting), prompts)
+        wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
         _publish(Endpoints(studio), model)
     _tell_what_cannot_be_read(demo)
     return demo
@@ -151,7 +151,7 @@ def _publish_inpaint(
 
 
 def _number(value: float | None = None, **options: Any) -> gr.Number:
-    """A number of an endpoint: what is none is told by its name, where Gradio would say nothing and log a traceback."""
+    """A number of an endpoint: what is none is refused by the parameter's name, where Gradio would log a traceback."""
     component = gr.Number(value, **options)
     read = component.preprocess
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import app
 from groundingdino.files.card import PHOTOGRAPHS
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
@@ -41,9 +41,9 @@ class Server:
         self.breaks = False  # downloads fail
         card, painter = replace(CARD, knows=knows), replace(INPAINTER, knows=knows)
         studio = Studio(
-            Shelf({"embedded": card, "large": LARGE}, self._detector, self._has_files),
-            Shelf({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
-            Shelf({"embedded": painter, "roller": ROLLER}, self._inpainter, self._has_files),
+            ModelCache({"embedded": card, "large": LARGE}, self._detector, self._has_files),
+            ModelCache({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
+            ModelCache({"embedded": painter, "roller": ROLLER}, self._inpainter, self._has_files),
         )
         self.demo = app.build(studio, examples=examples)
         app.serve(self.demo, prevent_thread_lock=True, quiet=True)

@@ -18,7 +18,7 @@ from PIL import Image
 
 import app
 from groundingdino.editing.recipe import read_recipe
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio
 from groundingdino.page.wiring import SAVE
 from tests.dauber import INPAINTER, Dauber
@@ -32,9 +32,9 @@ CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", b
 
 def studio_of(detector: Oracle) -> Studio:
     return Studio(
-        Shelf(CARDS, lambda *_, **__: detector, lambda name: name == "embedded"),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
-        Shelf({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
+        ModelCache(CARDS, lambda *_, **__: detector, lambda name: name == "embedded"),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+        ModelCache({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
     )
 
 

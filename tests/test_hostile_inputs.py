@@ -23,8 +23,10 @@ import app
 from groundingdino.command_line.main import main
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.page.edit_form import MASKS, REPLACE
-from groundingdino.page.handlers import BOXES, DETECT, FAULT, FILL, INPAINT, SEGMENT, Page, Visit
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.handlers import FAULT, Page
+from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, SEGMENT
+from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
 from groundingdino.segmentation.segmenter import Segmenter
 from tests.dauber import INPAINTER, Dauber
@@ -66,9 +68,9 @@ class Complaints(list[str]):
 
 def studio() -> Studio:
     return Studio(
-        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(Everywhere()), lambda _: True),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
-        Shelf({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
+        ModelCache({"embedded": CARD}, lambda *_, **__: Oracle(Everywhere()), lambda _: True),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+        ModelCache({"embedded": INPAINTER}, lambda *_, **__: Dauber(), lambda _: True),
     )
 
 
@@ -280,7 +282,7 @@ class Guest:
         }
         values = [changed.pop(name, value) for name, value in controls.items()]
         sent = {"picture": path, "canvas": [320, 240, 1], **changed, "stamp": self.stamp}
-        updates = within_limit(lambda: list(self.page.render(Visit(), sent, path, prompt, *values)))
+        updates = within_limit(lambda: list(self.page.render(Session(), sent, path, prompt, *values)))
         view = next((one["view"] for one in reversed(updates) if "view" in one), None)
         return view, updates[-1]["status"] if updates else None
 

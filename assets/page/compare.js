@@ -5,7 +5,7 @@ let seenRun = 0; // of the edit whose result was brought up last
 let shownRun = 0; // of the edit whose beginning was brought up last
 let unsaved = false; // whether an edit came out that was not downloaded
 let held = false; // the button that shows the original
-let newest = "status"; // which of the two told something last
+let newest = "status"; // which of the two changed last
 
 const edit = () => (props.edit.picture === props.view.picture ? props.edit : { candidates: [], status: { message: "" } });
 const isDone = () => !edit().working && edit().candidates.length > 0;

@@ -68,7 +68,7 @@ function swatch(color) {
   return node;
 }
 
-// As wide as there is room for; the rest of a long phrase is told to who points at it.
+// As wide as there is room for; the whole phrase is the tooltip.
 const named = (phrase) => make("span", { className: "name", textContent: phrase, title: phrase });
 
 function drawCanvas(view) {
@@ -228,17 +228,17 @@ function keepAtRest() {
 const WORD = 1000; // milliseconds without a key after which a word is taken for finished
 let finishing;
 function drawStatus() {
-  let told = statusOfEdit() ?? statusOfMask() ?? props.status;
+  let line = statusOfEdit() ?? statusOfMask() ?? props.status;
   const rest = typed() + WORD - performance.now();
   clearTimeout(finishing);
-  if (told.tone === "nothing" && rest > 0) {
-    told = { tone: "idle", message: "Nothing found yet", detail: "" };
+  if (line.tone === "nothing" && rest > 0) {
+    line = { tone: "idle", message: "Nothing found yet", detail: "" };
     finishing = setTimeout(drawStatus, rest + 20);
   }
-  find(".status").dataset.tone = told.tone;
-  find(".message").textContent = told.message;
-  find(".detail").textContent = told.detail;
-  drawAdvice(told.advice);
+  find(".status").dataset.tone = line.tone;
+  find(".message").textContent = line.message;
+  find(".detail").textContent = line.detail;
+  drawAdvice(line.advice);
 }
 
 const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter" };
@@ -266,7 +266,7 @@ const canvas = find(".canvas");
 canvas.ondragover = (event) => event.preventDefault();
 canvas.ondrop = (event) => {
   event.preventDefault();
-  take(event.dataTransfer.files[0]); // whatever it is: what is no picture is told
+  take(event.dataTransfer.files[0]); // whatever it is: what is no picture is refused in a sentence
 };
 document.addEventListener("paste", (event) => {
   // Office programs put a picture of a text beside the text; who pastes it where one types wants the text.

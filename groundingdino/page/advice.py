@@ -3,7 +3,7 @@
 from typing import Any, TypedDict
 
 from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
-from groundingdino.page.shelf import Card, Shelf, readable_size
+from groundingdino.page.model_cache import Card, ModelCache, readable_size
 
 DETECTOR, SEGMENTER, INPAINTER = "detector", "segmenter", "inpainter"
 
@@ -17,30 +17,30 @@ class Advice(TypedDict):
     model: str  # its name
 
 
-def for_photographs(shelf: Shelf[Any, Any], card: Card, kind: str) -> Advice | None:
+def for_photographs(models: ModelCache[Any, Any], card: Card, kind: str) -> Advice | None:
     """Which model to choose for a photograph instead of this one; None if this one knows them, or there is none.
 
     Nobody can tell a photograph from a drawing here: it is said where a model found nothing that knows drawings alone.
     """
-    suited = [(name, other) for name, other in shelf.cards.items() if PHOTOGRAPHS in other.knows]
+    suited = [(name, other) for name, other in models.cards.items() if PHOTOGRAPHS in other.knows]
     if PHOTOGRAPHS in card.knows or not suited:
         return None
-    ready = [entry for entry in suited if shelf.is_ready(entry[0])]
+    ready = [entry for entry in suited if models.is_ready(entry[0])]
     name, better = (ready or suited)[0]
     knows = " and ".join(card.knows) or DRAWINGS
     text = f"This {kind} knows {knows}. Is this a photograph?"
     if ready:
         return Advice(text=text, label=f"Use {better.title}", kind=kind, model=name)
     size = readable_size(better.size_bytes)
-    if shelf.is_offline:
+    if models.is_offline:
         text = f"This {kind} knows {knows}. Photographs need {better.title} ({size}), but downloads are off."
         return Advice(text=text, label="", kind=kind, model=name)
     return Advice(text=text, label=f"Get {better.title} · {size}", kind=kind, model=name)
 
 
-def to_fetch(shelf: Shelf[Any, Any], name: str, kind: str, again: bool) -> Advice | None:
+def to_fetch(models: ModelCache[Any, Any], name: str, kind: str, again: bool) -> Advice | None:
     """A button that downloads a model, or tries to once more."""
-    if shelf.is_offline:
+    if models.is_offline:
         return None
-    label = f"{'Try again' if again else 'Download'} · {readable_size(shelf.card(name).size_bytes)}"
+    label = f"{'Try again' if again else 'Download'} · {readable_size(models.card(name).size_bytes)}"
     return Advice(text="", label=label, kind=kind, model=name)

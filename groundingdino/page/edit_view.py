@@ -34,7 +34,7 @@ _WEBP_QUALITY = 88
 
 
 class Outcome(NamedTuple):
-    """The last finished edit of a visit; its pictures are files, as they may be large and stay for long."""
+    """The last finished edit of a session; its pictures are files, as they may be large and stay for long."""
 
     path: str  # of the picture that was edited
     results: tuple[str, ...]  # paths of PNG files, one for each candidate

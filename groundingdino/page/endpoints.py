@@ -76,7 +76,7 @@ class Endpoints:
             The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"},
             these being sentences about how it went.
         """
-        with _told_in_a_sentence():
+        with _errors_for_gradio():
             picture = self._picture(image)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             if not Prompt.parse(prompt or "").phrases:
@@ -122,7 +122,7 @@ class Endpoints:
             The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
             "notes"} with each mask as COCO run lengths, and sentences about how it went.
         """
-        with _told_in_a_sentence():
+        with _errors_for_gradio():
             picture = self._picture(image)
             pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
             pointing.check_inside(picture.size)
@@ -204,7 +204,7 @@ class Endpoints:
             "notes"}: what was found and edited, as `/segment` gives it; the recipe, with the seed; and sentences about
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
-        with _told_in_a_sentence():
+        with _errors_for_gradio():
             picture = self._picture(image)
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
             _refuse_unread(mode, regions, background, margins)
@@ -270,14 +270,14 @@ class Endpoints:
                 "title": other.title,
                 "description": other.description,
                 "size_bytes": other.size_bytes,
-                "downloaded": shelf.is_ready(name),
+                "downloaded": models.is_ready(name),
             }
-            for task, shelf in others
-            for name, other in shelf.cards.items()
+            for task, models in others
+            for name, other in models.cards.items()
         ]
 
     def _in_time(self, compute: Callable[..., R], *arguments: Any) -> R:
-        """What a method of the studio gives, or that it took too long; it is told then that nobody waits any more."""
+        """What a method of the studio gives, or that it took too long; it is given up then."""
         jobs: list[Job[R]] = []
         jobs.append(self.jobs.start(lambda: compute(*arguments, stop=lambda: any(job.given_up for job in jobs))))
         return jobs[0].result()
@@ -289,7 +289,7 @@ class Endpoints:
 
 
 @contextmanager
-def _told_in_a_sentence() -> Iterator[None]:
+def _errors_for_gradio() -> Iterator[None]:
     try:
         yield
     except ValueError as error:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -26,31 +26,28 @@ from PIL import Image
 
 from groundingdino.detection.objects import labels_of, select
 from groundingdino.editing.mask import edit_mask, own_mask
-from groundingdino.inputs.prompt import Prompt, add_phrase
+from groundingdino.inputs.prompt import add_phrase
 from groundingdino.page import advice
 from groundingdino.page.changes import with_changes
 from groundingdino.page.edit_form import (
     EXTEND,
-    MASKS,
     NO_REGION,
     NOT_OBJECTS,
     REGIONS,
-    REPLACE,
-    MaskForm,
     as_drawn,
 )
-from groundingdino.page.edit_history import History
-from groundingdino.page.edit_view import Outcome, masked
+from groundingdino.page.edit_view import masked
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
+from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker
+from groundingdino.page.query import DETECT, INPAINT, SEGMENT, Query
 from groundingdino.page.selection import Selection, chosen
-from groundingdino.page.shelf import NotHere
+from groundingdino.page.session import Session
 from groundingdino.page.status_line import mask_status, sentence, status
-from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
+from groundingdino.page.studio import Findings, Picture, Studio
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
-from groundingdino.results.drawing import MaskStyle
 from groundingdino.runtime.interruption import StopCheck, Stopped
 from groundingdino.segmentation.object_ids import lasting_ids
 
@@ -58,145 +55,73 @@ WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
 FAULT = "Something went wrong on the server; its log says what."
-TABS = DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"
-FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
 logger = logging.getLogger(__name__)
 
 
-class Query(NamedTuple):
-    """What the page asks: the values of its controls, in the order in which they are wired up."""
-
-    path: str | None  # of the uploaded picture
-    prompt: str
-    model: str
-    box_threshold: float
-    text_threshold: float
-    nms_threshold: float
-    tab: str
-    segmenter: str
-    shapes: list[str]
-    opacity: float
-    specks: float  # percent of each object's pixels
-    mode: str = MaskForm().mode
-    shape: str = MaskForm().shape
-    grow: float = MaskForm().grow
-    feather: float = MaskForm().feather
-    own: str | None = None  # path of a mask that is edited in place of what was found
-    margins: str = MaskForm().margins
-
-    @property
-    def mask(self) -> MaskForm:
-        """Where an edit paints; an own mask is taken as it is."""
-        if self.own and self.mode not in NOT_OBJECTS:
-            return MaskForm(self.mode, MASKS, 0, self.feather)
-        return MaskForm(self.mode, self.shape, self.grow, self.feather, self.margins)
-
-    @property
-    def keys(self) -> tuple[str, str]:
-        """Names of the picture and of what is looked for in it."""
-        return self.path or "", f"{self.model}: {self.prompt}"
-
-    @property
-    def names_something(self) -> bool:
-        """Whether the prompt has phrases to look for."""
-        return bool(Prompt.parse(self.prompt).phrases)
-
-    @property
-    def thresholds(self) -> Thresholds:
-        """The sliders."""
-        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
-
-    @property
-    def mask_style(self) -> MaskStyle:
-        """How masks are drawn."""
-        return MaskStyle(
-            opacity=self.opacity if FILL in self.shapes else 0,
-            outline=OUTLINE in self.shapes,
-            boxes=BOXES in self.shapes,
-            labels=LABELS in self.shapes,
-        )
-
-
-class Visit:
-    """One open page: its newest request, the picture it was sent last, what it shows at rest, and its edits."""
-
-    def __init__(self) -> None:
-        self.newest = 0.0
-        self.interrupted = 0.0  # when something was changed last
-        self.picture: str | None = None
-        self.shown: tuple[Query, Selection, Canvas] | None = None
-        self.cancelled = 0.0  # when an edit was cancelled last
-        self.path: str | None = None  # the picture whose edits are wanted
-        self.outcome: Outcome | None = None
-        self.history = History()
-        self.mode = REPLACE  # of edits, as it was chosen last
-        self.chose_shape = False  # whether masks or boxes were chosen by hand
-
-
 class Page:
-    """What the page does. Besides the visits, which Gradio keeps, all state is the studio's."""
+    """What the page does. Besides the sessions, which Gradio keeps, all state is the studio's."""
 
     def __init__(self, studio: Studio):
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self.inpainters = Picker(studio.inpainters)
         self.jobs = Jobs(WORKERS)
-        self._visits = Lock()
+        self._sessions = Lock()
 
-    def render(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
+    def render(self, session: Session, sent: dict[str, Any], *values: Any) -> Iterator[Any]:
         """Updates of the result: that it is being worked on, if that takes long, and then the outcome."""
         query, canvas, stamp = Query(*values), Canvas.parse(sent.get("canvas")), float(sent["stamp"])
-        with self._visits:
-            visit.newest = max(visit.newest, stamp)
+        with self._sessions:
+            session.newest = max(session.newest, stamp)
 
         def stop() -> bool:
-            return visit.interrupted > stamp + SAME_EVENT
+            return session.interrupted > stamp + SAME_EVENT
 
-        for update in self._answer(visit, query, sent, canvas, stop):
-            if visit.newest > stamp:
+        for update in self._answer(session, query, sent, canvas, stop):
+            if session.newest > stamp:
                 return
             yield update
 
-    def interrupt(self, visit: Visit, sent: dict[str, Any]) -> None:
+    def interrupt(self, session: Session, sent: dict[str, Any]) -> None:
         """What was asked before this moment is not wanted any more; the request for what is follows by itself."""
-        with self._visits:
-            visit.interrupted = max(visit.interrupted, float(sent["stamp"]))
+        with self._sessions:
+            session.interrupted = max(session.interrupted, float(sent["stamp"]))
 
     def _answer(
-        self, visit: Visit, query: Query, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
+        self, session: Session, query: Query, sent: dict[str, Any], canvas: Canvas, stop: StopCheck
     ) -> Iterator[Any]:
         try:
             selection = Selection.parse(sent, query.keys[0])
-            if visit.shown == (query, selection, canvas):
+            if session.shown == (query, selection, canvas):
                 return  # one change often raises two events; an answer to the second would only overwrite the timing
-            visit.shown = None
-            yield from self._look(visit, query, selection, canvas, bool(sent.get("typing")), stop)
+            session.shown = None
+            yield from self._look(session, query, selection, canvas, bool(sent.get("typing")), stop)
         except Stopped:
-            visit.shown = None
+            session.shown = None
         except ValueError as error:
-            visit.picture = None
-            yield self._failure(query, canvas, self.told(error))
+            session.picture = None
+            yield self._failure(query, canvas, self.error_status(error))
         except Exception:  # without an answer the page would go on showing the old result as if it were the new one
             logger.exception("The result could not be made")
-            visit.picture = None
+            session.picture = None
             yield self._failure(query, canvas, sentence(FAULT, "error"))
 
-    def told(self, error: ValueError) -> dict[str, Any]:
+    def error_status(self, error: ValueError) -> dict[str, Any]:
         """The status line for what cannot be done; for a model that is not here it has the button that fetches it."""
-        if not isinstance(error, NotHere):
+        if not isinstance(error, NotDownloaded):
             return sentence(str(error), "error")
-        shelves = {
+        kinds = {
             advice.DETECTOR: self.studio.detectors,
             advice.SEGMENTER: self.studio.segmenters,
             advice.INPAINTER: self.studio.inpainters,
         }
-        shelf = error.shelf
-        (kind,) = (kind for kind, one in shelves.items() if one is shelf)
-        title = shelf.card(error.name).title
-        if shelf.is_on_its_way(error.name):
+        models = error.models
+        (kind,) = (kind for kind, one in kinds.items() if one is models)
+        title = models.card(error.name).title
+        if models.is_on_its_way(error.name):
             return sentence(f"{title} is on its way …", "working")
-        offered = advice.to_fetch(shelf, error.name, kind, again=bool(error.reason))
+        offered = advice.to_fetch(models, error.name, kind, again=bool(error.reason))
         if offered and not error.reason:
             return sentence(f"{title} is not on this machine yet.", "hint", advice=offered)
         if offered:
@@ -205,22 +130,22 @@ class Page:
         return sentence(str(error), "error")
 
     def _look(
-        self, visit: Visit, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
+        self, session: Session, query: Query, selection: Selection, canvas: Canvas, typing: bool, stop: StopCheck
     ) -> Iterator[Any]:
         if not query.path:
-            visit.picture = None
+            session.picture = None
             yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
             return
         jobs: list[Job[Any]] = []
         try:
-            yield from self._search(visit, query, selection, canvas, typing, stop, jobs)
+            yield from self._search(session, query, selection, canvas, typing, stop, jobs)
         finally:  # also when the visitor has left
             for job in jobs:
                 job.given_up = True
 
     def _search(
         self,
-        visit: Visit,
+        session: Session,
         query: Query,
         selection: Selection,
         canvas: Canvas,
@@ -257,18 +182,18 @@ class Page:
                 if not running.is_done_within(PATIENCE):
                     now = sentence(task, "working")
                     # Of the same picture, what was shown before stays for the moment.
-                    kept = visit.picture == query.path
+                    kept = session.picture == query.path
                     bare = {} if kept else {"view": start(partial(show, findings)).result(stop)}
                     yield gr.update(**bare, status=now)
-                    visit.picture = query.path
+                    session.picture = query.path
                 findings = running.result(overtaken)
             assert findings
             answer = partial(self._found, query, selection, picture, findings, show)
             yield gr.update(**start(answer).result(stop))
             # Only reached if the page was sent this answer, see `render`.
-            visit.picture = query.path
+            session.picture = query.path
             if not findings.draft_side:
-                visit.shown = (query, selection, canvas)
+                session.shown = (query, selection, canvas)
                 return
             if typing:
                 return
@@ -292,13 +217,13 @@ class Page:
             message, otherwise = str(error), "draw over it with the brush"
             if query.mode == REGIONS:  # which has no brush
                 message, otherwise = message if len(objects) else NO_REGION, "draw a box"
-            told = status(findings, len(objects), otherwise, better)
-            told = sentence(message, "hint", told["detail"], better) if len(findings.detections) else told
-            return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": told}
+            line = status(findings, len(objects), otherwise, better)
+            line = sentence(message, "hint", line["detail"], better) if len(findings.detections) else line
+            return {"view": masked(shown, picture, None, query.mask, len(selection.strokes)), "status": line}
         if query.mode == EXTEND:  # beyond what the canvas shows
             height, width = alpha.shape
-            told = sentence(f"The picture grows to {width} x {height} pixels: press Run.", "hint")
-            return {"view": masked(shown, picture, None, query.mask, 0), "status": told}
+            line = sentence(f"The picture grows to {width} x {height} pixels: press Run.", "hint")
+            return {"view": masked(shown, picture, None, query.mask, 0), "status": line}
         shown = masked(shown, picture, alpha, query.mask, len(selection.strokes))
         return {"view": shown, "status": mask_status(findings, len(objects), alpha)}
 
@@ -386,13 +311,13 @@ class Page:
         assert findings
         return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100, stop)
 
-    def _failure(self, query: Query, canvas: Canvas, told: dict[str, Any]) -> Any:
+    def _failure(self, query: Query, canvas: Canvas, status_line: dict[str, Any]) -> Any:
         """The picture alone, if there is one, so that no old boxes stay beside the message."""
         try:
             bare = self.jobs.run(lambda: view(self.studio.picture(query.path or "", canvas.pixels), canvas, query.keys))
         except ValueError:
             bare = NOTHING
-        return gr.update(view=bare, status=told)
+        return gr.update(view=bare, status=status_line)
 
     def export(self, kind: str, sent: dict[str, Any], *values: Any) -> str | None:
         """Writes what is shown to a file and returns its path; None, after a notice, if there is nothing to write."""

@@ -27,8 +27,10 @@ from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.files import write_file
-from groundingdino.page.handlers import FAULT, Page, Query, Visit
+from groundingdino.page.handlers import FAULT, Page
+from groundingdino.page.query import Query
 from groundingdino.page.selection import Selection
+from groundingdino.page.session import Session
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import Canvas, jpeg_url
 from groundingdino.results import export
@@ -55,20 +57,20 @@ class _Run:
 
 
 class WrittenFiles(set[str]):
-    """Paths, to which threads add while Gradio's cleaning goes through them: to be told so would end it for good."""
+    """Paths, to which threads add while Gradio's cleaning goes through them: an error about that would end it for good."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.copy())
 
 
 class InpaintPage:
-    """The handlers behind the controls of the tab; visits are those of `Page`."""
+    """The handlers behind the controls of the tab; sessions are those of `Page`."""
 
     def __init__(self, page: Page):
         self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
-        self.files = WrittenFiles()  # that were written; Gradio, which is told of them, clears old ones away
+        self.files = WrittenFiles()  # that were written; reported to Gradio, which deletes old ones
 
-    def run(self, visit: Visit, sent: dict[str, Any], *values: Any) -> Generator[Any, None, None]:
+    def run(self, session: Session, sent: dict[str, Any], *values: Any) -> Generator[Any, None, None]:
         """Updates of the result: how far the edit is, and then the candidates."""
         query, form = Query(*values[: len(Query._fields)]), Form(*values[len(Query._fields) :])
         stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
@@ -76,48 +78,48 @@ class InpaintPage:
             yield gr.update(edit={**NO_EDIT, "run": stamp, "status": sentence("Choose a picture to start.", "hint")})
             return
         run = _Run()
-        visit.path = query.path
+        session.path = query.path
 
         def stop() -> bool:
-            return run.given_up or visit.cancelled > stamp or visit.path != query.path
+            return run.given_up or session.cancelled > stamp or session.path != query.path
 
         Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
         try:
-            yield from self._follow(run, visit, query.path, stamp, stop)
+            yield from self._follow(run, session, query.path, stamp, stop)
         finally:  # also when the visitor has left
             run.given_up = True
 
-    def cancel(self, visit: Visit, sent: dict[str, Any]) -> None:
+    def cancel(self, session: Session, sent: dict[str, Any]) -> None:
         """Gives up the edit under way; `run` then ends by itself."""
-        visit.cancelled = max(visit.cancelled, float(sent["stamp"]))
+        session.cancelled = max(session.cancelled, float(sent["stamp"]))
 
-    def leave(self, visit: Visit, path: str | None) -> None:
+    def leave(self, session: Session, path: str | None) -> None:
         """Gives up the edit of any other picture than this one: nobody waits for its result."""
-        visit.path = path
+        session.path = path
 
-    def accept(self, visit: Visit, sent: Any, path: str | None) -> tuple[Any, Any]:
+    def accept(self, session: Session, sent: Any, path: str | None) -> tuple[Any, Any]:
         """Makes the chosen candidate the picture of all tabs."""
-        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+        outcome, index = session.outcome, _candidate(sent, session.outcome, path)
         if outcome is None or path != outcome.path or index is None:
             gr.Warning("Run an edit first: there is no result to go on with.")
             return path, gr.skip()
         after = outcome.results[index]
-        visit.history.add(path, after)
-        return after, gr.update(history=visit.history.view())
+        session.history.add(path, after)
+        return after, gr.update(history=session.history.view())
 
-    def step(self, visit: Visit, path: str | None, steps: int) -> tuple[Any, Any]:
+    def step(self, session: Session, path: str | None, steps: int) -> tuple[Any, Any]:
         """The picture before (-1) or behind (1) this one in the history."""
-        other = visit.history.move(path or "", steps)
+        other = session.history.move(path or "", steps)
         if other is None:
             return path, gr.skip()
-        outcome = visit.outcome
+        outcome = session.outcome
         edit = outcome.shown if outcome and outcome.path == other else NO_EDIT
-        return other, gr.update(history=visit.history.view(), edit=edit)
+        return other, gr.update(history=session.history.view(), edit=edit)
 
-    def export(self, kind: str, visit: Visit, sent: Any, *values: Any) -> str | None:
+    def export(self, kind: str, session: Session, sent: Any, *values: Any) -> str | None:
         """Writes the chosen result or its recipe, or the mask; None, after a notice, if there is none."""
         query = Query(*values)
-        path, outcome = query.path, visit.outcome
+        path, outcome = query.path, session.outcome
         index = _candidate(sent, outcome, path)
         if kind == "mask" and path is not None and (outcome is None or path not in outcome.results):
             return self._export_mask(outcome, path, query, sent)
@@ -152,23 +154,23 @@ class InpaintPage:
             return outcome.mask
         return self._write(export.png(Image.fromarray(alpha)), path, "-mask.png")
 
-    def choose_inpainter(self, visit: Visit, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
+    def choose_inpainter(self, session: Session, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
         """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
         card = self.studio.inpainters.card(model)
-        visit.chose_shape = False
+        session.chose_shape = False
         suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
         return *suited, *self.inpainters.choose(model)
 
-    def choose_mode(self, visit: Visit, mode: str, model: str, shape: str, grow: float) -> tuple[str, float]:
+    def choose_mode(self, session: Session, mode: str, model: str, shape: str, grow: float) -> tuple[str, float]:
         """Masks or boxes, and how far they grow: what suits the mode, unless it was chosen by hand."""
         card = self.studio.inpainters.card(model)
-        before, visit.mode = visit.mode, mode
-        visit.chose_shape |= shape != suited_shape(card, before)
-        return shape if visit.chose_shape else suited_shape(card, mode), suited_grow(mode, before, grow)
+        before, session.mode = session.mode, mode
+        session.chose_shape |= shape != suited_shape(card, before)
+        return shape if session.chose_shape else suited_shape(card, mode), suited_grow(mode, before, grow)
 
-    def repeat_seed(self, visit: Visit, sent: Any, path: str | None) -> str:
+    def repeat_seed(self, session: Session, sent: Any, path: str | None) -> str:
         """The seed of the candidate that is shown."""
-        outcome, index = visit.outcome, _candidate(sent, visit.outcome, path)
+        outcome, index = session.outcome, _candidate(sent, session.outcome, path)
         seed = None if outcome is None or index is None else outcome.recipes[index].get("seed")
         if seed is None:
             gr.Warning("Let a model paint first: there is no seed yet.")
@@ -221,7 +223,7 @@ class InpaintPage:
         outcome = self._keep(edited, path, float(sent["stamp"]), search, title, size, better)
         return outcome._replace(shown={**outcome.shown, **grown})
 
-    def _follow(self, run: _Run, visit: Visit, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
+    def _follow(self, run: _Run, session: Session, path: str, stamp: float, stop: StopCheck) -> Iterator[Any]:
         """Updates until the edit is over, however it ends."""
         shown = {**NO_EDIT, "picture": path, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
         yield gr.update(edit=shown)
@@ -244,25 +246,27 @@ class InpaintPage:
                     continue
             last = monotonic()
             if isinstance(news, Outcome):
-                visit.outcome = news
+                session.outcome = news
                 yield gr.update(edit=news.shown)
                 return
             if isinstance(news, BaseException):
-                yield gr.update(edit=self._ended(news, visit, path, stamp))
+                yield gr.update(edit=self._ended(news, session, path, stamp))
                 return
             shown = {**shown, **_progress(news, run.grows)}
             yield gr.update(edit=shown)
 
-    def _ended(self, error: BaseException, visit: Visit, path: str, stamp: float) -> dict[str, Any]:
+    def _ended(self, error: BaseException, session: Session, path: str, stamp: float) -> dict[str, Any]:
         """Without a new result the one before stays, beside a sentence that says why."""
         if isinstance(error, Stopped):
             status = sentence("Cancelled.", "hint")
         elif isinstance(error, ValueError):
-            status = self.page.told(error)
+            status = self.page.error_status(error)
         else:
             logger.error("The edit could not be made", exc_info=error)
             status = sentence(FAULT, "error")
-        before = visit.outcome.shown if visit.outcome and visit.outcome.path == path else {**NO_EDIT, "picture": path}
+        before = (
+            session.outcome.shown if session.outcome and session.outcome.path == path else {**NO_EDIT, "picture": path}
+        )
         return {**before, "run": stamp, "status": status}
 
     def _keep(

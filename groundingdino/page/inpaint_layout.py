@@ -36,7 +36,7 @@ from groundingdino.page.layout import Choice, choice, hand_over_files, slider
 from groundingdino.page.picker import Picker
 
 
-class Wish(NamedTuple):
+class EditForm(NamedTuple):
     """What is to be done: seen at once, on a phone below the canvas."""
 
     mode: gr.Radio
@@ -70,7 +70,7 @@ class Painting(NamedTuple):
     scheduler: gr.Dropdown
 
 
-def wish_column() -> Wish:
+def edit_column() -> EditForm:
     """The mode and what each of them asks for."""
     modes = [REPLACE, REMOVE, BACKGROUND, EFFECT, REGIONS, EXTEND]
     mode = gr.Radio(modes, value=REPLACE, label="What to do with it", elem_id="mode")
@@ -97,12 +97,12 @@ def wish_column() -> Wish:
     with gr.Row(elem_id="run-row"):
         run = gr.Button("Run", variant="primary", min_width=0, elem_id="run")
         cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="cancel")
-    return Wish(mode, margins, backdrop, effect, remover, text, color, picture, run, cancel)
+    return EditForm(mode, margins, backdrop, effect, remover, text, color, picture, run, cancel)
 
 
 def painting_column(picker: Picker, model: str) -> Painting:
     """The mask's controls, the inpainter, and folded away how it paints."""
-    card = picker.shelf.card(model)
+    card = picker.models.card(model)
     shape = gr.Radio([MASKS, WHOLE_BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
     info = "Percent of each object's longer side."
     grow = slider(-25, 50, GROW[REPLACE], step=0.1, label="Grow or shrink", info=info, elem_id="grow")

@@ -11,9 +11,9 @@ from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.files.assets import ASSETS
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
-from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
+from groundingdino.page.model_cache import C, M
 from groundingdino.page.picker import Picker
-from groundingdino.page.shelf import C, M
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import NOTHING
 from groundingdino.results.drawing import DEFAULT_MASK_STYLE
@@ -154,7 +154,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
 
 def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings:
     """Examples, the detector and its thresholds."""
-    card = picker.shelf.card(model)
+    card = picker.models.card(model)
     gallery = gr.Dataset(
         components=[gr.Image(visible=False)],
         samples=[[path] for path in examples],
@@ -187,7 +187,7 @@ def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
     name = label.lower()
     return Choice(
         gr.Dropdown(picker.choices(), value=model, label=label, filterable=False, elem_id=name),
-        gr.HTML(picker.shelf.card(model).description, elem_id=f"about-{name}", elem_classes="about"),
+        gr.HTML(picker.models.card(model).description, elem_id=f"about-{name}", elem_classes="about"),
         gr.Button(**picker.fetch_button(model), size="sm", variant="primary", elem_id=f"fetch-{name}"),
     )
 

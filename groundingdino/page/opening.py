@@ -1,4 +1,4 @@
-"""What the browser keeps of a visit, and how a page that is opened again becomes what it was."""
+"""What the browser keeps of a session, and how a page that is opened again becomes what it was."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +11,10 @@ from gradio.exceptions import Error, InvalidPathError
 from gradio.processing_utils import check_all_files_in_cache
 
 from groundingdino.page.edit_form import Form
-from groundingdino.page.handlers import TABS, Query, Visit
 from groundingdino.page.layout import Answer, Choice, Question
 from groundingdino.page.picker import Picker
+from groundingdino.page.query import TABS, Query
+from groundingdino.page.session import Session
 
 # The same in each run of the program, so that what is kept outlives it. It is no secret: every browser is sent it.
 STORE = "groundingdino"
@@ -21,8 +22,8 @@ NAMES = (*Query._fields, *(f"edit {name}" for name in Form._fields))  # under wh
 OF_PICTURE = ("path", "prompt", "tab", "selection")  # what means nothing without the picture it belongs to
 
 # A link that was shared says itself what the page shows.
-TAKE_KEPT = """(visit, tab, kept, ...now) =>
-  [visit, tab, new URLSearchParams(location.search).has("deep_link") ? null : kept, ...now]"""
+TAKE_KEPT = """(session, tab, kept, ...now) =>
+  [session, tab, new URLSearchParams(location.search).has("deep_link") ? null : kept, ...now]"""
 # Whoever has begun to type goes on.
 OPENED = """(kept, now) => {
   const prompt = document.querySelector("#prompt");
@@ -41,7 +42,7 @@ KEEP = f"""(kept, ...values) => {{
 
 def wire_opening(
     demo: gr.Blocks,
-    visit: gr.State,
+    session: gr.State,
     question: Question,
     answer: Answer,
     controls: Sequence[Any],
@@ -49,7 +50,7 @@ def wire_opening(
     examples: Collection[str],
     private: Mapping[str, Any],
 ) -> Dependency:
-    """Brings back what the browser kept of the last visit, and lets it keep what is chosen from then on.
+    """Brings back what the browser kept of the last session, and lets it keep what is chosen from then on.
 
     The lists of models are as they are when a page is opened, not when the program was started.
 
@@ -60,16 +61,16 @@ def wire_opening(
         private: Options of each event.
     """
 
-    def open_page(visit: Visit, tab: str, kept: Any, *now: Any) -> list[Any]:
+    def open_page(session: Session, tab: str, kept: Any, *now: Any) -> list[Any]:
         kept = known_of(kept, examples)
         models = [now[controls.index(choice.model)] for _, choice in choices]
         values = [restored(kept, *rest) for rest in zip(NAMES, controls, now, strict=True)]
         if isinstance(mode := values[NAMES.index("mode")], str):
-            visit.mode = mode
+            session.mode = mode
         prompt, values[1] = values[1], now[1]
         described: list[Any] = []
         for (picker, choice), model in zip(choices, models, strict=True):
-            place, known = controls.index(choice.model), picker.shelf
+            place, known = controls.index(choice.model), picker.models
             before = values[place]  # if it is not there any more, the first sight would be an error
             if isinstance(before, str) and (known.is_ready(before) or known.is_on_its_way(before)):
                 model = before
@@ -87,7 +88,7 @@ def wire_opening(
     described = [part for _, choice in choices for part in (choice.about, choice.fetch)]
     opened = demo.load(
         open_page,
-        [visit, answer.tab, kept, *controls],
+        [session, answer.tab, kept, *controls],
         [question.replaced, *controls[:1], *controls[2:], *described, answer.row, answer.result],
         queue=False,
         js=TAKE_KEPT,

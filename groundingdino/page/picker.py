@@ -6,23 +6,23 @@ from typing import Any, Generic
 
 import gradio as gr
 
-from groundingdino.page.shelf import C, M, Shelf, readable_size
+from groundingdino.page.model_cache import C, M, ModelCache, readable_size
 
 
 class Picker(Generic[M, C]):
     """The handlers behind a list of models and its download button."""
 
-    def __init__(self, shelf: Shelf[M, C]):
-        self.shelf = shelf
+    def __init__(self, models: ModelCache[M, C]):
+        self.models = models
 
     def choices(self) -> list[tuple[str, str]]:
         """The entries of the list: what a model is for, title and size, with an arrow if it has to be downloaded."""
-        return [(self._entry(name, card), name) for name, card in self.shelf.cards.items()]
+        return [(self._entry(name, card), name) for name, card in self.models.cards.items()]
 
     def _entry(self, name: str, card: C) -> str:
         purpose = " and ".join(card.knows).capitalize()
         title = card.title.partition(" (")[0]  # what is in brackets says again what it is for
-        size = ("" if self.shelf.is_ready(name) else "↓ ") + readable_size(card.size_bytes)
+        size = ("" if self.models.is_ready(name) else "↓ ") + readable_size(card.size_bytes)
         return " · ".join(filter(None, [purpose, title, size]))
 
     def refresh(self, model: str) -> tuple[Any, Any]:
@@ -31,15 +31,15 @@ class Picker(Generic[M, C]):
 
     def choose(self, model: str) -> tuple[str, Any]:
         """What a model is, and the button that downloads it if it is not there yet."""
-        return self.shelf.card(model).description, gr.update(**self.fetch_button(model))
+        return self.models.card(model).description, gr.update(**self.fetch_button(model))
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """What the download button says, whether it is seen and whether it can be pressed."""
-        download = f"Download {readable_size(self.shelf.card(model).size_bytes)}"
+        download = f"Download {readable_size(self.models.card(model).size_bytes)}"
         return {
-            "value": "Follow its download" if self.shelf.is_on_its_way(model) else download,
-            "visible": not self.shelf.is_ready(model),
-            "interactive": not self.shelf.is_offline,
+            "value": "Follow its download" if self.models.is_on_its_way(model) else download,
+            "visible": not self.models.is_ready(model),
+            "interactive": not self.models.is_offline,
         }
 
     def download(self, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
@@ -49,12 +49,12 @@ class Picker(Generic[M, C]):
         or the model can be used.
         """
         try:
-            for done, total, what in self.shelf.download(model):
+            for done, total, what in self.models.download(model):
                 share = f"{readable_size(done)} of {readable_size(total)}" if total else readable_size(done)
                 bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
                 yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready + 1
         except ValueError as error:
             yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return
-        description = self.shelf.card(model).description
+        description = self.models.card(model).description
         yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 2

@@ -14,8 +14,8 @@ def sentence(message: str, tone: str = "idle", detail: str = "", advice: Advice 
     The tone is idle, working, done, nothing (was found), hint or error. While a word is being typed the browser says
     of nothing that it was not found yet.
     """
-    told: dict[str, Any] = {"message": message, "tone": tone, "detail": detail}
-    return {**told, "advice": advice} if advice else told
+    line: dict[str, Any] = {"message": message, "tone": tone, "detail": detail}
+    return {**line, "advice": advice} if advice else line
 
 
 def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice | None = None) -> dict[str, Any]:

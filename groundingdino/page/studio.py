@@ -21,7 +21,7 @@ from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_pi
 from groundingdino.files.card import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.inputs.prompt import Span
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, has_segmenter
@@ -119,13 +119,13 @@ class Studio:
 
     def __init__(
         self,
-        detectors: Shelf[DetectorLike, ModelCard],
-        segmenters: Shelf[SegmenterLike, SegmenterCard],
-        inpainters: Shelf[Painter, InpainterCard] | None = None,
+        detectors: ModelCache[DetectorLike, ModelCard],
+        segmenters: ModelCache[SegmenterLike, SegmenterCard],
+        inpainters: ModelCache[Painter, InpainterCard] | None = None,
     ):
         self.detectors = detectors
         self.segmenters = segmenters
-        self.inpainters = inpainters or Shelf({}, Inpainter.from_pretrained, has_inpainter)
+        self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
         )
@@ -135,9 +135,9 @@ class Studio:
     def open(cls, device: str | None = None, local_files_only: bool = False) -> Self:
         """A studio with all published models; None: on the GPU if there is one."""
         return cls(
-            Shelf(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
-            Shelf(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
-            Shelf(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
+            ModelCache(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
+            ModelCache(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
+            ModelCache(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
         )
 
     def image(self, path: str | Path) -> Image.Image:

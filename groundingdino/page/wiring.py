@@ -7,26 +7,29 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.events import Dependency
 
-from groundingdino.page.handlers import WAITING, Page, Visit
+from groundingdino.page.edit_form import Form
+from groundingdino.page.handlers import WAITING, Page
 from groundingdino.page.inpaint_handlers import FOLLOWED, InpaintPage
-from groundingdino.page.inpaint_layout import Painting, Wish
+from groundingdino.page.inpaint_layout import EditForm, Painting
 from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings, suggested
 from groundingdino.page.opening import wire_opening
 from groundingdino.page.picker import Picker
+from groundingdino.page.query import Query
+from groundingdino.page.session import Session
 
 # Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 # Requests leave a page in the order of their stamps, but need not arrive or finish in it. The first may leave before
 # there is a canvas to measure.
-STAMP = """(visit, sent, ...query) => {
+STAMP = """(session, sent, ...query) => {
   const box = document.querySelector("#result .canvas");
   const canvas = box && [box.clientWidth, box.clientHeight, devicePixelRatio, Number(box.dataset.zoom ?? 1)];
   const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
-  return [visit, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
+  return [session, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
 # What is asked already is not wanted any more; this one does not wait for its answer.
-INTERRUPT = "(visit) => [visit, {stamp: performance.now()}]"
+INTERRUPT = "(session) => [session, {stamp: performance.now()}]"
 # The three are in assets/page/prompt.js.
 REPLACE_PROMPT = "(text) => (groundingDino.replacePrompt(text), text)"
 SHOW_EXAMPLE = "(index) => (groundingDino.showExample(index), index)"
@@ -41,7 +44,7 @@ class Controls(NamedTuple):
 
     question: Question
     answer: Answer
-    wish: Wish
+    edit_form: EditForm
     settings: Settings
     masks: Masks
     painting: Painting
@@ -49,32 +52,67 @@ class Controls(NamedTuple):
 
 def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, str]) -> None:
     """Connects the controls with what they do; `prompts` are those of the examples by their paths."""
-    question, answer, wish, settings, masks, painting = controls
-    visit, ready = gr.State(Visit()), gr.State(0)
-    query: list[Any] = [  # as `Query` has them
-        *(question.picture, question.prompt, settings.detector.model, settings.box, settings.text, settings.nms),
-        *(answer.tab, masks.segmenter.model, masks.shapes, masks.opacity, masks.specks),
-        *(wish.mode, painting.shape, painting.grow, painting.feather, painting.own, wish.margins),
-    ]
+    question, answer, edit_form, settings, masks, painting = controls
+    session, ready = gr.State(Session()), gr.State(0)
+    query = by_name(
+        Query,
+        path=question.picture,
+        prompt=question.prompt,
+        model=settings.detector.model,
+        box_threshold=settings.box,
+        text_threshold=settings.text,
+        nms_threshold=settings.nms,
+        tab=answer.tab,
+        segmenter=masks.segmenter.model,
+        shapes=masks.shapes,
+        opacity=masks.opacity,
+        specks=masks.specks,
+        mode=edit_form.mode,
+        shape=painting.shape,
+        grow=painting.grow,
+        feather=painting.feather,
+        own=painting.own,
+        margins=edit_form.margins,
+    )
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)
     # The browser lets what one event causes follow each other in this order; the answer, which may take long, comes
     # after what is done at once.
-    question.picture.change(edits.leave, [visit, question.picture], None, queue=False, **PRIVATE)
-    form = [  # as `Form` has them
-        *(wish.text, wish.backdrop, wish.color, wish.picture, wish.remover, painting.one_by_one),
-        *(painting.inpainter.model, painting.steps, painting.guidance, painting.strength, painting.seed),
-        *(painting.negative, painting.candidates, painting.scheduler, wish.effect),
-    ]
+    question.picture.change(edits.leave, [session, question.picture], None, queue=False, **PRIVATE)
+    form = by_name(
+        Form,
+        text=edit_form.text,
+        backdrop=edit_form.backdrop,
+        color=edit_form.color,
+        picture=edit_form.picture,
+        remover=edit_form.remover,
+        one_by_one=painting.one_by_one,
+        model=painting.inpainter.model,
+        steps=painting.steps,
+        guidance=painting.guidance,
+        strength=painting.strength,
+        seed=painting.seed,
+        negative_prompt=painting.negative,
+        candidates=painting.candidates,
+        scheduler=painting.scheduler,
+        effect=edit_form.effect,
+    )
     _wire_examples(page, question, settings, prompts)
     choices: list[tuple[Picker[Any, Any], Choice]] = [
         (page.detectors, settings.detector),
         (page.segmenters, masks.segmenter),
         (page.inpainters, painting.inpainter),
     ]
-    opened = wire_opening(demo, visit, question, answer, [*query, *form], choices, prompts, PRIVATE)
-    _wire_result(page, opened, visit, ready, query, controls)
-    _wire_edits(edits, visit, ready, query, form, controls)
+    opened = wire_opening(demo, session, question, answer, [*query, *form], choices, prompts, PRIVATE)
+    _wire_result(page, opened, session, ready, query, controls)
+    _wire_edits(edits, session, ready, query, form, controls)
+
+
+def by_name(record: type[tuple[Any, ...]], **controls: Any) -> list[Any]:
+    """Controls in the order of a NamedTuple's fields, to which Gradio sends their values; each field has one."""
+    if missing := controls.keys() ^ set(fields := record._fields):  # type: ignore[attr-defined]
+        raise ValueError(f"{record.__name__} and its controls do not agree on {sorted(missing)}.")
+    return [controls[name] for name in fields]
 
 
 def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -97,18 +135,18 @@ def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
 
 
 def _wire_result(
-    page: Page, opened: Dependency, visit: gr.State, ready: gr.State, query: list[Any], controls: Controls
+    page: Page, opened: Dependency, session: gr.State, ready: gr.State, query: list[Any], controls: Controls
 ) -> None:
     question, answer, _, settings, masks, _ = controls
     detector, segmenter = settings.detector, masks.segmenter
     interrupting: dict[str, Any] = {"trigger_mode": "multiple", "queue": False, "js": INTERRUPT, **PRIVATE}
     changes = [question.prompt.change, question.picture.change, detector.model.change]
     changes += [tab.select for tab in answer.tabs.values()]
-    gr.on(changes, page.interrupt, [visit, answer.result], None, **interrupting)
-    answer.result.reconsider(page.interrupt, [visit, answer.result], None, **interrupting)
+    gr.on(changes, page.interrupt, [session, answer.result], None, **interrupting)
+    answer.result.reconsider(page.interrupt, [session, answer.result], None, **interrupting)
     answered: dict[str, Any] = {
         "fn": answering(page.render),
-        "inputs": [visit, answer.result, *query],
+        "inputs": [session, answer.result, *query],
         "outputs": answer.result,
         "concurrency_limit": WAITING,
         "js": STAMP,
@@ -146,7 +184,7 @@ def taking(picker: Picker[Any, Any], choose: Callable[..., Any]) -> Callable[...
 
     def take(event: gr.EventData, *values: Any) -> list[Any]:
         model = str(event.model)
-        if model not in picker.shelf.cards:
+        if model not in picker.models.cards:
             raise gr.Error("There is no such model: load the page again.")
         return [model, *choose(model, *values)]
 
@@ -155,46 +193,46 @@ def taking(picker: Picker[Any, Any], choose: Callable[..., Any]) -> Callable[...
 
 def _wire_edits(
     edits: InpaintPage,
-    visit: gr.State,
+    session: gr.State,
     ready: gr.State,
     query: list[Any],
     form: list[Any],
     controls: Controls,
 ) -> None:
-    question, answer, wish, _, _, painting = controls
+    question, answer, edit_form, _, _, painting = controls
     result, picture, inpainter = answer.result, question.picture, painting.inpainter
     # A visitor has one edit under way.
     gr.on(
-        [wish.run.click, wish.text.submit],
+        [edit_form.run.click, edit_form.text.submit],
         answering(edits.run),
-        [visit, result, *query, *form],
+        [session, result, *query, *form],
         result,
         trigger_mode="once",
         concurrency_limit=FOLLOWED,
         js=STAMP,
         **PRIVATE,
     )
-    wish.cancel.click(edits.cancel, [visit, result], None, queue=False, js=INTERRUPT, **PRIVATE)
-    result.accept(edits.accept, [visit, result, picture], [picture, result], **PRIVATE)
-    result.back(partial(edits.step, steps=-1), [visit, picture], [picture, result], **PRIVATE)
-    result.forth(partial(edits.step, steps=1), [visit, picture], [picture, result], **PRIVATE)
+    edit_form.cancel.click(edits.cancel, [session, result], None, queue=False, js=INTERRUPT, **PRIVATE)
+    result.accept(edits.accept, [session, result, picture], [picture, result], **PRIVATE)
+    result.back(partial(edits.step, steps=-1), [session, picture], [picture, result], **PRIVATE)
+    result.forth(partial(edits.step, steps=1), [session, picture], [picture, result], **PRIVATE)
     for kind, button in answer.edit_downloads.items():
         export = partial(edits.export, kind)
-        written = button.click(export, [visit, result, *query], answer.file, concurrency_limit=WAITING, **PRIVATE)
+        written = button.click(export, [session, result, *query], answer.file, concurrency_limit=WAITING, **PRIVATE)
         written.success(None, answer.file, js=SAVE, **PRIVATE)
-    shape, grow, mode = painting.shape, painting.grow, wish.mode
-    mode.input(edits.choose_mode, [visit, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)
-    painting.repeat.click(edits.repeat_seed, [visit, result, picture], painting.seed, **PRIVATE)
+    shape, grow, mode = painting.shape, painting.grow, edit_form.mode
+    mode.input(edits.choose_mode, [session, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)
+    painting.repeat.click(edits.repeat_seed, [session, result, picture], painting.seed, **PRIVATE)
     described = [painting.steps, painting.guidance, painting.one_by_one, shape, inpainter.about, inpainter.fetch]
 
-    def choose(model: str, visit: Visit, mode: str) -> Any:
-        return edits.choose_inpainter(visit, model, mode)
+    def choose(model: str, session: Session, mode: str) -> Any:
+        return edits.choose_inpainter(session, model, mode)
 
     taken = result.take_inpainter(
-        taking(edits.inpainters, choose), [visit, mode], [inpainter.model, *described], **PRIVATE
+        taking(edits.inpainters, choose), [session, mode], [inpainter.model, *described], **PRIVATE
     )
     _wire_download(edits.inpainters, inpainter, ready, taken)
-    inpainter.model.input(choose, [inpainter.model, visit, mode], described, **PRIVATE)
+    inpainter.model.input(choose, [inpainter.model, session, mode], described, **PRIVATE)
 
 
 def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, taken: Dependency | None = None) -> None:
@@ -212,7 +250,7 @@ def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, ta
     followed: list[Any] = [choice.fetch.click(**download)]
     if taken:
         followed.append(taken.success(**download))
-    # The row is another model's now. The download goes on, but nobody is told of it any more.
+    # The row is another model's now. The download goes on, but is not shown any more.
     choice.model.input(None, None, None, cancels=followed)
 
 

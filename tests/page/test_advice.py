@@ -7,7 +7,7 @@ from groundingdino.detection.cards import MODELS
 from groundingdino.editing.cards import INPAINTERS
 from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.advice import DETECTOR, for_photographs, to_fetch
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.segmentation.cards import SEGMENTERS
 from tests.oracle import CARD, Oracle
 
@@ -16,9 +16,9 @@ LENS = replace(CARD, name="lens", title="Lens", size_bytes=2_000_000)
 MIRROR = replace(CARD, name="mirror", title="Mirror", size_bytes=3_000_000_000)
 
 
-def shelf(*ready: str, **options: Any) -> Shelf:
+def shelf(*ready: str, **options: Any) -> ModelCache:
     cards = {"embedded": PENCIL, "lens": LENS, "mirror": MIRROR}
-    return Shelf(cards, lambda *_, **__: Oracle({}), lambda name: name in ("embedded", *ready), **options)
+    return ModelCache(cards, lambda *_, **__: Oracle({}), lambda name: name in ("embedded", *ready), **options)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_who_knows_photographs_needs_no_advice(knows: tuple[str, ...]):
 
 
 def test_where_no_model_knows_them_there_is_none_to_name():
-    only = Shelf({"embedded": PENCIL}, lambda *_, **__: Oracle({}), lambda _: True)
+    only = ModelCache({"embedded": PENCIL}, lambda *_, **__: Oracle({}), lambda _: True)
     assert for_photographs(only, PENCIL, DETECTOR) is None
 
 

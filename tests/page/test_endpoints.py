@@ -16,7 +16,7 @@ from pycocotools import mask as coco_masks
 from groundingdino.page import endpoints as answering
 from groundingdino.page import jobs
 from groundingdino.page.endpoints import Endpoints
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio
 from groundingdino.runtime.interruption import StopCheck
 from tests.dauber import INPAINTER, Dauber
@@ -56,9 +56,9 @@ def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str], monkeypatch
     one_by_one = replace(INPAINTER, name="boxes", one_by_one=True, boxes=True)
     return Endpoints(
         Studio(
-            Shelf({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
-            Shelf({"embedded": SEGMENTER}, load_segmenter, lambda _: True),
-            Shelf(
+            ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
+            ModelCache({"embedded": SEGMENTER}, load_segmenter, lambda _: True),
+            ModelCache(
                 {"embedded": INPAINTER, "boxes": one_by_one, "absent": INPAINTER},
                 lambda *_, **__: dauber,
                 lambda name: name != "absent",
@@ -264,8 +264,8 @@ def test_a_prompt_that_names_nothing_is_refused(endpoints, picture, oracle, prom
 
 @pytest.mark.parametrize("asked", [{"boxes": [[10, 130, 90, 230]]}, {"points": [[60, 70, 1]]}, {"everything": True}])
 def test_without_a_prompt_no_detector_is_needed(picture, asked):
-    detectors = Shelf({"embedded": CARD}, lambda *_, **__: pytest.fail("It was loaded."), lambda _: False)
-    segmenters = Shelf({"scissors": SEGMENTER}, lambda *_, **__: Scissors({SIZE: [CAT]}), lambda _: True)
+    detectors = ModelCache({"embedded": CARD}, lambda *_, **__: pytest.fail("It was loaded."), lambda _: False)
+    segmenters = ModelCache({"scissors": SEGMENTER}, lambda *_, **__: Scissors({SIZE: [CAT]}), lambda _: True)
     _, record = Endpoints(Studio(detectors, segmenters)).segment(picture, segmenter="scissors", **asked)
     assert [found["phrase"] for found in record["objects"]] == ["object 1"]
     assert record["model"] == "scissors"

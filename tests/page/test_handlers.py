@@ -16,8 +16,10 @@ from PIL import Image
 from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
-from groundingdino.page.handlers import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, PATIENCE, SEGMENT, Page, Visit
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.handlers import PATIENCE, Page
+from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
+from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
 from groundingdino.results import export
 from tests.oracle import CARD, Oracle
@@ -48,8 +50,8 @@ def page(detector: Oracle, scissors: Scissors) -> Page:
     segmenters = {"embedded": SEGMENTER, "large": replace(SEGMENTER, name="large", title="Shears")}
     return Page(
         Studio(
-            Shelf(CARDS, lambda *_, **__: detector, is_here),
-            Shelf(segmenters, lambda *_, **__: scissors, is_here),
+            ModelCache(CARDS, lambda *_, **__: detector, is_here),
+            ModelCache(segmenters, lambda *_, **__: scissors, is_here),
         )
     )
 
@@ -80,7 +82,7 @@ class Browser:
 
     def __init__(self, page: Page):
         self.page = page
-        self.visit = Visit()
+        self.session = Session()
         self.clock = 0.0
         self.view: dict[str, Any] = {}
         self.status: dict[str, str] = {}
@@ -94,7 +96,7 @@ class Browser:
         self.clock += 1
         query, selection = query_of(path, prompt, **changed)
         sent = {"picture": self.view.get("picture"), "query": self.view.get("query"), "canvas": CANVAS, **selection}
-        return self.page.render(self.visit, {**sent, "stamp": self.clock}, *query)
+        return self.page.render(self.session, {**sent, "stamp": self.clock}, *query)
 
     def export(self, kind: str, sent: dict[str, Any], *values: Any) -> Path:
         path = self.page.export(kind, sent, *values)
@@ -457,8 +459,8 @@ def test_the_record_names_the_models_that_found_something(
     detector: Oracle, picture: str, tab: str, prompt: str, model: str
 ):
     studio = Studio(
-        Shelf(CARDS, lambda *_, **__: detector, lambda _: True),
-        Shelf({"scissors": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+        ModelCache(CARDS, lambda *_, **__: detector, lambda _: True),
+        ModelCache({"scissors": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
     )
     sent = {"picture": picture, "gestures": [{"target": "pointed 1", "point": [150, 200, 1]}]}
     values, _ = query_of(picture, prompt, tab=tab, segmenter="scissors")
@@ -533,14 +535,14 @@ def test_the_next_key_gives_up_a_pass_under_way_but_never_a_draft(
     browser.ask(picture, "ca", typing=True)
     slow.seconds = 2.0
     request = browser.request(picture, "cat", typing=True)
-    page.interrupt(browser.visit, {"stamp": browser.clock + 100})
+    page.interrupt(browser.session, {"stamp": browser.clock + 100})
     assert [update["view"]["draft"] for update in request] == [True]
 
     slow.seconds = 60.0
     started = time.monotonic()
     request = browser.request(picture, "cat")
     assert next(request)["view"]["draft"]
-    page.interrupt(browser.visit, {"stamp": browser.clock + 200})
+    page.interrupt(browser.session, {"stamp": browser.clock + 200})
     assert list(request) == []  # nothing more is shown
     assert time.monotonic() - started < 30
 
@@ -556,7 +558,7 @@ def test_masks_that_take_long_are_given_up(page: Page, browser: Browser, scissor
     started = time.monotonic()
     request = browser.request(picture, "cat", tab=SEGMENT, everything=True)
     assert next(request)["status"]["message"].startswith("Cutting out")
-    page.interrupt(browser.visit, {"stamp": browser.clock + 100})
+    page.interrupt(browser.session, {"stamp": browser.clock + 100})
     assert list(request) == []
     assert time.monotonic() - started < 30
 
@@ -569,7 +571,7 @@ def test_masks_that_take_long_are_given_up(page: Page, browser: Browser, scissor
 @pytest.mark.usefixtures("slow")
 def test_the_message_of_the_same_key_gives_up_nothing(page: Page, browser: Browser, picture: str):
     request = browser.request(picture, "cat")
-    page.interrupt(browser.visit, {"stamp": browser.clock + 1})
+    page.interrupt(browser.session, {"stamp": browser.clock + 1})
     assert [update["view"]["draft"] for update in request] == [True, False]
 
 
@@ -672,8 +674,8 @@ def drawn_only(knows: tuple[str, ...] = (DRAWINGS,)) -> Page:
     segmenters = {"embedded": replace(SEGMENTER, knows=(DRAWINGS,)), "large": replace(SEGMENTER, title="Shears")}
     return Page(
         Studio(
-            Shelf(detectors, lambda *_, **__: Oracle(ANSWERS), lambda name: name == "embedded"),
-            Shelf(segmenters, lambda *_, **__: Scissors(), lambda name: name == "embedded"),
+            ModelCache(detectors, lambda *_, **__: Oracle(ANSWERS), lambda name: name == "embedded"),
+            ModelCache(segmenters, lambda *_, **__: Scissors(), lambda name: name == "embedded"),
         )
     )
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.picker import Picker
-from groundingdino.page.shelf import Shelf
 from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
@@ -16,7 +16,7 @@ def picker() -> Picker:
     def load(name: str, **_: Any) -> Oracle:
         return Oracle({}, CARDS[name])
 
-    return Picker(Shelf(CARDS, load, lambda name: name == "embedded"))
+    return Picker(ModelCache(CARDS, load, lambda name: name == "embedded"))
 
 
 def test_choosing_a_model_describes_it_and_offers_the_download(picker: Picker):
@@ -33,7 +33,7 @@ def test_a_download_ends_with_a_model_that_is_ready(picker: Picker):
     assert (description, ready) == (CARD.description, 6)
     assert not button["visible"]
     assert choice["choices"] == [("Photographs · Oracle · 12 MB", "embedded"), ("Photographs · Large · 2 MB", "large")]
-    assert picker.shelf.get("large").card.title == "Large"
+    assert picker.models.get("large").card.title == "Large"
 
 
 def test_a_page_opened_after_a_download_knows_of_it(picker: Picker):
@@ -52,7 +52,7 @@ def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
         assert arrived.wait(5)
         raise ValueError("The line is dead.")
 
-    picker = Picker(Shelf(CARDS, load, lambda name: name == "embedded"))
+    picker = Picker(ModelCache(CARDS, load, lambda name: name == "embedded"))
     first = picker.download("large", 0)
     next(first)
     first.close()  # another model is chosen
@@ -66,7 +66,7 @@ def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
 
 
 def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
-    picker.shelf.local_files_only = True
+    picker.models.local_files_only = True
     ((message, button, _, ready),) = picker.download("large", 4)
     expected = "Large is not on this machine, and downloads are switched off on this server: choose another model."
     assert message == expected

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.status_line import status
 from groundingdino.page.studio import Findings, Studio, Thresholds
 from groundingdino.segmentation.pointing import Gesture, Pointing
@@ -21,8 +21,8 @@ ANSWERS = {
 
 def studio() -> Studio:
     return Studio(
-        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+        ModelCache({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
     )
 
 

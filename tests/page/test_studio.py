@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, TransparentBackground
-from groundingdino.page.shelf import Shelf
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio, Thresholds, Timing
 from groundingdino.segmentation.pointing import Gesture, Pointing
 from tests.dauber import INPAINTER, Dauber
@@ -24,8 +24,8 @@ def scissors() -> Scissors:
 @pytest.fixture
 def shared(scissors: Scissors) -> Studio:
     return Studio(
-        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True),
+        ModelCache({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True),
     )
 
 
@@ -142,7 +142,7 @@ def test_an_edit_loads_a_model_only_if_it_paints_by_one(shared: Studio, picture:
         loaded.append(name)
         return Dauber()
 
-    studio = Studio(shared.detectors, shared.segmenters, Shelf({"embedded": INPAINTER}, load, lambda _: True))
+    studio = Studio(shared.detectors, shared.segmenters, ModelCache({"embedded": INPAINTER}, load, lambda _: True))
     found = studio.find(studio.image(picture), "cat", "embedded", Thresholds()).detections
     image = studio.editable(picture)
     assert studio.edit(image, found, Edit(Remove("fill"))).seeds == ()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from groundingdino.page.layout import SCRIPTS
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.selection import Selection
-from groundingdino.page.shelf import Shelf
 from groundingdino.page.studio import Findings, Picture, Studio, Thresholds
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results.drawing import MaskStyle
@@ -32,8 +32,8 @@ CANVAS = Canvas(640, 480, 1.0)
 
 def studio() -> Studio:
     return Studio(
-        Shelf({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
-        Shelf({"embedded": SEGMENTER}, lambda *_, **__: Scissors(OTHERS), lambda _: True),
+        ModelCache({"embedded": CARD}, lambda *_, **__: Oracle(ANSWERS), lambda _: True),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(OTHERS), lambda _: True),
     )
 
 

@@ -1,11 +1,13 @@
 """How handlers are connected."""
 
 import gradio as gr
+import pytest
 
 from groundingdino.page.layout import Choice
+from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.picker import Picker
-from groundingdino.page.shelf import Shelf
-from groundingdino.page.wiring import _wire_download, answering
+from groundingdino.page.query import Query
+from groundingdino.page.wiring import _wire_download, answering, by_name
 
 
 def test_a_handler_without_an_answer_changes_nothing():
@@ -16,10 +18,21 @@ def test_answers_are_passed_on():
     assert list(answering(lambda *values: iter(values))(1, 2)) == [1, 2]
 
 
+def test_controls_are_put_in_the_order_of_the_values_that_are_sent():
+    names = Query._fields
+    assert by_name(Query, **dict(reversed([(name, name) for name in names]))) == list(names)
+
+
+@pytest.mark.parametrize("wrong", [{"prompt": 1}, dict.fromkeys((*Query._fields, "colour"), 1)])
+def test_a_control_that_is_missing_or_unknown_is_named(wrong: dict[str, int]):
+    with pytest.raises(ValueError, match=r"Query and its controls do not agree on \["):
+        by_name(Query, **wrong)
+
+
 def test_another_model_is_told_of_only_after_the_download_before_is_no_longer_followed():
     with gr.Blocks() as demo:
         choice = Choice(gr.Dropdown(["a", "b"]), gr.HTML(), gr.Button())
-        _wire_download(Picker(Shelf({}, str, bool)), choice, gr.State(0))
+        _wire_download(Picker(ModelCache({}, str, bool)), choice, gr.State(0))
     follow, cancel = (index for index, fn in demo.fns.items() if fn.name == "download" or fn.cancels)
     assert demo.fns[cancel].cancels == [follow]
     assert demo.fns[cancel].targets == [(choice.model._id, "input")]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from groundingdino.files.downloads import NotSaved
-from groundingdino.page.shelf import Progress, Shelf
+from groundingdino.page.model_cache import ModelCache, Progress
 from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=1000)}
@@ -33,13 +33,13 @@ class Loader:
         return Oracle({}, CARDS[name])
 
 
-def shelf(loader: Loader, **options: Any) -> Shelf:
-    return Shelf(CARDS, loader, lambda name: name == "embedded", **options)
+def cache_of(loader: Loader, **options: Any) -> ModelCache:
+    return ModelCache(CARDS, loader, lambda name: name == "embedded", **options)
 
 
 def test_a_model_is_loaded_once_by_all_who_need_it():
     loader = Loader(seconds=0.1)
-    shared = shelf(loader, device="cpu")
+    shared = cache_of(loader, device="cpu")
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(shared.get("embedded"))) for _ in range(4)]
     for thread in threads:
@@ -52,7 +52,7 @@ def test_a_model_is_loaded_once_by_all_who_need_it():
 
 def test_the_embedded_model_and_the_two_that_were_used_last_stay_in_memory():
     loader = Loader()
-    shared = Shelf(CARDS, loader, lambda _: True)
+    shared = ModelCache(CARDS, loader, lambda _: True)
     for name in ("embedded", "b", "c", "b", "d", "b", "embedded", "d"):
         shared.get(name)
     assert [name for name, _ in loader.loaded] == ["embedded", "b", "c", "d"]
@@ -67,7 +67,7 @@ def test_the_embedded_model_and_the_two_that_were_used_last_stay_in_memory():
 
 def test_a_downloaded_model_takes_the_place_of_the_one_used_longest_ago():
     loader, here = Loader(), ["b", "c"]
-    shared = Shelf(CARDS, loader, here.__contains__)
+    shared = ModelCache(CARDS, loader, here.__contains__)
     held = shared.get("b")
     shared.get("c")
     list(shared.download("large"))
@@ -81,25 +81,25 @@ def test_a_downloaded_model_takes_the_place_of_the_one_used_longest_ago():
 )
 def test_using_a_model_never_downloads_it(never_download: bool, message: str):
     with pytest.raises(ValueError, match=message):
-        shelf(Loader(), local_files_only=never_download).get("large")
+        cache_of(Loader(), local_files_only=never_download).get("large")
 
 
 def test_what_cannot_be_used_is_known_without_loading():
     loader = Loader()
-    assert shelf(loader).require("embedded") == CARD
+    assert cache_of(loader).require("embedded") == CARD
     with pytest.raises(ValueError, match="Large is not on this machine yet"):
-        shelf(loader).require("large")
+        cache_of(loader).require("large")
     assert loader.loaded == []
 
 
 def test_an_unknown_model_is_answered_with_the_names():
     with pytest.raises(ValueError, match="no model 'huge'; choose one of embedded, large, b"):
-        shelf(Loader()).get("huge")
+        cache_of(Loader()).get("huge")
 
 
 def test_a_download_reports_its_progress_and_leaves_the_model_ready():
     loader = Loader(arrives=threading.Event())
-    shared = shelf(loader)
+    shared = cache_of(loader)
     assert not shared.is_ready("large")
     for report in shared.download("large"):
         if report != Progress(0, 1000, "Large"):  # before it has begun
@@ -113,7 +113,7 @@ def test_a_download_reports_its_progress_and_leaves_the_model_ready():
 
 def test_two_who_ask_follow_one_download():
     loader = Loader(seconds=0.4)
-    shared = shelf(loader)
+    shared = cache_of(loader)
     threads = [threading.Thread(target=lambda: list(shared.download("large"))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -130,7 +130,7 @@ def test_who_needs_a_model_at_the_end_of_its_download_waits_for_it():
         arrived.set()
         return loader(name, **options)
 
-    shared = Shelf(CARDS, load, lambda name: name == "embedded" or arrived.is_set())
+    shared = ModelCache(CARDS, load, lambda name: name == "embedded" or arrived.is_set())
     fetching = threading.Thread(target=lambda: list(shared.download("large")))
     using = [threading.Thread(target=lambda: found.append(shared.get("large"))) for _ in range(2)]
     fetching.start()
@@ -150,7 +150,7 @@ def test_a_model_whose_download_failed_at_its_end_is_loaded_from_its_files():
         arrived.append(name)
         return loader(name, **options)
 
-    shared = Shelf(CARDS, load, lambda name: name in arrived)
+    shared = ModelCache(CARDS, load, lambda name: name in arrived)
     with pytest.raises(ValueError, match="Interrupted"):
         list(shared.download("large"))
     loader.error = None
@@ -166,14 +166,14 @@ def test_a_download_that_has_ended_meanwhile_is_not_made_again():
             list(shared.download(name))
         return False
 
-    shared = Shelf(CARDS, loader, has_files)
+    shared = ModelCache(CARDS, loader, has_files)
     assert list(shared.download("large")) == []
     assert len(loader.loaded) == 1
 
 
 def test_a_download_goes_on_when_its_page_is_closed():
     arrives = threading.Event()
-    shared = shelf(Loader(arrives=arrives))
+    shared = cache_of(Loader(arrives=arrives))
     follower = shared.download("large")
     next(follower)
     follower.close()
@@ -193,7 +193,7 @@ def test_a_download_goes_on_when_its_page_is_closed():
 )
 def test_a_failed_download_says_why_and_can_be_tried_again(error: Exception, message: str):
     loader = Loader(error)
-    shared = shelf(loader)
+    shared = cache_of(loader)
     with pytest.raises(ValueError, match=message):
         list(shared.download("large"))
     loader.error = None
@@ -204,13 +204,13 @@ def test_a_failed_download_says_why_and_can_be_tried_again(error: Exception, mes
 def test_a_disk_that_is_full_is_told_without_the_servers_folders(caplog):
     error = NotSaved("'weights.pth'", "/srv/secret", OSError(28, "No space left on device", "/srv/secret/blob"))
     with pytest.raises(ValueError, match=r"^Large could not be saved on the server: No space left on device\.$"):
-        list(shelf(Loader(error)).download("large"))
+        list(cache_of(Loader(error)).download("large"))
     assert "could not be saved in '/srv/secret'" in caplog.text, "who runs it is told where"
 
 
 def test_files_that_cannot_be_loaded_are_a_matter_of_the_server(caplog):
     """Visitors can neither fetch them again nor mend a path."""
-    shared = shelf(Loader(ValueError("'/srv/secret/weights.pth' is truncated: download it again.")))
+    shared = cache_of(Loader(ValueError("'/srv/secret/weights.pth' is truncated: download it again.")))
     with pytest.raises(ValueError, match=r"^Oracle cannot be loaded on this server, whose log says why: choose"):
         shared.get("embedded")
     assert "'/srv/secret/weights.pth' is truncated" in caplog.text
@@ -218,10 +218,10 @@ def test_files_that_cannot_be_loaded_are_a_matter_of_the_server(caplog):
 
 def test_downloads_can_be_switched_off():
     with pytest.raises(ValueError, match="downloads are switched off"):
-        list(shelf(Loader(), local_files_only=True).download("large"))
+        list(cache_of(Loader(), local_files_only=True).download("large"))
 
 
 def test_a_model_that_is_there_is_not_downloaded():
     loader = Loader()
-    assert list(shelf(loader).download("embedded")) == []
+    assert list(cache_of(loader).download("embedded")) == []
     assert loader.loaded == []

@@ -35,17 +35,17 @@ M = TypeVar("M")
 C = TypeVar("C", bound=Card)
 
 
-class NotHere(ValueError):
+class NotDownloaded(ValueError):
     """A model is not on this machine.
 
     Attributes:
-        shelf, name: Where it belongs, and what it is called there.
+        models, name: Where it belongs, and what it is called there.
         reason: Why its download failed, if that was tried last.
     """
 
-    def __init__(self, message: str, shelf: "Shelf[Any, Any]", name: str, reason: str = ""):
+    def __init__(self, message: str, models: "ModelCache[Any, Any]", name: str, reason: str = ""):
         super().__init__(message)
-        self.shelf, self.name, self.reason = shelf, name, reason
+        self.models, self.name, self.reason = models, name, reason
 
 
 class Progress(NamedTuple):
@@ -63,7 +63,7 @@ class _Download:
     error: str = ""
 
 
-class Shelf(Generic[M, C]):
+class ModelCache(Generic[M, C]):
     """Loads a model when it is needed, and keeps it in memory for the next request.
 
     Models come from the local cache. Only `download` fetches one, because the user asked for it.
@@ -120,7 +120,7 @@ class Shelf(Generic[M, C]):
         return self.local_files_only or is_offline_mode()
 
     def require(self, name: str) -> C:
-        """What is known of a model that can be used; `NotHere` says that it has to be downloaded first."""
+        """What is known of a model that can be used; `NotDownloaded` says that it has to be downloaded first."""
         card, last = self.card(name), self._downloads.get(name)
         if self.is_ready(name):
             return card
@@ -128,8 +128,8 @@ class Shelf(Generic[M, C]):
             raise self._never_fetched(name)
         if last is None or not last.error:
             message = f"{card.title} is not on this machine yet: choose it in the page and press Download."
-            raise NotHere(message, self, name)
-        raise NotHere(f"{card.title} is not on this machine: {last.error}", self, name, last.error)
+            raise NotDownloaded(message, self, name)
+        raise NotDownloaded(f"{card.title} is not on this machine: {last.error}", self, name, last.error)
 
     def get(self, name: str) -> M:
         """A model, loaded if it is not in memory; errors are those of `require`."""
@@ -210,9 +210,9 @@ class Shelf(Generic[M, C]):
             # Replaced as a whole, as it is read without the lock.
             self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
 
-    def _never_fetched(self, name: str) -> NotHere:
+    def _never_fetched(self, name: str) -> NotDownloaded:
         message = f"{self.cards[name].title} is not on this machine, and downloads are switched off on this server: "
-        return NotHere(message + "choose another model.", self, name)
+        return NotDownloaded(message + "choose another model.", self, name)
 
 
 def readable_size(size: int) -> str:

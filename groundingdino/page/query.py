@@ -1,0 +1,65 @@
+"""What the page asks: the values of its controls, which each request carries all of."""
+
+from typing import NamedTuple
+
+from groundingdino.inputs.prompt import Prompt
+from groundingdino.page.edit_form import MASKS, NOT_OBJECTS, MaskForm
+from groundingdino.page.studio import Thresholds
+from groundingdino.results.drawing import MaskStyle
+
+TABS = DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"
+FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
+
+
+class Query(NamedTuple):
+    """What the page asks: the values of its controls, in the order in which they are wired up."""
+
+    path: str | None  # of the uploaded picture
+    prompt: str
+    model: str
+    box_threshold: float
+    text_threshold: float
+    nms_threshold: float
+    tab: str
+    segmenter: str
+    shapes: list[str]
+    opacity: float
+    specks: float  # percent of each object's pixels
+    mode: str = MaskForm().mode
+    shape: str = MaskForm().shape
+    grow: float = MaskForm().grow
+    feather: float = MaskForm().feather
+    own: str | None = None  # path of a mask that is edited in place of what was found
+    margins: str = MaskForm().margins
+
+    @property
+    def mask(self) -> MaskForm:
+        """Where an edit paints; an own mask is taken as it is."""
+        if self.own and self.mode not in NOT_OBJECTS:
+            return MaskForm(self.mode, MASKS, 0, self.feather)
+        return MaskForm(self.mode, self.shape, self.grow, self.feather, self.margins)
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Names of the picture and of what is looked for in it."""
+        return self.path or "", f"{self.model}: {self.prompt}"
+
+    @property
+    def names_something(self) -> bool:
+        """Whether the prompt has phrases to look for."""
+        return bool(Prompt.parse(self.prompt).phrases)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The sliders."""
+        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
+
+    @property
+    def mask_style(self) -> MaskStyle:
+        """How masks are drawn."""
+        return MaskStyle(
+            opacity=self.opacity if FILL in self.shapes else 0,
+            outline=OUTLINE in self.shapes,
+            boxes=BOXES in self.shapes,
+            labels=LABELS in self.shapes,
+        )

@@ -1,0 +1,24 @@
+"""What is remembered of one open page; Gradio keeps it."""
+
+from groundingdino.page.edit_form import REPLACE
+from groundingdino.page.edit_history import History
+from groundingdino.page.edit_view import Outcome
+from groundingdino.page.query import Query
+from groundingdino.page.selection import Selection
+from groundingdino.page.view import Canvas
+
+
+class Session:
+    """One open page: its newest request, the picture it was sent last, what it shows at rest, and its edits."""
+
+    def __init__(self) -> None:
+        self.newest = 0.0
+        self.interrupted = 0.0  # when something was changed last
+        self.picture: str | None = None
+        self.shown: tuple[Query, Selection, Canvas] | None = None
+        self.cancelled = 0.0  # when an edit was cancelled last
+        self.path: str | None = None  # the picture whose edits are wanted
+        self.outcome: Outcome | None = None
+        self.history = History()
+        self.mode = REPLACE  # of edits, as it was chosen last
+        self.chose_shape = False  # whether masks or boxes were chosen by hand
