@@ -84,7 +84,7 @@ class Page:
             yield update
 
     def interrupt(self, session: Session, sent: dict[str, Any]) -> None:
-        """What was asked before this moment is not wanted any more; the request for what is follows by itself."""
+        """Give up the requests before this moment; the next request follows by itself."""
         with self._sessions:
             session.interrupted = max(session.interrupted, float(sent["stamp"]))
 

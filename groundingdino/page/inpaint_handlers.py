@@ -37,7 +37,7 @@ from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped
 
 FOLLOWED = 20  # edits of all visitors at a time: each takes one of Gradio's 40 threads to be followed in
-LOOK = 0.1  # seconds until it is looked again whether an edit was cancelled
+POLL = 0.1  # seconds between two checks whether an edit was cancelled
 QUIET = 2.0  # seconds without news until the status line says what is waited for
 LIMIT = 900.0  # seconds without news, also from whoever paints before, after which an edit is given up
 GIVEN_UP = f"The edit gave no sign of life for {LIMIT / 60:.0f} minutes and was given up."
@@ -57,7 +57,7 @@ class _Run:
 
 
 class WrittenFiles(set[str]):
-    """Paths, to which threads add while Gradio's cleaning goes through them: an error about that would end it for good."""
+    """Paths that threads add to while Gradio's cleaning iterates over them, which an error would end for good."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.copy())
@@ -230,7 +230,7 @@ class InpaintPage:
         last = heard = monotonic()
         while True:
             try:
-                news = run.news.get(timeout=LOOK)
+                news = run.news.get(timeout=POLL)
                 heard = monotonic()
                 while isinstance(news, EditProgress) and not run.news.empty():  # what is newer is on its way already
                     news = run.news.get()

@@ -37,7 +37,7 @@ from groundingdino.page.picker import Picker
 
 
 class EditForm(NamedTuple):
-    """What is to be done: seen at once, on a phone below the canvas."""
+    """The form that says what to edit: always visible, on a phone below the canvas."""
 
     mode: gr.Radio
     margins: gr.Textbox

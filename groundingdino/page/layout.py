@@ -26,12 +26,12 @@ SCRIPTS = (*("result.js", "pointing.js", "brush.js", "compare.js", "adjust.js", 
 
 
 class Question(NamedTuple):
-    """The controls that say what is looked for, and where."""
+    """The picture and the prompt."""
 
     picture: gr.Image
     prompt: gr.Textbox
     suggestions: gr.Dataset
-    replaced: gr.Textbox  # what a suggestion makes of the prompt; never seen
+    replaced: gr.Textbox  # the prompt with a suggestion; invisible
 
 
 class Answer(NamedTuple):
@@ -42,11 +42,11 @@ class Answer(NamedTuple):
 
     row: gr.Tabs
     tabs: dict[str, gr.Tab]
-    tab: gr.Textbox  # the name of the open one; never seen
+    tab: gr.Textbox  # the name of the open one; invisible
     result: gr.HTML
     downloads: dict[str, gr.Button]  # of what was found
     edit_downloads: dict[str, gr.Button]  # of what came of an edit
-    file: gr.File  # what a download button has written; never seen
+    file: gr.File  # what a download button has written; invisible
 
 
 class Choice(NamedTuple):

@@ -66,7 +66,7 @@ class _Download:
 class ModelCache(Generic[M, C]):
     """Loads a model when it is needed, and keeps it in memory for the next request.
 
-    Models come from the local cache. Only `download` fetches one, because the user asked for it.
+    Models come from the local cache. Only `download` fetches one, on the user's request.
 
     Besides "embedded" the two that were used last are kept. One that makes room for another goes when the requests that
     run with it are over, for they hold it themselves; who asks for it again waits until it is loaded again.
@@ -175,7 +175,7 @@ class ModelCache(Generic[M, C]):
             raise ValueError(download.error)
 
     def _start(self, name: str, card: C) -> _Download | None:
-        """The download under way; None if the model has become ready since it was asked for."""
+        """The download under way; None if the model has become ready meanwhile."""
         with self._downloads_lock:
             running = self._downloads.get(name)
             if running is None or running.finished.is_set():

@@ -34,7 +34,7 @@ class Picker(Generic[M, C]):
         return self.models.card(model).description, gr.update(**self.fetch_button(model))
 
     def fetch_button(self, model: str) -> dict[str, Any]:
-        """What the download button says, whether it is seen and whether it can be pressed."""
+        """The download button's label, whether it is visible and whether it is enabled."""
         download = f"Download {readable_size(self.models.card(model).size_bytes)}"
         return {
             "value": "Follow its download" if self.models.is_on_its_way(model) else download,

@@ -41,12 +41,12 @@ class Query(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, str]:
-        """Names of the picture and of what is looked for in it."""
+        """Keys of the picture, and of the model and prompt."""
         return self.path or "", f"{self.model}: {self.prompt}"
 
     @property
     def names_something(self) -> bool:
-        """Whether the prompt has phrases to look for."""
+        """Whether the prompt has phrases."""
         return bool(Prompt.parse(self.prompt).phrases)
 
     @property

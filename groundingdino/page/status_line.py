@@ -21,7 +21,7 @@ def sentence(message: str, tone: str = "idle", detail: str = "", advice: Advice 
 def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice | None = None) -> dict[str, Any]:
     """What was found, of which `shown` objects are not hidden, and how long each part took.
 
-    `otherwise` says how something can be asked for without a word; by default by a click, where masks are made.
+    `otherwise` says how to point at something without a prompt; by default by a click, where masks are made.
     `advice` takes the place of advice on words: who looks for something in a photograph needs another model for it.
     """
     otherwise = otherwise or ("click on it" if findings.segmenter else "")

@@ -109,7 +109,7 @@ class DetectorLike(Protocol):
 
 
 class Studio:
-    """Decodes each picture once, and finds and cuts out what is asked for.
+    """Decodes each picture once; finds, cuts out and edits objects in it.
 
     Args:
         detectors: The models that turn words into boxes.
@@ -170,7 +170,7 @@ class Studio:
 
         Args:
             draft: where the whole pass would take long, make do with a smaller copy of the picture.
-            stop: asked now and then; once it says True, `interruption.Stopped` is raised.
+            stop: called now and then; once it returns True, `interruption.Stopped` is raised.
         """
         detector = self.detectors.get(model)
         side = detector.draft_side(image, prompt) if draft else None
@@ -208,7 +208,7 @@ class Studio:
     ) -> Findings:
         """Findings with masks, and with what was pointed at, see `segmentation.cutting.cut`; `stop` as in `find`."""
         segmenter = self.segmenters.get(model)
-        encoded = segmenter.encode_image(image)  # to the end: whatever is asked of the picture next needs it, too
+        encoded = segmenter.encode_image(image)  # to the end: the next request about the picture needs it, too
         found = findings.detections
         start = time.perf_counter()
         key = (model, encoded.key, _content(found), pointing, min_area)

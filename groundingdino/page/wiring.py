@@ -28,7 +28,7 @@ STAMP = """(session, sent, ...query) => {
   const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
   return [session, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
-# What is asked already is not wanted any more; this one does not wait for its answer.
+# Gives up the requests under way, without waiting for an answer.
 INTERRUPT = "(session) => [session, {stamp: performance.now()}]"
 # The three are in assets/page/prompt.js.
 REPLACE_PROMPT = "(text) => (groundingDino.replacePrompt(text), text)"
