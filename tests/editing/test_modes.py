@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import pytest
 from PIL import Image
 
@@ -68,9 +70,9 @@ def test_a_picture_is_laid_behind():
     assert task.picture is PICTURE
 
 
-def test_every_mode_is_known():
-    for mode in MODES:
-        parse_task(mode, "grey", PICTURE, [REGION])
+def test_every_mode_is_known_and_means_a_task_of_its_own():
+    tasks = [parse_task(mode, "grey", PICTURE, [REGION]) for mode in MODES]
+    assert all(task != other for task, other in combinations(tasks, 2))
 
 
 @pytest.mark.parametrize(

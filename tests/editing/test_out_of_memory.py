@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -25,5 +28,18 @@ def test_a_processor_says_that_its_memory_is_full():
     assert is_out_of_memory(refusal.value)
 
 
-def test_memory_can_be_freed_without_a_gpu():
-    free_memory()
+def test_what_only_holds_itself_is_freed_without_a_gpu():
+    class Held:
+        def __init__(self) -> None:
+            self.held = self
+
+    held = Held()
+    left = weakref.ref(held)
+    gc.disable()
+    try:
+        del held
+        assert left() is not None
+        free_memory()
+        assert left() is None
+    finally:
+        gc.enable()

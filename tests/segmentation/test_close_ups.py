@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import supervision as sv
 import torch
 from PIL import Image
 
+from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.segmentation import candidates as asking
-from groundingdino.segmentation import segmenter as segmenting
-from groundingdino.segmentation.close_ups import FAR, Part, enlarge, move, part_around
+from groundingdino.segmentation.close_ups import FAR, Part, decode_part, encode_part, enlarge, move, part_around
 from groundingdino.segmentation.embedded_sam import build_embedded_sam
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.segmenter import Segmenter
@@ -112,100 +113,88 @@ def test_only_where_the_card_says_so(loaded, parts):
     assert not parts
 
 
-def test_a_mask_lies_where_its_part_does(segmenter, monkeypatch):
-    """What the decoder says of the middle of the part is in the middle of the object's box."""
-
-    def middle(_model, _features, part, _box, _clicks, previous):
-        assert previous is None
-        logits = torch.full((4, part.height // 2, part.width // 2), -1.0)
-        x, y = ((low + high) / 2 for low, high in ((200, 224), (100, 120)))
-        column, row = (x - part.left) * part.scale[0] / 2, (y - part.top) * part.scale[1] / 2
-        logits[:, int(row) - 2 : int(row) + 2, int(column) - 2 : int(column) + 2] = 1
-        return logits, torch.tensor([0.9, 0.1, 0.1, 0.1]), torch.zeros(4)
-
-    monkeypatch.setattr(asking, "decode_part", middle)
-    found = segmenter.segment(segmenter.encode_image(picture()), [MaskPrompt(box=SMALL)])
-    y, x = np.nonzero(np.asarray(found.mask[0]).reshape(SIZE[::-1]))
-    assert abs(x.mean() - 212) < 4  # a cell and a half
-    assert abs(y.mean() - 110) < 4
-    assert found.confidence == pytest.approx([0.9])
+# ---- what comes of it, by the model that comes along
 
 
-def test_a_click_is_answered_as_large_as_its_object_turns_out(segmenter, monkeypatch):
-    """First by the whole picture; then by the part around what that found, and corrections start from there."""
-    asked = []
-
-    def noted(model, features, part, box, clicks, previous):
-        asked.append((part, len(clicks[1]), previous))
-        return decode(model, features, part, box, clicks, previous)
-
-    decode = asking.decode_part
-    monkeypatch.setattr(asking, "decode_part", noted)
-    monkeypatch.setattr(asking.Candidates, "box", lambda *_: np.array(SMALL))
-    encoded = segmenter.encode_image(picture())
-    segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1)])])
-    segmenter.segment(encoded, [MaskPrompt(points=[(210, 110, 1), (222, 118, 0)])])
-    (part, clicks, previous), (again, more, corrected) = asked
-    assert (clicks, more) == (1, 2)
-    assert previous is None
-    assert again == part
-    assert corrected.shape == (part.height // 2, part.width // 2)
+@pytest.fixture(scope="module")
+def trained() -> Segmenter:
+    return Segmenter.from_pretrained("embedded", device="cpu")
 
 
-def test_everything_asks_for_what_the_embedding_proposes(segmenter, monkeypatch):
-    """Twice: the second time with the boxes of the masks. Of all masks that overlap the best stays."""
-    # Of 96 x 72.
-    proposed = torch.tensor([[48.0, 24, 54, 30], [48.6, 24, 54.6, 30], [72, 48, 78, 54], [0, 0, 0.01, 0.01]])
-    asked = []
-
-    def block(_model, _features, part, box, _clicks, _previous):
-        """A block of 16 pixels at the box's corner, as sure as it lies to the left."""
-        asked.append(box)
-        x, y = (int((box[axis] - part[axis]) * part.scale[axis] / 2) for axis in (0, 1))
-        wide, high = (int(16 * scale / 2) for scale in part.scale)
-        logits = torch.full((4, part.height // 2, part.width // 2), -5.0)
-        logits[:, y : y + high, x : x + wide] = 5
-        return logits, torch.zeros(4), torch.tensor([1 - box[0] / 1000, 0, 0, 0])
-
-    known = [0.0] * 6  # by the embedding's cells, of each mask: of the second answers to the proposals, then the first
-    monkeypatch.setattr(segmenting.ObjectCells, "propose", lambda _, points_per_side: proposed[:points_per_side])
-    monkeypatch.setattr(segmenting.ObjectCells, "agreement", lambda _, masks: np.array(known[: len(masks)]))
-    monkeypatch.setattr(asking, "decode_part", block)
-    encoded = segmenter.encode_image(picture())
-    found = segmenter.everything(encoded)
-    assert len(asked) == 6
-    assert np.abs(np.subtract(asked[0], np.array([200, 100, 225, 125]))).max() < 0.1  # the model's pixels are 4.2 wide
-    assert np.abs(np.subtract(asked[3], np.array([200, 100, 216, 116]))).max() < 6
-    assert np.abs(found.xyxy - np.array([[200, 100, 216, 116], [300, 200, 316, 216]])).max() < 6
-    assert found.confidence[0] > found.confidence[1]
-    for settings, count in (
-        ({"points_per_side": 2}, 1),
-        ({"min_quality": 0.75}, 1),
-        ({"min_stability": 1.0}, 2),
-        ({"nms_threshold": 1.0}, 6),
-    ):
-        assert len(segmenter.everything(encoded, **settings)) == count
-    known[2] = 0.5
-    better_known = segmenter.everything(encoded, nms_threshold=0.69)  # so that it is computed anew
-    assert better_known.confidence.tolist() == found.confidence[::-1].tolist()
+def scene(*drawings: tuple[str, tuple[int, int], int]) -> tuple[Image.Image, list[np.ndarray]]:
+    """A picture with drawings by code point, place and width in pixels; and the pixels of each."""
+    grey = np.linspace(150, 220, 800, dtype=np.uint8)
+    image, truth = Image.fromarray(np.tile(grey[None, :, None], (600, 1, 3))), []
+    artwork = Artwork((MAIN_STYLE,), 64)
+    for codepoints, place, width in drawings:
+        sprite = artwork.sprite(MAIN_STYLE, codepoints)
+        sprite = sprite.resize((width, round(width * sprite.height / sprite.width)))
+        image.paste(sprite, place, sprite)
+        alone = Image.new("L", image.size)
+        alone.paste(sprite.getchannel("A"), place)
+        truth.append(np.asarray(alone) > 127)
+    return image, truth
 
 
-def test_clicks_beside_the_part_do_not_count(segmenter, monkeypatch):
-    model = segmenter.model
-    part = part_around(SMALL, SIZE, 96)
-    features = asking.encode_part(model, picture(), part)
-    seen = []
+def iou(mask: np.ndarray, other: np.ndarray) -> float:
+    return np.count_nonzero(mask & other) / np.count_nonzero(mask | other)
 
-    def embed(points, boxes, masks, window):
-        seen.append(points)
-        return original(points, boxes, masks, window)
 
-    original = model.prompt_encoder.embed
-    monkeypatch.setattr(model.prompt_encoder, "embed", embed)
-    clicks = np.array([[210.0, 110.0], [5.0, 5.0]]), np.array([1, 0])
-    asking.decode_part(model, features, part, None, clicks, None)
-    ((places, labels),) = seen
-    assert labels.tolist() == [[1]]
-    x, y = part.corner(96)
-    expected = [(210 - part.left) * part.scale[0] + x, (110 - part.top) * part.scale[1] + y]
-    assert places[0, 0].tolist() == pytest.approx(expected, abs=1e-3)
+CAT, DOG, APPLE, DINOSAUR = "1f431", "1f436", "1f34e", "1f996"
+
+
+@pytest.mark.parametrize("drawing", [CAT, DOG, APPLE, DINOSAUR])
+def test_a_small_object_is_cut_out_better_than_the_whole_picture_shows_it(trained, drawing):
+    image, (truth,) = scene((drawing, (500, 200), 24))
+    box = sv.mask_to_xyxy(truth[None])[0] + np.array([0, 0, 1, 1])
+    middle = (*np.argwhere(truth).mean(0)[::-1].round(), 1)
+    prompts = [
+        MaskPrompt(box=box),
+        MaskPrompt(points=[middle]),
+        MaskPrompt(points=[middle, (box[0] - 20, box[1] - 10, 0)]),  # which corrects the one before
+    ]
+    far = Segmenter(LoadedSegmenter(trained.model, replace(trained.card, close_ups=False)))
+    closer, plain = (
+        [iou(mask, truth) for mask in np.asarray(segmenter.segment(segmenter.encode_image(image), prompts).mask)]
+        for segmenter in (trained, far)
+    )
+    assert min(closer) > 0.85
+    assert all(near > 0.03 + other for near, other in zip(closer, plain, strict=True))
+
+
+def test_everything_finds_each_object_once_and_its_settings_say_which(trained):
+    image, truths = scene(
+        (CAT, (100, 100), 60), (DOG, (500, 200), 60), (APPLE, (300, 400), 30), (DINOSAUR, (650, 450), 90)
+    )
+    encoded = trained.encode_image(image)
+
+    def found(**settings: float) -> list[float]:
+        """For each object how well the best mask shows it."""
+        masks = np.asarray(trained.everything(encoded, **settings).mask).reshape(-1, *truths[0].shape)
+        counts.append(len(masks))
+        return [max((iou(mask, truth) for mask in masks), default=0.0) for truth in truths]
+
+    counts: list[int] = []
+    assert min(found()) > 0.9
+    assert min(found(nms_threshold=1.0)) > 0.9
+    assert max(found(points_per_side=2)) == 0, "none lies on four points"
+    assert min(found(min_quality=1.0)) == 0, "not all are sure"
+    assert max(found(min_stability=1.0)) == 0, "no mask has edges that sharp"
+    once, overlapping, *rest = counts
+    assert once == len(truths) < overlapping
+    assert all(count < once for count in rest)
+
+
+def test_clicks_beside_the_part_do_not_count(trained):
+    image, _ = scene((CAT, (200, 100), 24))
+    part = part_around(SMALL, image.size, trained.model.image_encoder.img_size)
+    assert part is not None
+    features = encode_part(trained.model, image, part)
+
+    def decoded(*clicks: tuple[float, float, int]) -> torch.Tensor:
+        places = np.array([click[:2] for click in clicks]), np.array([click[2] for click in clicks])
+        return decode_part(trained.model, features, part, None, places, None)[0]
+
+    inside = decoded((212, 112, 1))
+    assert torch.equal(decoded((212, 112, 1), (5, 5, 0)), inside)
+    assert not torch.equal(decoded((212, 112, 1), (220, 106, 0)), inside)
