@@ -1,10 +1,14 @@
-"""A least-recently-used cache that is bounded in bytes, and in number, and computes each value once."""
+"""A least-recently-used cache that is bounded in bytes, and in number, and computes each value once.
 
-from collections import OrderedDict
+`cachetools` says what is dropped. That a value is computed once is ours: whoever waits for it hears of a failure, too.
+"""
+
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from threading import Lock
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -25,9 +29,8 @@ class ByteCache(Generic[V]):
         self.max_bytes, self.most = max_bytes, most
         self._size_of = size_of
         self._lock = Lock()
-        self._values: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()  # oldest use first
+        self._values: LRUCache[Hashable, V] = LRUCache(max_bytes, size_of)
         self._pending: dict[Hashable, Future[V]] = {}
-        self._bytes = 0
 
     def get_or_compute(self, key: Hashable, compute: Callable[[], V]) -> tuple[V, bool]:
         """The value of a key, and whether it was there.
@@ -37,8 +40,7 @@ class ByteCache(Generic[V]):
         """
         with self._lock:
             if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key][0], True
+                return self._values[key], True
             pending = self._pending.get(key)
             if pending is None:
                 mine = self._pending[key] = Future[V]()
@@ -51,7 +53,7 @@ class ByteCache(Generic[V]):
                 del pending
         try:
             value = compute()
-            size = self._size_of(value)
+            self._keep(key, value)
         except BaseException as error:
             with self._lock:
                 del self._pending[key]
@@ -60,17 +62,13 @@ class ByteCache(Generic[V]):
             raise
         with self._lock:
             del self._pending[key]
-            self._keep(key, value, size)
         mine.set_result(value)
         return value, False
 
     def get(self, key: Hashable) -> V | None:
         """The value of a key if it is there."""
         with self._lock:
-            if key not in self._values:
-                return None
-            self._values.move_to_end(key)
-            return self._values[key][0]
+            return self._values.get(key)
 
     def get_or_compute_each(self, keys: Sequence[K], compute: Callable[[list[K]], Iterable[V]]) -> list[V]:
         """The values of many keys, in their order, where computing several at once is cheaper.
@@ -83,16 +81,13 @@ class ByteCache(Generic[V]):
         if missing:
             for key, value in zip(missing, compute(missing), strict=True):
                 found[key] = value
-                size = self._size_of(value)
-                with self._lock:
-                    self._keep(key, value, size)
+                self._keep(key, value)
         return [found[key] for key in keys]
 
-    def _keep(self, key: Hashable, value: V, size: int) -> None:
-        if size > self.max_bytes or key in self._values:
-            return
-        self._values[key] = (value, size)
-        self._bytes += size
-        while self._bytes > self.max_bytes or (self.most is not None and len(self._values) > self.most):
-            _, (_, dropped) = self._values.popitem(last=False)
-            self._bytes -= dropped
+    def _keep(self, key: Hashable, value: V) -> None:
+        with self._lock:
+            if self._size_of(value) > self.max_bytes:
+                return
+            self._values[key] = value
+            while self.most is not None and len(self._values) > self.most:
+                self._values.popitem()

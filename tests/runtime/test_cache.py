@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 from threading import Event, Semaphore, Thread
+from typing import Any
 from weakref import ref
 
 import pytest
@@ -95,6 +96,13 @@ def test_a_failure_is_raised_and_not_kept():
     with pytest.raises(ZeroDivisionError):
         cache.get_or_compute("a", lambda: str(1 / 0))
     assert _fill(cache, "a") == [False]
+
+
+def test_a_value_whose_size_nobody_knows_is_a_failure_as_well():
+    cache: ByteCache[Any] = ByteCache(max_bytes=4, size_of=len)
+    for _ in range(2):  # again: the first has not left the others waiting
+        with pytest.raises(TypeError, match="len"):
+            cache.get_or_compute("a", lambda: 5)
 
 
 @pytest.mark.parametrize("fails", [False, True])
