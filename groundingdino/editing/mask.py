@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import supervision as sv
 from PIL import Image
+from scipy import ndimage
 
 from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Outpaint, Regions
 from groundingdino.editing.outpainting import new_part
@@ -103,17 +104,30 @@ def own_mask(picture: Image.Image, size: Size) -> sv.Detections:
 def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
     """A mask (H, W) bool with its edge moved outwards by so many pixels, inwards if negative; corners become round.
 
-    What a picture's edge cuts off is taken to go on beyond it.
+    What a picture's edge cuts off is taken to go on beyond it. A hole of which as many pixels more would leave nothing,
+    such as that of a curled tail, is closed: what is in it is all shadow and edge, and islands would stay behind.
     """
     if pixels == 0 or not mask.any():
         return mask
     moved = mask.copy()
     window = _around(mask, max(pixels, 0) + 1)  # beyond it nothing changes
     if pixels > 0:
-        moved[window] = _distance_to(mask[window]) <= pixels
+        distance = _distance_to(mask[window])
+        moved[window] = (distance <= pixels) | _narrow_holes(distance, pixels)
     elif not mask[window].all():
         moved[window] = _distance_to(~mask[window]) > -pixels
     return moved
+
+
+def _narrow_holes(distance: np.ndarray, pixels: int) -> np.ndarray:
+    """(H, W) bool, what encloses no pixel that is over twice as far from a mask, of what is over `pixels` from it."""
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats((distance > pixels).view(np.uint8), connectivity=4)
+    height, width = distance.shape
+    left, top, wide, high = boxes[:, :4].T
+    deepest = ndimage.maximum(distance, labels, np.arange(len(boxes)))
+    closes = (left > 0) & (top > 0) & (left + wide < width) & (top + high < height) & (deepest <= 2 * pixels)
+    closes[0] = False  # the grown mask itself
+    return closes[labels]
 
 
 def soften(mask: np.ndarray, feather: int) -> np.ndarray:

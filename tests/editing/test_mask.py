@@ -65,6 +65,25 @@ def test_feather_fades_evenly_outside_the_mask_and_never_inside():
     assert not soften(np.zeros((HEIGHT, WIDTH), bool), 5).any()
 
 
+@pytest.mark.parametrize(("hole", "closes"), [(10, True), (14, True), (20, False)])
+def test_a_hole_is_closed_of_which_growing_on_would_leave_nothing(hole, closes):
+    ring = np.zeros((60, 60), bool)
+    ring[10:50, 10:50] = True
+    ring[30 - hole // 2 : 30 + hole // 2, 30 - hole // 2 : 30 + hole // 2] = False
+    grown = grow(ring, 4)
+    assert grown[30, 30] == closes
+    assert not grown[:5].any()
+    open_ring = ring.copy()
+    open_ring[:30, 28:32] = False  # a channel leads out of it
+    assert not grow(open_ring, 1)[29, 29]
+
+
+def test_what_a_picture_cuts_off_is_no_hole():
+    frame = np.ones((20, 20), bool)
+    frame[:12, 6:14] = False
+    assert not grow(frame, 3)[0, 9]
+
+
 def test_each_object_grows_by_a_twelfth_of_its_longer_side():
     mask = edit_mask(
         found(rectangle(5, 5, 17, 11), rectangle(20, 3, 56, 10)), SIZE, Edit(Remove(), MaskSettings(feather=0))
