@@ -435,6 +435,14 @@ def test_each_control_of_the_painting_reaches_the_model(visitor: Visitor, server
     assert text == "red"
     assert (sampling.steps, sampling.guidance, sampling.strength) == (4, 6.5, 0.5)
     assert (sampling.negative_prompt, sampling.scheduler) == ("blurry", "euler")
+    # What another inpainter ignores is not there, and comes back as it was.
+    for model, ignored in (("Roller", ("strength", "negative", "scheduler")), ("Dauber", ())):
+        visitor.find("#inpainter input").click()
+        visitor.page.get_by_role("option").filter(has_text=model).click()
+        for name in ("steps", "guidance", "strength", "negative", "scheduler"):
+            expect(visitor.find(f"#{name}")).to_be_visible(visible=name not in ignored)
+    expect(visitor.find("#negative textarea")).to_have_value("blurry")
+    expect(visitor.find("#strength input[type=number]")).to_have_value("0.5")
 
 
 def test_objects_are_painted_one_by_one_or_together(visitor: Visitor, server: Server):

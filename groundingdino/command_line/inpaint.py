@@ -55,6 +55,8 @@ def read_edit(options: argparse.Namespace) -> Edit:
         options.candidates,
         options.scheduler,
     )
+    if card and task.needs_model:
+        refuse_unread(options, card.title, card.ignores)
     return Edit(task, mask, (), sampling)
 
 

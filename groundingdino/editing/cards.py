@@ -4,10 +4,11 @@ Nothing here needs torch, so that a wrong name is reported at once.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-from groundingdino.editing.edits import MaskSettings, Replace, Task
+from groundingdino.editing.edits import MaskSettings, Replace, Sampling, Task
 from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, whole_progress
 from groundingdino.files import hub
 from groundingdino.files.assets import ASSETS
@@ -33,6 +34,7 @@ class InpainterCard:
         context: How much is seen around what is painted, as a share of its longer side, on each side.
         one_by_one: It paints one object at a time best.
         boxes: Where an object is replaced, its whole box is best painted anew, not its outline.
+        ignores: Names of what `Sampling` says and means nothing to it.
     """
 
     name: str
@@ -47,6 +49,7 @@ class InpainterCard:
     context: float = 0.5
     one_by_one: bool = False
     boxes: bool = False
+    ignores: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -56,6 +59,23 @@ class InpainterCard:
     def mask_for(self, task: Task) -> MaskSettings:
         """The mask that suits the model where nothing else is asked for."""
         return MaskSettings(one_by_one=self.one_by_one, boxes=self.boxes and isinstance(task, Replace))
+
+    def heeded(self, sampling: Sampling) -> Sampling:
+        """The same without what the model ignores."""
+        return replace(sampling, **{name: _USUAL[name] for name in self.ignores})
+
+    def refuse_ignored(self, sampling: Sampling) -> None:
+        """Check that nothing is asked for that the model ignores.
+
+        Raises:
+            ValueError: something is.
+        """
+        unread = [name.replace("_", " ") for name in self.ignores if getattr(sampling, name) != _USUAL[name]]
+        if unread:
+            raise ValueError(f"{self.title} makes no use of {', '.join(unread)}: leave that out.")
+
+
+_USUAL: dict[str, Any] = {each.name: each.default for each in fields(Sampling)}
 
 
 INPAINTERS: dict[str, InpainterCard] = {
@@ -72,6 +92,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             guidance=1,
             one_by_one=True,
             boxes=True,
+            ignores=("steps", "guidance", "strength", "negative_prompt", "scheduler"),
         ),
         InpainterCard(
             name="sd15",
@@ -105,6 +126,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             about="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
             repository="masterful/gligen-1-4-inpainting-text-box",
             licence="CreativeML Open RAIL-M",
+            ignores=("strength",),
         ),
         InpainterCard(
             name="flux-fill",
@@ -116,6 +138,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="FLUX.1 [dev], not for commercial use; accept it on the hub and log in before you download",
             steps=50,
             guidance=30,
+            ignores=("negative_prompt", "scheduler"),
         ),
         InpainterCard(
             name="qwen-image-edit",
@@ -127,6 +150,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="Apache-2.0",
             steps=50,
             guidance=4,
+            ignores=("scheduler",),
         ),
         InpainterCard(
             name="z-image",
@@ -137,6 +161,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="Apache-2.0",
             steps=9,
             guidance=1,
+            ignores=("scheduler",),
         ),
     )
 }

@@ -153,6 +153,7 @@ class Inpainter:
 
     def _check(self, sampling: Sampling) -> int:
         """How many steps are asked for; a ValueError where the model cannot do what is."""
+        self.card.refuse_ignored(sampling)
         title = self.card.title
         if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
             others = f"choose one of {', '.join(self.schedulers)}" if self.schedulers else "choose none, it has its own"

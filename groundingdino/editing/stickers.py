@@ -90,7 +90,7 @@ class Stickers:
     ) -> Painted:
         """Fill a mask from around it, and lay a drawing into each box that has a text.
 
-        The seed chooses the drawings, their style and how they lie; nothing else of `sampling` has a meaning here.
+        The seed chooses the drawings, their style and how they lie; what else `sampling` says is refused.
 
         Args:
             pixels: (H, W, 3) uint8.
@@ -102,15 +102,17 @@ class Stickers:
             stop: Asked as often; once it says True, `interruption.Stopped` is raised.
 
         Raises:
-            ValueError: there is no drawing of what a text asks for, see `reading.read`.
+            ValueError: there is no drawing of what a text asks for, see `reading.read`; settings mean nothing to it.
         """
+        self.card.refuse_ignored(sampling)
         wanted = [read(text) if text else None for _, text in texts]  # at once, before anything takes time
         steps = 1 + sum(each is not None for each in wanted)
         crop, filled = fill(pixels, mask, alpha)
         report(PaintStep(0, steps, crop, None))
         canvas, inside = filled.copy(), alpha[crop.window]
         report(PaintStep(1, steps, crop, canvas.copy()))
-        notes, drawn = _unheeded(sampling), []
+        notes: list[str] = []
+        drawn = []
         rng = np.random.default_rng(sampling.seed)
         style = _style_of(sampling.seed or 0)
         for (box, _), each in zip(texts, wanted, strict=True):
@@ -243,12 +245,6 @@ def _overlap(
 def _moved(box: tuple[float, float, float, float], crop: Crop) -> tuple[float, float, float, float]:
     left, top = crop.box[:2]
     return box[0] - left, box[1] - top, box[2] - left, box[3] - top
-
-
-def _unheeded(sampling: Sampling) -> list[str]:
-    if sampling.negative_prompt or sampling.scheduler or sampling.strength < 1:
-        return ["Stickers are laid, not painted: of the settings, they heed seed and candidates alone."]
-    return []
 
 
 def _about(wanted: Wanted, cut_off: float) -> Iterator[str]:

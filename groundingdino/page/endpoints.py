@@ -215,7 +215,7 @@ class Endpoints:
             settings = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
             sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
             if task.needs_model:
-                self.studio.inpainters.require(inpainter)
+                self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None

@@ -7,7 +7,7 @@ with the same model. Cancelling ends the waiting at once, and the thread as soon
 
 import logging
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -204,6 +204,8 @@ class InpaintPage:
         assert findings
         objects = self.page.edited(query, selection, findings)
         edit = form.edit(query.mask, image.size, objects, selection.strokes, dict(selection.texts), self.studio.image)
+        if edit.task.needs_model:  # the controls of what it ignores are hidden
+            edit = replace(edit, sampling=self.studio.inpainters.card(form.model).heeded(edit.sampling))
         run.grows = isinstance(edit.task, Outpaint)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)

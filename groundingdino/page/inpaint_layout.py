@@ -1,4 +1,4 @@
-"""The controls of the tab Inpaint. Which of them a mode needs is known to page.css, so that they change at once."""
+"""The controls of the tab Inpaint. Which of them a mode or a model needs is known to page.css: they change at once."""
 
 from typing import NamedTuple
 
@@ -116,12 +116,12 @@ def painting_column(picker: Picker, model: str) -> Painting:
         hand_over_files(own)
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
-        info = "As suits the model; more take longer. Stickers take none."
-        steps = slider(1, 100, card.steps, step=1, label="Steps", info=info)
+        info = "As suits the model; more take longer."
+        steps = slider(1, 100, card.steps, step=1, label="Steps", info=info, elem_id="steps")
         info = "How closely the text is followed; 1 ignores the negative prompt."
-        guidance = slider(1, MAX_GUIDANCE, card.guidance, step=0.5, label="Guidance", info=info)
+        guidance = slider(1, MAX_GUIDANCE, card.guidance, step=0.5, label="Guidance", info=info, elem_id="guidance")
         info = "How much of what is there is forgotten; 1 forgets all."
-        strength = slider(0.05, 1, 1, step=0.05, label="Strength", info=info)
+        strength = slider(0.05, 1, 1, step=0.05, label="Strength", info=info, elem_id="strength")
         candidates = slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
         info = "Of the first candidate. Empty draws a new one for each run."
         # A number field would show nothing as 0.

@@ -187,7 +187,7 @@ def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
     name = label.lower()
     return Choice(
         gr.Dropdown(picker.choices(), value=model, label=label, filterable=False, elem_id=name),
-        gr.HTML(picker.models.card(model).description, elem_id=f"about-{name}", elem_classes="about"),
+        gr.HTML(picker.about(model), elem_id=f"about-{name}", elem_classes="about"),
         gr.Button(**picker.fetch_button(model), size="sm", variant="primary", elem_id=f"fetch-{name}"),
     )
 

@@ -31,7 +31,13 @@ class Picker(Generic[M, C]):
 
     def choose(self, model: str) -> tuple[str, Any]:
         """What a model is, and the button that downloads it if it is not there yet."""
-        return self.models.card(model).description, gr.update(**self.fetch_button(model))
+        return self.about(model), gr.update(**self.fetch_button(model))
+
+    def about(self, model: str) -> str:
+        """What a model is, as HTML; page.css reads in it which controls mean nothing to the model."""
+        card = self.models.card(model)
+        ignored = " ".join(getattr(card, "ignores", ()))  # of an inpainter
+        return card.description + (f'<span hidden data-ignores="{ignored}"></span>' if ignored else "")
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """The download button's label, whether it is visible and whether it is enabled."""
@@ -56,5 +62,4 @@ class Picker(Generic[M, C]):
         except ValueError as error:
             yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return
-        description = self.models.card(model).description
-        yield description, gr.update(visible=False), gr.update(choices=self.choices()), ready + 2
+        yield self.about(model), gr.update(visible=False), gr.update(choices=self.choices()), ready + 2

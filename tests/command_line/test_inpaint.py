@@ -156,7 +156,7 @@ def test_what_is_pointed_at_is_edited_too(inpaint):
 
 def test_settings_reach_the_model(inpaint, dauber):
     options = ["--steps", "9", "--guidance", "3.5", "--strength", "0.5", "--seed", "2", "--scheduler", "ddim"]
-    inpaint("--replace", "red", *options, "--negative-prompt", "dog")
+    inpaint("--replace", "red", *options, "--negative-prompt", "dog", "--inpainter", "sd15")
     sampling = dauber.painted[0][1]
     assert (sampling.steps, sampling.guidance, sampling.strength, sampling.seed) == (9, 3.5, 0.5, 2)
     assert (sampling.scheduler, sampling.negative_prompt) == ("ddim", "dog")
@@ -249,6 +249,21 @@ def test_an_option_that_the_task_does_not_read_is_refused(picture, capsys, monke
         monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
     assert main(["inpaint", picture, "cat", *options.split(), "--output", "out.png"]) == 2
     assert capsys.readouterr().err == f"groundingdino: This edit makes no use of {unread}: run it without.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--strength 0.5 --steps 9", "Stickers (offline) makes no use of --steps, --strength"),
+        ("--inpainter gligen --strength 0.5", "GLIGEN inpainting makes no use of --strength"),
+        ("--inpainter flux-fill --negative-prompt dog", "FLUX.1 Fill makes no use of --negative-prompt"),
+    ],
+)
+def test_an_option_that_the_inpainter_ignores_is_refused(picture, capsys, monkeypatch, options, told):
+    for kind in (Detector, Segmenter, Inpainter):
+        monkeypatch.setattr(kind, "from_pretrained", lambda *_, **__: pytest.fail("A model was loaded."))
+    assert main(["inpaint", picture, "cat", "--replace", "red", *options.split(), "--output", "out.png"]) == 2
+    assert capsys.readouterr().err == f"groundingdino: {told}: run it without.\n"
 
 
 def test_a_prompt_beside_regions_is_refused(picture, capsys, tmp_path):

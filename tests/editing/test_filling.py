@@ -72,7 +72,7 @@ def hills(width: int, height: int) -> np.ndarray:
     """A sky, a hill and a nearer one, each of one colour but for some noise."""
     y, x = np.mgrid[:height, :width]
     far, near = 0.35 * height + 0.1 * height * np.cos(5 * x / width), 0.55 * height - 0.1 * height * x / width
-    colours = np.uint8([[150, 200, 240], [150, 200, 120], [100, 160, 80]])
+    colours = np.array([[150, 200, 240], [150, 200, 120], [100, 160, 80]], np.uint8)
     noise = np.random.default_rng(0).integers(0, 6, (height, width, 1))
     return (colours[(y > far).astype(int) + (y > np.maximum(far, near))] + noise).astype(np.uint8)
 

@@ -16,6 +16,7 @@ from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, 
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.inpainter_models import LoadedInpainter
 from groundingdino.editing.perform import BoxText, EditProgress, HeldBack, edit_picture
+from groundingdino.editing.pipeline_kinds import heeds_negative_prompt, parameters
 from groundingdino.runtime.interruption import Stopped
 from tests.tiny_pipelines import CELL, TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 
@@ -296,6 +297,17 @@ def test_a_text_that_the_model_cannot_read_to_its_end_is_told(inpainter, picture
     reads_all = inpainter.name == "qwen-image-edit"
     assert any(f"reads {reads} tokens" in note for note in edited.notes) != reads_all
     assert not any("tokens" in note for note in inpainter._notes(*CLOSE, (BoxText((0, 0, 1, 1), "cat"),), FAST))
+
+
+@pytest.mark.parametrize("name", ["sd15", "sd2", "sdxl", "gligen", "flux-fill", "qwen-image-edit", "z-image"])
+def test_cards_tell_what_pipelines_of_their_kind_ignore(inpainters, name):
+    alike = inpainters["sd" if name in ("sd15", "sd2") else name]
+    ignored = {
+        "strength": alike.paints_regions or "strength" not in parameters(alike.pipeline),
+        "negative_prompt": not heeds_negative_prompt(alike.pipeline),
+        "scheduler": not alike.schedulers,
+    }
+    assert set(INPAINTERS[name].ignores) == {setting for setting, is_ignored in ignored.items() if is_ignored}
 
 
 def test_a_negative_prompt_without_guidance_is_told_to_be_of_no_use(sd, picture, objects):

@@ -124,17 +124,29 @@ def test_the_drawing_that_is_most_like_what_was_there_is_chosen_and_turned_like_
 
 
 @pytest.mark.parametrize(
-    ("text", "sampling", "message"),
+    ("text", "message"),
     [
-        ("a sleepy cat", {}, "leaves out 'sleepy': for more than a name, choose a diffusion model"),
-        ("blue pizza", {}, "The colour of 'pizza' stays"),
-        ("cat", {"negative_prompt": "dog"}, "heed seed and candidates alone"),
-        ("cat", {"strength": 0.5}, "heed seed and candidates alone"),
+        ("a sleepy cat", "leaves out 'sleepy': for more than a name, choose a diffusion model"),
+        ("blue pizza", "The colour of 'pizza' stays"),
     ],
 )
-def test_what_is_not_heeded_is_told(stickers, picture, disc, text, sampling, message):
-    edited = edit_picture(picture, disc, edit_of(stickers, text, **sampling), stickers)
+def test_what_of_a_text_is_not_heeded_is_told(stickers, picture, disc, text, message):
+    edited = edit_picture(picture, disc, edit_of(stickers, text), stickers)
     assert any(message in note for note in edited.notes)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "named"),
+    [
+        ({"negative_prompt": "dog"}, "negative prompt"),
+        ({"strength": 0.5, "steps": 30}, "steps, strength"),
+        ({"guidance": 7.5}, "guidance"),
+        ({"scheduler": "ddim"}, "scheduler"),
+    ],
+)
+def test_settings_of_how_it_is_painted_are_refused(stickers, picture, disc, sampling, named):
+    with pytest.raises(ValueError, match=rf"^Stickers \(offline\) makes no use of {named}: leave that out\.$"):
+        edit_picture(picture, disc, edit_of(stickers, "cat", **sampling), stickers)
 
 
 def test_a_mask_that_cuts_the_drawing_off_is_told(stickers, picture):

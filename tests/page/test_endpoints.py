@@ -26,6 +26,7 @@ from tests.scissors import SEGMENTER, Scissors
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
 TEAL = (0, 128, 128)
+DEAF = ("strength", "negative_prompt")
 
 
 @pytest.fixture
@@ -59,7 +60,12 @@ def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str], monkeypatch
             ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True),
             ModelCache({"embedded": SEGMENTER}, load_segmenter, lambda _: True),
             ModelCache(
-                {"embedded": INPAINTER, "boxes": one_by_one, "absent": INPAINTER},
+                {
+                    "embedded": INPAINTER,
+                    "boxes": one_by_one,
+                    "absent": INPAINTER,
+                    "deaf": replace(INPAINTER, ignores=DEAF),
+                },
                 lambda *_, **__: dauber,
                 lambda name: name != "absent",
             ),
@@ -364,6 +370,8 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
         ({"scheduler": ["ddim"]}, "There is no scheduler"),
         ({"negative_prompt": 5}, "Expected a text as negative prompt, got 5"),
         ({"text": 5}, "Expected a text, got 5"),
+        ({"inpainter": "deaf", "strength": 0.5}, "Dauber makes no use of strength: leave that out"),
+        ({"inpainter": "deaf", "negative_prompt": "dog", "prompt": "dog"}, "Dauber makes no use of negative prompt"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):

@@ -443,6 +443,21 @@ def test_a_model_brings_what_suits_it(edits: InpaintPage):
     assert button["visible"]
 
 
+def test_what_the_inpainter_ignores_is_not_asked_of_it(browser: Browser, edits: InpaintPage, dauber: Dauber):
+    """The page hides the controls; what they say stays for another inpainter."""
+    settings = {"strength": 0.5, "negative_prompt": "dog", "scheduler": "ddim", "steps": 9}
+    browser.run(**settings)
+    assert dauber.painted[-1][1].strength == 0.5
+    cards: Any = edits.studio.inpainters.cards
+    cards["embedded"] = replace(INPAINTER, ignores=("strength", "negative_prompt", "scheduler"))
+    browser.run(**settings)
+    sampling = dauber.painted[-1][1]
+    assert (sampling.strength, sampling.negative_prompt, sampling.scheduler) == (1, "", None)
+    assert sampling.steps == 9
+    assert edits.inpainters.about("large") == LARGE.description
+    assert 'data-ignores="strength negative_prompt scheduler"' in edits.inpainters.about("embedded")
+
+
 def test_a_mode_brings_what_suits_it_but_for_what_was_chosen_by_hand(edits: InpaintPage):
     session, default = Session(), GROW[REPLACE]
     assert edits.choose_mode(session, BACKGROUND, "large", WHOLE_BOXES, default) == (MASKS, GROW[BACKGROUND])
