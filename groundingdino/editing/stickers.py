@@ -194,9 +194,12 @@ class Stickers:
 
 
 def _style_of(seed: int) -> str:
-    """The main style for every other seed, the others in turn for those between: candidates count their seeds up."""
+    """The main style for three of four seeds, the others in turn for the fourth: candidates count their seeds up.
+
+    The main one is that of the examples, and what the detector finds again best by the same words.
+    """
     others = [style for style in TRAINING_STYLES if style != MAIN_STYLE]  # the other one is drawn in outlines
-    return others[seed // 2 % len(others)] if seed % 2 else MAIN_STYLE
+    return others[seed // 4 % len(others)] if seed % 4 == 3 else MAIN_STYLE
 
 
 def _look_at(before: np.ndarray, filled: np.ndarray, box: tuple[float, float, float, float]) -> _Place:

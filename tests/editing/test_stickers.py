@@ -59,13 +59,14 @@ def test_a_drawing_takes_the_place_and_the_rest_stays_to_the_bit(stickers, pictu
     assert edited.recipe["inpainter"] == "embedded"
 
 
-def test_a_seed_lays_the_same_again_and_the_next_one_another_style(stickers, picture, disc):
-    first = edit_picture(picture, disc, edit_of(stickers, "dog", seed=4, candidates=2), stickers)
-    again = edit_picture(picture, disc, edit_of(stickers, "dog", seed=5), stickers)
-    assert first.seeds == (4, 5)
-    assert first.images[1].tobytes() == again.images[0].tobytes() != first.images[0].tobytes()
-    assert [_style_of(seed) == MAIN_STYLE for seed in range(4)] == [True, False, True, False]
-    assert len({_style_of(seed) for seed in range(10)}) == 6
+def test_a_seed_lays_the_same_again_and_of_four_candidates_one_has_another_style(stickers, picture, disc):
+    first = edit_picture(picture, disc, edit_of(stickers, "dog", seed=4, candidates=4), stickers)
+    again = edit_picture(picture, disc, edit_of(stickers, "dog", seed=7), stickers)
+    assert first.seeds == (4, 5, 6, 7)
+    assert first.images[3].tobytes() == again.images[0].tobytes()
+    assert len({image.tobytes() for image in first.images}) == 4
+    assert [_style_of(seed) == MAIN_STYLE for seed in range(4)] == [True, True, True, False]
+    assert len({_style_of(seed) for seed in range(20)}) == 6
 
 
 def test_a_colour_word_tints(stickers, picture, disc):
