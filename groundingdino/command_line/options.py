@@ -62,16 +62,16 @@ def refuse_unread(options: argparse.Namespace, task: str, unread: Iterable[str])
     Raises:
         ValueError: one was given.
     """
-    needed = ["--transparent"] if options.command == "inpaint" else []
-    usual = vars(build_parser().parse_args([options.command, "IMAGE", "PROMPT", *needed]))
-    given = {name: value for name, value in vars(options).items() if name not in usual or value != usual[name]}
-    names = [f"--{'no-' if given[name] is False else ''}{name.replace('_', '-')}" for name in unread if name in given]
-    if names:
+    usual = {name: options.parser.get_default(name) for name in unread}
+    given = {name: value for name in unread if (value := getattr(options, name, usual[name])) != usual[name]}
+    if given:
+        names = [f"--{'no-' if value is False else ''}{name.replace('_', '-')}" for name, value in given.items()]
         raise ValueError(f"{task} makes no use of {', '.join(names)}: run it without.")
 
 
 def _add_options(command: argparse.ArgumentParser, what: str) -> None:
     """The options that all commands on pictures share."""
+    command.set_defaults(parser=command)  # which knows what holds for an option that is not given
     command.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
     command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
     command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
