@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from groundingdino.command_line.options import BY_TEXT, refuse_unread
-from groundingdino.editing.cards import find_inpainter_card, mask_settings_for
+from groundingdino.editing.cards import edit_of, find_inpainter_card
 from groundingdino.editing.edits import (
     BACKGROUNDS,
     PLACED,
@@ -43,9 +43,7 @@ def read_edit(options: argparse.Namespace) -> Edit:
     """
     task = _read_task(options)
     _refuse_unread(options, task)
-    grow, boxes = (options.grow or 0, False) if options.mask else (options.grow, options.boxes)  # as it is
     card = find_inpainter_card(options.inpainter)
-    mask = mask_settings_for(card, task, grow, options.feather, options.one_by_one, boxes)
     sampling = Sampling(
         options.steps,
         options.guidance,
@@ -57,7 +55,8 @@ def read_edit(options: argparse.Namespace) -> Edit:
     )
     if card and task.needs_model:
         refuse_unread(options, card.title, card.ignores)
-    return Edit(task, mask, (), sampling)
+    mask = (options.grow, options.feather, options.one_by_one, options.boxes)
+    return edit_of(task, card, sampling, *mask, own_mask=bool(options.mask))
 
 
 def result_mode(task: Task, picture: Image.Image) -> str:

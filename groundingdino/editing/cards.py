@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from groundingdino.editing.edits import MaskSettings, Replace, Sampling, Task
+from groundingdino.editing.edits import Edit, MaskSettings, Replace, Sampling, Task
 from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, whole_progress
 from groundingdino.files import hub
 from groundingdino.files.assets import ASSETS
@@ -189,6 +189,27 @@ def mask_settings_for(
         suited.one_by_one if one_by_one is None else one_by_one,
         suited.boxes if boxes is None else boxes,
     )
+
+
+def edit_of(
+    task: Task,
+    card: InpainterCard | None,
+    sampling: Sampling,
+    grow: int | None = None,
+    feather: int | None = None,
+    one_by_one: bool | None = None,
+    boxes: bool | None = None,
+    own_mask: bool = False,
+) -> Edit:
+    """An edit as programs and the command line ask for it.
+
+    Args:
+        card: Of the inpainter, if it is known; see `mask_settings_for`.
+        own_mask: The mask comes from the caller and is taken as it is, but for a `grow` that is given.
+    """
+    if own_mask:
+        grow, boxes = grow or 0, False
+    return Edit(task, mask_settings_for(card, task, grow, feather, one_by_one, boxes), (), sampling)
 
 
 def find_inpainter(

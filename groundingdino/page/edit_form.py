@@ -12,27 +12,17 @@ from groundingdino.detection.objects import labels_of
 from groundingdino.editing.cards import InpainterCard
 from groundingdino.editing.edits import (
     MAX_REACH,
-    Background,
-    BlurBackground,
     BrushStroke,
-    ColorBackground,
     Edit,
     MaskSettings,
-    Obscure,
     Outpaint,
-    PictureBackground,
-    Recolor,
-    Region,
-    Regions,
     Remove,
-    Replace,
     Sampling,
-    Spotlight,
-    StickerCutOut,
     Task,
     TransparentBackground,
 )
 from groundingdino.editing.margins import Margins
+from groundingdino.editing.modes import parse_regions, parse_task
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
 
@@ -51,14 +41,24 @@ FEATHER = 0.5
 NO_REGION = "There is no region: name something that is found and tick it, or draw a box."
 
 
-_BACKDROPS: dict[str, Task] = {
-    TRANSPARENT: TransparentBackground(),
-    BLURRED: BlurBackground(),
-    GREY: Spotlight("grey"),
-    DARK: Spotlight("dark"),
-    OUTLINED: StickerCutOut(),
+# Modes of `parse_task`, and their texts where the form has no other.
+_TASKS = {
+    REPLACE: ("replace", ""),
+    EXTEND: ("outpaint", ""),
+    MODEL: ("remove", ""),
+    QUICK: ("fill", ""),
+    PAINTED: ("background", ""),
+    TRANSPARENT: ("transparent", ""),
+    COLOR: ("color", ""),
+    PICTURE: ("picture", ""),
+    BLURRED: ("blur-background", ""),
+    GREY: ("spotlight", "grey"),
+    DARK: ("spotlight", "dark"),
+    OUTLINED: ("sticker", "white"),
+    BLUR: ("blur", ""),
+    PIXELATE: ("pixelate", ""),
+    RECOLOR: ("recolor", ""),
 }
-_OBSCURED: dict[str, Task] = {BLUR: Obscure("blur"), PIXELATE: Obscure("pixelate")}
 
 
 class MaskForm(NamedTuple):
@@ -152,38 +152,27 @@ class Form(NamedTuple):
         texts: Mapping[str, str],
         open_picture: Callable[[str], Image.Image],
     ) -> Task:
-        mode = mask.mode
-        if mode == REPLACE:
-            return Replace(self.text)
-        if mode == REMOVE:
-            return Remove("fill" if self.remover == QUICK else "model")
-        if mode == REGIONS:
-            return self._regions(objects, texts)
-        if mode == EXTEND:
-            return Outpaint(Margins.parse(mask.margins), self.text)
-        if mode == EFFECT:
-            return Recolor(hex_color(self.color)) if self.effect == RECOLOR else _OBSCURED[self.effect]
-        if self.backdrop in _BACKDROPS:
-            return _BACKDROPS[self.backdrop]
-        if self.backdrop == COLOR:
-            return ColorBackground(hex_color(self.color))
-        if self.backdrop == PICTURE:
-            if not self.picture:
-                raise ValueError("Choose a picture for the background first.")
-            return PictureBackground(open_picture(self.picture))
-        return Background(self.text)
+        if mask.mode == REGIONS:
+            return parse_regions(self._regions(objects, texts))
+        choices = {REMOVE: self.remover, EFFECT: self.effect, BACKGROUND: self.backdrop}
+        mode, text = _TASKS[choices.get(mask.mode, mask.mode)]
+        if mode == "picture" and not self.picture:
+            raise ValueError("Choose a picture for the background first.")
+        own = hex_color(self.color) if mode in ("color", "recolor") else self.text
+        picture = open_picture(self.picture) if mode == "picture" and self.picture else None
+        return parse_task(mode, text or own, picture, margins=mask.margins)
 
-    def _regions(self, objects: sv.Detections, texts: Mapping[str, str]) -> Regions:
+    def _regions(self, objects: sv.Detections, texts: Mapping[str, str]) -> list[list[float | str]]:
         if not len(objects):
             raise ValueError(NO_REGION)
-        regions = []
+        regions: list[list[float | str]] = []
         rows = zip(object_ids(objects), labels_of(objects), objects.xyxy.tolist(), strict=True)
-        for name, label, (x0, y0, x1, y1) in rows:
+        for name, label, box in rows:
             text = texts.get(name, "").strip() or self.text.strip()
             if not text:
                 raise ValueError(f"Say in the table what '{label}' becomes, or what to put there in all regions.")
-            regions.append(Region((x0, y0, x1, y1), text))
-        return Regions(tuple(regions))
+            regions.append([*box, text])
+        return regions
 
 
 def _seed(text: str) -> int | None:

@@ -11,8 +11,8 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
-from groundingdino.editing.cards import INPAINTERS, mask_settings_for
-from groundingdino.editing.edits import PLACED, Edit, Sampling
+from groundingdino.editing.cards import INPAINTERS, edit_of
+from groundingdino.editing.edits import PLACED, Sampling
 from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
@@ -210,10 +210,10 @@ class Endpoints:
             _refuse_unread(mode, regions, background, margins)
             check_prompt_of(task, prompt)
             one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
-            if mask:
-                grow, boxes = grow or 0, False
-            settings = mask_settings_for(INPAINTERS.get(inpainter), task, grow, feather, one_by_one, boxes)
             sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
+            shape = (grow, feather, one_by_one, boxes)
+            edit = edit_of(task, INPAINTERS.get(inpainter), sampling, *shape, own_mask=bool(mask))
+            settings = edit.mask
             if task.needs_model:
                 self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
@@ -236,7 +236,6 @@ class Endpoints:
                 if len(objects) == 0:
                     record = export.record(objects, picture.size, " + ".join(models))
                     return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
-            edit = Edit(task, settings, (), sampling)
             edited = self.studio.edit(self.studio.editable(image), objects if own is None else own, edit, inpainter)
         recipe = {**search, **edited.recipe_of(0)}
         models += [inpainter] if task.needs_model else []
