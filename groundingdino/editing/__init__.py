@@ -1,8 +1,8 @@
 """Editing what was found: replace it, remove it, or give it another background.
 
-`edits` says what is asked (`modes` by a word each), `mask` where it paints, `perform` does it: by `backgrounds`,
+`edits` holds the tasks and settings (`modes` names them), `mask` where it paints, `perform` does it: by `backgrounds`,
 `effects` and `filling`, which take no model, by `stickers`, or by an inpainter, which works on `crops` of the picture
-and tells of its progress by `preview` and `latent_preview`. `recipe` says how a picture was made. `inpainter_models`
+and reports its progress by `preview` and `latent_preview`. `recipe` says how a picture was made. `inpainter_models`
 loads pipelines of `inpainter_files`, with `schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a
 smaller size should be tried.
 """

@@ -30,6 +30,6 @@ def lay_behind(pixels: np.ndarray, alpha: np.ndarray, task: ColorBackground | Pi
     else:
         behind = np.asarray(ImageOps.fit(task.picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS))
     if pixels.shape[2] == 4:
-        seen = (pixels[..., 3] * (255 - alpha.astype(np.uint32)) + 127) // 255
-        alpha = (255 - seen).astype(np.uint8)
+        visible = (pixels[..., 3] * (255 - alpha.astype(np.uint32)) + 127) // 255
+        alpha = (255 - visible).astype(np.uint8)
     return blend(pixels[..., :3], behind, alpha)

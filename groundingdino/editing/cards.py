@@ -30,8 +30,8 @@ class InpainterCard:
             model.
         licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
-        steps, guidance: What suits it where nothing else is asked for.
-        context: How much is seen around what is painted, as a share of its longer side, on each side.
+        steps, guidance: The defaults.
+        context: How much of the surroundings the model gets, as a share of its longer side, on each side.
         one_by_one: It paints one object at a time best.
         boxes: Where an object is replaced, its whole box is best painted anew, not its outline.
         ignores: Names of what `Sampling` says and means nothing to it.
@@ -57,7 +57,7 @@ class InpainterCard:
         return f"{self.about} Licence: {self.licence}." if self.licence else self.about
 
     def mask_for(self, task: Task) -> MaskSettings:
-        """The mask that suits the model where nothing else is asked for."""
+        """The model's default mask settings for a task."""
         return MaskSettings(one_by_one=self.one_by_one, boxes=self.boxes and isinstance(task, Replace))
 
     def heeded(self, sampling: Sampling) -> Sampling:
@@ -181,7 +181,7 @@ def mask_settings_for(
     one_by_one: bool | None = None,
     boxes: bool | None = None,
 ) -> MaskSettings:
-    """The mask that is asked for; where nothing is, it suits the task and the inpainter, if one is known."""
+    """The mask settings given; those left out suit the task and the inpainter, if one is known."""
     suited = card.mask_for(task) if card and task.needs_model else MaskSettings()
     return MaskSettings(
         grow,

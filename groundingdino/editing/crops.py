@@ -38,12 +38,12 @@ class Crop:
         Args:
             mask: (H, W), anything but zero inside. Not empty; all of it will be inside.
             working_size: Side in pixels of the square whose area the model works at.
-            context: What is seen on each side of the mask, as a share of the mask's longer side.
+            context: How much of the picture is kept on each side of the mask, as a share of the mask's longer side.
             multiple: The canvas's sides are multiples of it.
         """
         height, width = mask.shape
         x, y, w, h = cv2.boundingRect((mask > 0).view(np.uint8))
-        # A mask of a few pixels needs more around it to be told apart.
+        # A mask of a few pixels needs more around it to be recognised.
         side = max(math.ceil(max(w, h) * (1 + 2 * context)), working_size // 4)
         x0, x1 = _around(x, w, side, width)
         y0, y1 = _around(y, h, side, height)

@@ -1,4 +1,4 @@
-"""What is asked of an edit: the task, where it paints, and how the model samples. Checked when it is made."""
+"""An edit: the task, where it paints, and how the model samples. Checked when it is made."""
 
 import math
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Remove:
     """The objects go, and what is around them fills the gap.
 
     Attributes:
-        by: "model" leaves it to the inpainter, which is told no text; "fill" puts patches from around the mask into it,
+        by: "model" leaves it to the inpainter, which gets no text; "fill" puts patches from around the mask into it,
             without a model. "opencv", the fill of earlier versions, means "fill".
     """
 
@@ -225,8 +225,8 @@ class Outpaint:
     def __post_init__(self) -> None:
         object.__setattr__(self, "margins", Margins.parse(self.margins))
         if self.text != "":
-            told = "what the new part shows, or pass none"
-            object.__setattr__(self, "text", _text(self.text, told) if _is_said(self.text) else "")
+            meaning = "what the new part shows, or pass none"
+            object.__setattr__(self, "text", _text(self.text, meaning) if _is_said(self.text) else "")
 
 
 Task = (
@@ -302,8 +302,8 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         if not _is_within(self.grow, -MAX_REACH, MAX_REACH):
-            asked = shown(self.grow)
-            raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {asked} were asked for.")
+            given = shown(self.grow)
+            raise ValueError(f"A mask grows by -{MAX_REACH} to {MAX_REACH} pixels, but {given} were asked for.")
         if not _is_within(self.grow_share, -1, 1):
             raise ValueError(f"A mask grows by a share of -1 to 1 of an object, but it is {shown(self.grow_share)}.")
         if not _is_within(self.feather, 0, MAX_REACH):
@@ -366,7 +366,7 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """All that is asked of one edit of a picture in which objects were found."""
+    """One edit of a picture in which objects were found."""
 
     task: Task
     mask: MaskSettings = field(default_factory=MaskSettings)

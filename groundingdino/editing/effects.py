@@ -10,7 +10,7 @@ from groundingdino.editing.edits import BlurBackground, Obscure, Recolor, Spotli
 from groundingdino.editing.mask import soften
 
 PIECES = 12  # that the longer side of something pixelated is made of, at least
-BLUR = 0.08  # of the longer side of what is blurred: the standard deviation, so that no face is told any more
+BLUR = 0.08  # of the longer side of what is blurred: the standard deviation, so that no face is recognised any more
 BACKGROUND_BLUR = 0.015  # of the picture's longer side: the same
 DARKENED = 0.35  # of its light is left
 EDGE = 0.012  # of the picture's longer side: the width of a sticker's edge, at least 3 pixels
@@ -65,7 +65,7 @@ def _pixelated(part: np.ndarray) -> np.ndarray:
 
 
 def _blurred(part: np.ndarray, spread: float, inside: np.ndarray | None = None) -> np.ndarray:
-    """A part blurred by a Gaussian; of what is `inside` alone, if told, so that what is sharp does not shine around."""
+    """A part blurred by a Gaussian; only of what is `inside`, if given, so that what is sharp casts no halo."""
     scale = max(1, int(spread / 4))  # a wide blur of a small copy is the same, and takes no time
     size = (max(1, part.shape[1] // scale), max(1, part.shape[0] // scale))
     known = np.ones(part.shape[:2], np.float32) if inside is None else inside.astype(np.float32)

@@ -15,8 +15,8 @@ try:
 except ImportError:  # numba is not there: the colours around the hole are continued, without their texture
     patch_voting = None  # type: ignore[assignment]
 
-FILL_SIZE = 1200  # pixels: the side of the square that has as many as are looked at
-CONTEXT = 0.6  # how much around the hole is looked at, as a share of its longer side, on each side
+FILL_SIZE = 1200  # pixels: the side of a square with as many pixels as are searched
+CONTEXT = 0.6  # how much around the hole is searched, as a share of its longer side, on each side
 _SMALLEST_HOLE = 2.5  # pixels from the hole's middle to its edge at the coarsest scale
 _SMALLEST_SIDE = 40  # pixels: a picture that is smaller is not reduced
 _STARTS = 4  # scales at which a fill begins, from the coarsest on
@@ -50,7 +50,7 @@ def fill(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> tuple[Crop,
 
 
 def fill_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) uint8 with another content where `hole` (H, W) bool says; some of it must be known."""
+    """The picture (H, W, 3) uint8 with other content where `hole` (H, W) bool is True; some of it must be known."""
     scales = _pyramid(pixels, hole) if patch_voting is not None else []
     if not scales:
         return np.where(hole[..., None], continued(pixels, hole), pixels)

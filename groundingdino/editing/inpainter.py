@@ -1,4 +1,4 @@
-"""Paint inside a mask what a text says, at the picture's own resolution; by diffusers' pipelines."""
+"""Paint inside a mask what a text describes, at the picture's own resolution; by diffusers' pipelines."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,7 +80,7 @@ class Inpainter:
 
     @property
     def name(self) -> str:
-        """That of its card: of a folder its last part, so that recipes do not tell where things lie on a machine."""
+        """That of its card: of a folder its last part, so that recipes do not contain paths of this machine."""
         return self.card.name
 
     @property
@@ -122,7 +122,7 @@ class Inpainter:
             texts: What to paint where; a model that does not paint regions takes the first text for all.
             sampling: With a seed.
             report: Called before the first step and after each.
-            stop: Asked before each layer; once it says True, `interruption.Stopped` is raised.
+            stop: Called before each layer; once it returns True, `interruption.Stopped` is raised.
 
         Raises:
             HeldBack: The model's safety checker did not let the picture pass, or it came out black.
@@ -152,7 +152,7 @@ class Inpainter:
         )
 
     def _check(self, sampling: Sampling) -> int:
-        """How many steps are asked for; a ValueError where the model cannot do what is."""
+        """The number of steps; a ValueError where the model cannot do what the sampling settings ask."""
         self.card.refuse_ignored(sampling)
         title = self.card.title
         if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
@@ -314,7 +314,7 @@ class Inpainter:
         if size < self.working_size:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
         if crop.scale < 0.5:
-            # Alike for all objects of an edit, so that it is told once.
+            # The same for all objects of an edit, so that it is reported once.
             notes.append(
                 f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object "
                 "after the other, or choose a model that works at more pixels."

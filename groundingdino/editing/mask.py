@@ -154,7 +154,7 @@ def _distance_to(mask: np.ndarray) -> np.ndarray:
 
 
 def _grown(mask: sv.CompactMask, edit: Edit) -> sv.CompactMask:
-    """One mask, (1, H, W), that has grown or shrunk; no more than its surroundings are looked at."""
+    """One mask, (1, H, W), that has grown or shrunk; only its surroundings are computed."""
     height, width = mask.image_shape
     x0, y0, x1, y1 = map(int, mask.bbox_xyxy[0])
     pixels = edit.mask.grow_of(max(x1 - x0, y1 - y0) + 1, edit.task)

@@ -167,13 +167,13 @@ def edit_picture(
     Args:
         image: As `load_editable` gives it, or anything that `load_image` takes.
         objects: Those chosen, in its pixels, with masks or boxes; regions need none.
-        edit: What is asked.
+        edit: The task and its settings.
         painter: Needed if `edit.task.needs_model`, and not used otherwise; without one, what is removed is filled.
         progress: Called before the first step and after each.
-        stop: Asked several times in each step; once it says True, `interruption.Stopped` is raised.
+        stop: Called several times in each step; once it returns True, `interruption.Stopped` is raised.
 
     Raises:
-        ValueError: one sentence: there is nothing to paint, the task needs a model, the model cannot do what is asked,
+        ValueError: one sentence: there is nothing to paint, the task needs a model, the model cannot do the task,
             what it painted was held back, or memory does not suffice.
     """
     start = time.perf_counter()
@@ -232,13 +232,13 @@ class _Run:
             return Image.fromarray(make_sticker(self.original, self.alpha, task))
         if isinstance(task, (ColorBackground, PictureBackground)):
             return Image.fromarray(lay_behind(self.original, self.alpha, task))
-        result, seen = self.original.copy(), self.opaque.copy()
+        result, opaque = self.original.copy(), self.opaque.copy()
         if isinstance(task, (Obscure, Recolor, BlurBackground, Spotlight)):
             for part, alpha in self._parts():
                 result[..., :3] = change(result[..., :3], part, alpha, task)
             return Image.fromarray(result)
         for part, alpha in self._parts():
-            _paste(result, seen, *fill(seen, part, alpha), alpha, covers=False)
+            _paste(result, opaque, *fill(opaque, part, alpha), alpha, covers=False)
         return Image.fromarray(result)
 
     def candidates(self, painter: Painter) -> tuple[list[Image.Image], list[int]]:
@@ -256,14 +256,14 @@ class _Run:
         return images, seeds
 
     def _by_model(self, painter: Painter, seed: int) -> Image.Image:
-        result, seen = self.original.copy(), self.opaque.copy()
+        result, opaque = self.original.copy(), self.opaque.copy()
         sampling = replace(self.edit.sampling, seed=seed)
         covers = not isinstance(self.edit.task, Remove)
         passes = list(self._passes(painter))
         for index, (part, alpha, texts) in enumerate(passes):
-            report = self._reporter(seen, alpha, index, len(passes))
-            painted = painter.paint(seen, part, alpha, texts, sampling, report, self.stop)
-            _paste(result, seen, painted.crop, painted.pixels, alpha, covers)
+            report = self._reporter(opaque, alpha, index, len(passes))
+            painted = painter.paint(opaque, part, alpha, texts, sampling, report, self.stop)
+            _paste(result, opaque, painted.crop, painted.pixels, alpha, covers)
             self.notes += painted.notes
             self.settings |= painted.settings
         return Image.fromarray(result)
@@ -289,9 +289,9 @@ class _Run:
             text = texts[index] if texts else getattr(task, "text", "")  # there is none to remove by
             yield part, alpha, (BoxText(_box_of(part), text),)
 
-    def _reporter(self, seen: np.ndarray, alpha: np.ndarray, index: int, passes: int) -> Callable[[PaintStep], None]:
+    def _reporter(self, opaque: np.ndarray, alpha: np.ndarray, index: int, passes: int) -> Callable[[PaintStep], None]:
         candidates = self.edit.sampling.candidates
-        preview = EditPreview(seen, alpha) if self._progress else None
+        preview = EditPreview(opaque, alpha) if self._progress else None
 
         def report(painted: PaintStep) -> None:
             if self._progress and preview:
@@ -303,11 +303,11 @@ class _Run:
 
 
 def _paste(
-    result: np.ndarray, seen: np.ndarray, crop: Crop, pixels: np.ndarray, alpha: np.ndarray, covers: bool
+    result: np.ndarray, opaque: np.ndarray, crop: Crop, pixels: np.ndarray, alpha: np.ndarray, covers: bool
 ) -> None:
     """Blends what was painted into the result (H, W, 3 or 4), and into what is seen of it.
 
-    What `covers` is seen where the picture was transparent, too; otherwise its transparency stays.
+    What `covers` is opaque where the picture was transparent, too; otherwise its transparency stays.
     """
     window, weight = crop.window, alpha[crop.window]
     share = weight
@@ -316,7 +316,7 @@ def _paste(
         share = np.where((opacity == 0) & (weight > 0), 255, weight)  # a colour that nobody sees would shine through
         result[window][..., 3] = np.maximum(opacity, weight)
     result[window][..., :3] = blend(result[window][..., :3], pixels, share)
-    seen[window] = blend(seen[window], pixels, weight)
+    opaque[window] = blend(opaque[window], pixels, weight)
 
 
 def _box_of(part: np.ndarray) -> Box:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from groundingdino.editing.schedulers import matches_flows
 
-# What a model that follows instructions is told where others are told nothing.
+# The instruction for models that need one where others get no text.
 CONTINUE = "Remove what is in the middle, and continue what is around it."
 
 
@@ -70,9 +70,9 @@ def most_tokens(pipeline: Any) -> int | None:
     """How many tokens of a text the model reads; None: all."""
     if follows_instructions(pipeline):
         return None
-    told = parameters(pipeline).get("max_sequence_length")
+    limit = parameters(pipeline).get("max_sequence_length")
     most: int = _tokenizer(pipeline).model_max_length
-    return most if told is None else min(most, told.default)
+    return most if limit is None else min(most, limit.default)
 
 
 def is_read_to_its_end(pipeline: Any, text: str) -> bool:

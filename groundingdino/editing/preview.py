@@ -22,11 +22,11 @@ class PaintStep(NamedTuple):
 class EditPreview:
     """Small copies of the picture with what is being painted in it."""
 
-    def __init__(self, seen: np.ndarray, alpha: np.ndarray):
+    def __init__(self, picture: np.ndarray, alpha: np.ndarray):
         height, width = alpha.shape
         self._scale = min(1.0, PREVIEW_SIDE / max(width, height))
         size = (max(1, round(width * self._scale)), max(1, round(height * self._scale)))
-        self._picture = Image.fromarray(seen).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
+        self._picture = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
         self._alpha = Image.fromarray(alpha).resize(size, Image.Resampling.BILINEAR, reducing_gap=2)
 
     def show(self, painted: PaintStep) -> Image.Image | None:

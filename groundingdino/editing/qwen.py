@@ -1,4 +1,4 @@
-"""Qwen-Image-Edit (arXiv 2508.02324) at any size: diffusers' pipeline paints a megapixel, whatever it is told."""
+"""Qwen-Image-Edit (arXiv 2508.02324) at any size: diffusers' pipeline always paints a megapixel."""
 
 import inspect
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from diffusers import QwenImageEditInpaintPipeline
 
 
 class SizedQwenImageEditInpaintPipeline(QwenImageEditInpaintPipeline):
-    """Paints at the size that it is told."""
+    """Paints at the size it is given."""
 
     def __call__(self, *, width: int, height: int, **arguments: Any) -> Any:
         """As a call of diffusers' pipeline, at a size whose sides are multiples of 16 pixels."""

@@ -25,7 +25,7 @@ def recipe_of(
     """An edit as plain data.
 
     Args:
-        edit: What was asked.
+        edit: The task and its settings.
         size: (width, height) of the picture, as it was painted on.
         model: The inpainter's name, None where none painted.
         seeds: Of the candidates.
@@ -65,7 +65,7 @@ def search_of(prompt: str, models: Sequence[str], thresholds: Mapping[str, float
     """How the objects were found, to be put into the recipe: {"find", "found_by", "box_threshold", ...}.
 
     Args:
-        prompt: What was looked for; "" if they were only pointed at.
+        prompt: The prompt; "" if they were only pointed at.
         models: Names of those that found them and cut them out.
         thresholds: As used: "box_threshold", "text_threshold", "nms_threshold"; none if they were only pointed at.
     """

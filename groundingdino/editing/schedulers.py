@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# Names, what a user should know, and diffusers' class with what it is told beside the model's own settings.
+# Names, what a user should know, and diffusers' class with settings beside the model's own.
 SCHEDULERS: dict[str, str] = {
     "ddim": "DDIM: plain, the reference",
     "dpm++": "DPM-Solver++: good pictures in 20 to 25 steps",

@@ -1,4 +1,4 @@
-"""A painter without a model: fills what is edited from around it, and lays drawings of what was asked for over that."""
+"""A painter without a model: fills what is edited from around it, and lays drawings of the text's name over that."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ TURN = 3.0  # degrees, the standard deviation of small turns
 SMALL = 64  # pixels of a drawing that is compared with what was there
 CHANGED = 24  # grey levels from which a pixel belonged to what was there
 SHADOW_SHOWS = 3.0  # grey levels by which the ground below an object is darker if it has a shadow
-CUT_OFF = 0.1  # of a drawing: from then on it is told that the mask cuts it off
+CUT_OFF = 0.1  # of a drawing: from then on a note says that the mask cuts it off
 
 
 class _Chosen(NamedTuple):
@@ -99,7 +99,7 @@ class Stickers:
             texts: What to draw where; "" draws nothing.
             sampling: With a seed.
             report: Called before the fill, after it and after each drawing.
-            stop: Asked as often; once it says True, `interruption.Stopped` is raised.
+            stop: Called as often; once it returns True, `interruption.Stopped` is raised.
 
         Raises:
             ValueError: there is no drawing of what a text asks for, see `reading.read`; settings mean nothing to it.
@@ -129,7 +129,7 @@ class Stickers:
         return Painted(crop, canvas, tuple(notes), {"drawn": drawn})
 
     def _choose(self, wanted: Wanted, style: str, place: _Place, rng: np.random.Generator) -> _Chosen:
-        """The drawing that is most like what was there, in a style if that has it, turned as the seed says."""
+        """The drawing that is most like what was there, in a style if that has it, turned by the seed."""
         name = wanted.name
         drawings = [each for each in name.drawings if each.colour == wanted.colour]
         drawings = drawings or [each for each in name.drawings if each.colour is None] or [*name.drawings]
@@ -183,8 +183,8 @@ class Stickers:
         target, source = _overlap(canvas.shape, laid, x, y)
         opacity = np.asarray(laid)[..., 3]
         canvas[target] = blend(canvas[target], np.asarray(laid)[source][..., :3], opacity[source])
-        seen = (opacity[source] / 255 * (inside[target] / 255)).sum()
-        return 1 - float(seen / max(1.0, (opacity / 255).sum()))
+        visible = (opacity[source] / 255 * (inside[target] / 255)).sum()
+        return 1 - float(visible / max(1.0, (opacity / 255).sum()))
 
     def _of(self, style: str) -> Artwork:
         with self._reading:
@@ -203,7 +203,7 @@ def _style_of(seed: int) -> str:
 
 
 def _look_at(before: np.ndarray, filled: np.ndarray, box: tuple[float, float, float, float]) -> _Place:
-    """What was in a box, told by what the fill changed there."""
+    """What was in a box: the pixels that the fill changed."""
     height, width = filled.shape[:2]
     x0, y0, x1, y1 = (round(edge) for edge in box)
     window = np.s_[max(0, y0) : max(1, min(y1, height)), max(0, x0) : max(1, min(x1, width))]
