@@ -29,6 +29,7 @@ from groundingdino.editing.edits import (
     StickerCutOut,
     Task,
     TransparentBackground,
+    box_around,
 )
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
@@ -47,7 +48,8 @@ def on_the_example(detector: Detector, segmenter: Segmenter) -> list[tuple[str, 
     """The first example and its edits, with their names."""
     image = load_editable(EXAMPLE)
     cat, pizza, bread = (_find(image, phrase, detector, segmenter) for phrase in ("cat", "pizza", "bread"))
-    regions = Regions((Region(tuple(bread.xyxy[0]), "teddy bear"), Region(tuple(pizza.xyxy[0]), "red car")))
+    placed = ((bread, "teddy bear"), (pizza, "red car"))
+    regions = Regions(tuple(Region(box_around(tuple(each.xyxy[0]), image.size), text) for each, text in placed))
     edits: list[tuple[str, sv.Detections, Task]] = [
         ("replace: cat by dog", cat, Replace("dog")),
         ("remove: cat", cat, Remove()),

@@ -192,6 +192,22 @@ class Region:
         object.__setattr__(self, "box", box)
 
 
+def box_around(box: Box, size: Size) -> Box:
+    """A box that was found, larger by as much as masks grow, inside a picture of (width, height) pixels.
+
+    It is tight, and the edge and the shadow of what was there would show around what takes its place.
+    """
+    room = _around(max(box[2] - box[0], box[3] - box[1]))
+    x0, y0 = (max(0.0, edge - room) for edge in box[:2])
+    x1, y1 = (min(float(limit), edge + room) for edge, limit in zip(box[2:], size, strict=True))
+    return x0, y0, x1, y1
+
+
+def _around(longer: float) -> int:
+    """Pixels around an object whose longer side has so many that may still be its edge or shadow."""
+    return min(64, math.ceil(longer / 12))
+
+
 @dataclass(frozen=True)
 class Regions:
     """Each box becomes what its own text says: in one pass by GLIGEN, by other models one after the other."""
@@ -315,7 +331,7 @@ class MaskSettings:
             return round(self.grow)
         if self.grow_share is not None:
             return max(-MAX_REACH, min(round(self.grow_share * longer), MAX_REACH))
-        return 0 if isinstance(task, (*BACKGROUNDS, *PLACED, Recolor)) else min(64, math.ceil(longer / 12))
+        return 0 if isinstance(task, (*BACKGROUNDS, *PLACED, Recolor)) else _around(longer)
 
     def feather_in(self, size: Size) -> int:
         """Pixels to fade over in a picture of that size."""

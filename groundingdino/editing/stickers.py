@@ -20,13 +20,13 @@ from groundingdino.editing.edits import Sampling
 from groundingdino.editing.filling import fill
 from groundingdino.editing.perform import BoxText, Painted
 from groundingdino.editing.preview import PaintStep
+from groundingdino.editing.silhouettes import SMALL, apart, cut_out, upright
 from groundingdino.runtime.interruption import StopCheck, Stopped
 
 SHARE = 0.92  # of a box's sides: how much of it a drawing takes
 MOST_STRETCH = 1.2  # of a drawing's width over height, to take more of its box
 KEEPS_POSE = 0.75  # how many seeds turn the drawing to the side to which the object was turned
 TURN = 3.0  # degrees, the standard deviation of small turns
-SMALL = 64  # pixels of a drawing that is compared with what was there
 CHANGED = 24  # grey levels from which a pixel belonged to what was there
 SHADOW_SHOWS = 3.0  # grey levels by which the ground below an object is darker if it has a shadow
 CUT_OFF = 0.1  # of a drawing: from then on a note says that the mask cuts it off
@@ -47,7 +47,7 @@ class _Place:
 
     Attributes:
         box: x0, y0, x1, y1.
-        shape: (SMALL, SMALL) float32 in [0, 1], where in the box something was.
+        shape: (SMALL, SMALL) bool, the silhouette of what was there, see `upright`.
         shade: How much darker the ground below it was than it is now, in grey levels.
     """
 
@@ -142,17 +142,10 @@ class Stickers:
         return _Chosen(drawing, style, mirror, 0.0 if name.pose else float(rng.normal(0, TURN)))
 
     def _likeness(self, drawing: Drawing, mirror: bool, place: _Place) -> float:
-        """How well the shapes of a drawing and of what was there agree: their correlation, in [-1, 1]."""
+        """How well the outlines of a drawing and of what was there agree: minus their distance, in `SMALL`ths."""
         sprite = self._of(MAIN_STYLE).sprite(MAIN_STYLE, drawing.codepoints)
-        width, height = _fitted(sprite.size, place.size)
-        shape = np.zeros((SMALL, SMALL), np.float32)
-        box_width, box_height = (side / SHARE for side in place.size)
-        size = (max(1, round(SMALL * width / box_width)), max(1, round(SMALL * height / box_height)))
-        small = cv2.resize(np.asarray(sprite)[..., 3].astype(np.float32) / 255, size, interpolation=cv2.INTER_AREA)
-        x, y = (SMALL - size[0]) // 2, (SMALL - size[1]) // 2
-        shape[y : y + size[1], x : x + size[0]] = small[:, ::-1] if mirror else small
-        spreads = float(shape.std() * place.shape.std())
-        return float(((shape - shape.mean()) * (place.shape - place.shape.mean())).mean()) / max(spreads, 1e-6)
+        opaque = np.asarray(sprite)[..., 3] > 127
+        return -apart(upright(opaque[:, ::-1] if mirror else opaque), place.shape)
 
     def _lay(
         self,
@@ -208,10 +201,9 @@ def _look_at(before: np.ndarray, filled: np.ndarray, box: tuple[float, float, fl
     x0, y0, x1, y1 = (round(edge) for edge in box)
     window = np.s_[max(0, y0) : max(1, min(y1, height)), max(0, x0) : max(1, min(x1, width))]
     steps = filled[window].astype(np.float32) - before[window]
-    changed: np.ndarray = np.abs(steps).max(-1) > CHANGED
-    shape = cv2.resize(changed.astype(np.float32), (SMALL, SMALL), interpolation=cv2.INTER_AREA)
+    shape = cut_out(before, box, np.abs(steps).max(-1) > CHANGED)
     ground = steps[-max(1, round(len(steps) / 14)) :]  # below the object, as masks grow by a twelfth
-    return _Place(box, np.asarray(shape), float(ground.mean()) if y1 < height else 0.0)
+    return _Place(box, upright(shape), float(ground.mean()) if y1 < height else 0.0)
 
 
 def _fitted(drawing: tuple[int, int], room: tuple[float, float]) -> tuple[float, float]:

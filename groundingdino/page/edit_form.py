@@ -20,6 +20,7 @@ from groundingdino.editing.edits import (
     Sampling,
     Task,
     TransparentBackground,
+    box_around,
 )
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.modes import parse_regions, parse_task
@@ -192,10 +193,20 @@ def suited_grow(mode: str, before: str, grow: float) -> float:
     return GROW[mode] if grow == GROW[before] else grow
 
 
-def as_drawn(objects: sv.Detections, pointing: Pointing) -> sv.Detections:
-    """The objects with the boxes that were drawn by hand, where a segmenter has fitted others to its masks."""
+def as_drawn(objects: sv.Detections, pointing: Pointing, room: tuple[int, int] | None = None) -> sv.Detections:
+    """The objects with the boxes that were drawn by hand, where a segmenter has fitted others to its masks.
+
+    Args:
+        objects: Those that are ticked.
+        pointing: What was drawn.
+        room: (width, height) of the picture where the other boxes get some, see `box_around`.
+    """
     drawn = {gesture.target: gesture.box for gesture in pointing.gestures if gesture.box}
-    boxes = [drawn.get(name, box) for name, box in zip(object_ids(objects), objects.xyxy.tolist(), strict=True)]
+    found = [
+        (x0, y0, x1, y1) if room is None else box_around((x0, y0, x1, y1), room)
+        for x0, y0, x1, y1 in objects.xyxy.tolist()
+    ]
+    boxes = [drawn.get(name, box) for name, box in zip(object_ids(objects), found, strict=True)]
     return replace(objects, xyxy=np.array(boxes, np.float32).reshape(-1, 4))
 
 

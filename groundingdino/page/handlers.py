@@ -242,7 +242,8 @@ class Page:
         if query.own and query.path and query.mode not in NOT_OBJECTS:
             return own_mask(self.studio.image(query.own), self.studio.image(query.path).size)
         objects, _ = chosen(findings.detections, selection)
-        return as_drawn(objects, selection.pointing) if query.mask.boxes else objects
+        room = self.studio.image(query.path).size if query.path and query.mode == REGIONS else None
+        return as_drawn(objects, selection.pointing, room) if query.mask.boxes else objects
 
     def alpha(self, query: Query, selection: Selection, findings: Findings, size: tuple[int, int]) -> np.ndarray:
         """How much of each pixel an edit of a picture of `size` (width, height) would change, (H, W) uint8.

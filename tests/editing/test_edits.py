@@ -15,6 +15,7 @@ from groundingdino.editing.edits import (
     Replace,
     Sampling,
     TransparentBackground,
+    box_around,
 )
 
 REGION = Region((0, 0, 10, 10), "cat")
@@ -166,3 +167,11 @@ def test_lists_and_arrays_are_taken():
     assert Regions([REGION]).regions == (REGION,)
     assert BrushStroke(np.array([[1, 2], [3, 4]]), np.float32(5)) == BrushStroke(((1, 2), (3, 4)), 5)
     assert Edit(Remove(), brush=[BrushStroke([(1, 2)], 5)]).brush == (BrushStroke(((1, 2),), 5),)
+
+
+@pytest.mark.parametrize(
+    ("box", "around"),
+    [((24, 24, 48, 36), (22, 22, 50, 38)), ((1, 0, 25, 9), (0, 0, 27, 11)), ((0, 50, 1200, 99), (0, 0, 1264, 100))],
+)
+def test_a_found_box_gets_room_for_edges_and_shadows_inside_the_picture(box, around):
+    assert box_around(box, (1300, 100)) == around

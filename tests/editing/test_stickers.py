@@ -124,6 +124,16 @@ def test_the_drawing_that_is_most_like_what_was_there_is_chosen_and_turned_like_
     assert flipped < same
 
 
+@pytest.mark.parametrize(("there", "drawn"), [("1f408", "1f415"), ("1f31d", "1f436")])
+def test_what_stands_is_drawn_standing_and_a_round_thing_as_a_face(stickers, picture, disc, there, drawn):
+    """A cat's silhouette and a moon's become a dog."""
+    sprite = stickers._of(MAIN_STYLE).sprite(MAIN_STYLE, there).resize((80, 80))
+    image = Image.new("RGB", picture.size, (66, 160, 90))
+    image.paste((255, 0, 255), BOX[:2], sprite.getchannel("A").point(lambda value: 255 * (value > 127)))
+    edited = edit_picture(image, disc, edit_of(stickers, "dog"), stickers)
+    assert edited.recipe["drawn"] == [["dog", MAIN_STYLE, drawn]]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

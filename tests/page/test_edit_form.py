@@ -208,6 +208,7 @@ def test_what_was_chosen_by_hand_grows_as_it_did(before: str, grow: float, mode:
 def test_a_box_drawn_by_hand_stays_as_it_was_drawn(objects: sv.Detections):
     pointing = Pointing((Gesture("pointed 1", box=(90, 10, 160, 80)), Gesture("pointed 1", point=(100, 50, 1))))
     assert as_drawn(objects, pointing).xyxy.tolist() == [[10, 20, 60, 70], [90, 10, 160, 80]]
+    assert as_drawn(objects, pointing, SIZE).xyxy.tolist() == [[5, 15, 65, 75], [90, 10, 160, 80]]
     assert as_drawn(select(objects, np.arange(0)), pointing).xyxy.shape == (0, 4)
 
 
