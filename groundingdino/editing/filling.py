@@ -20,6 +20,7 @@ CONTEXT = 0.6  # how much around the hole is searched, as a share of its longer 
 _SMALLEST_HOLE = 2.5  # pixels from the hole's middle to its edge at the coarsest scale
 _SMALLEST_SIDE = 40  # pixels: a picture that is smaller is not reduced
 _STARTS = 4  # scales at which a fill begins, from the coarsest on
+_ALIKE = 1.03  # times the smallest distance of patches: about as good
 _MEET = 1  # halvings of the picture at the scale where they are compared, after a round
 _ROUNDS = (4, 6, 6, 10)  # of search and vote: at the finest scale, the next two, and all others
 _LARGE = 100_000  # pixels: scales that have more take one round
@@ -56,7 +57,8 @@ def fill_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         return np.where(hole[..., None], continued(pixels, hole), pixels)
     meet, last = min(_MEET, len(scales) - 1), len(scales) - 1
     starts = range(min(last, max(meet + 1, last - _STARTS + 1)), last + 1)
-    found = min((_grown_from(scales, start, meet) for start in starts), key=lambda each: each.apart)
+    grown = [_grown_from(scales, start, meet) for start in starts]  # from the finest on, which copies least from afar
+    found = next(each for each in grown if each.apart <= _ALIKE * min(other.apart for other in grown))
     found = scales[meet].improve(found, max(1, _rounds(scales, meet) - 1), finest=meet == 0)
     for depth in reversed(range(meet)):
         found = scales[depth].improve(scales[depth].enlarge(found), _rounds(scales, depth), finest=depth == 0)
