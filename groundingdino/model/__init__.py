@@ -1,8 +1,6 @@
 """The model, in the order of the data: backbone, neck, text_encoder, fusion, enhancer, query_selection, decoder."""
 
-from groundingdino.model.decoder import Output
-from groundingdino.model.grounding_dino import GroundingDINO
-from groundingdino.model.neck import ImageFeatures
-from groundingdino.model.text_encoder import TextFeatures
+import lazy_loader
 
-__all__ = ["GroundingDINO", "ImageFeatures", "Output", "TextFeatures"]
+# Cards of models read `config`, which needs no torch; `__init__.pyi` lists the names, each is imported on first use.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
