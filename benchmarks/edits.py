@@ -3,11 +3,12 @@
     pip install scikit-image && python -m benchmarks.edits --output assets/edits.webp
 
 The first example gets the page's standard edits, found by words. Four photographs, which scikit-image brings along, get
-one each. The embedded detector knows no photographs, so boxes and clicks say there what is edited. They are in the
+one each. The embedded detector knows no photographs: boxes, clicks and a mask say there what is edited. They are in the
 public domain: a rocket by SpaceX, a cat by Stefan van der Walt, coffee by Rachel Michetti, and Eileen Collins by NASA.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from groundingdino.editing.edits import (
     TransparentBackground,
     box_around,
 )
+from groundingdino.editing.mask import own_mask
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
 from groundingdino.inputs.image import load_editable
@@ -42,16 +44,11 @@ from groundingdino.segmentation.segmenter import Segmenter
 EXAMPLE = PAGE_FILES.parent / "examples" / "picnic.webp"
 TILE = (300, 225)  # pixels
 COLUMNS = 4
-CAT = [(200, 60, 1), (60, 120, 1), (150, 220, 1), (330, 130, 1), (260, 285, 1)]  # x, y, 1 for what is in it
-CUP = [(250, 60, 1), (120, 200, 1), (420, 300, 1), (120, 60, 0), (440, 90, 0)]
-# Files of scikit-image, what is done to each, and what says where: a box, and clicks.
-PHOTOGRAPHS: list[tuple[str, str, Task, tuple[int, int, int, int], list[tuple[int, int, int]]]] = [
-    ("rocket.jpg", "removed, by a box", Remove(), (300, 118, 346, 427), []),
-    ("astronaut.png", "pixelated, by a box", Obscure("pixelate"), (165, 40, 285, 180), []),
-    ("chelsea.png", "blurred background, by a box and clicks", BlurBackground(), (0, 0, 398, 299), CAT),
-    ("coffee.png", "spotlight, by a box and clicks", Spotlight(), (74, 14, 482, 392), CUP),
-]
 CHECKER = 10  # pixels of a square behind what is transparent
+# Where things are in the photographs, in pixels: boxes, clicks (x, y, 1) on the cat, ellipses of saucer and cup.
+ROCKET, FACE, CAT = (300, 118, 346, 427), (165, 40, 285, 180), (0, 0, 398, 299)
+ON_THE_CAT = [(200, 60, 1), (60, 120, 1), (150, 220, 1), (330, 130, 1), (260, 285, 1)]
+SAUCER, CUP, SPOON = (76, 66, 478, 388), (172, 19, 409, 300), ((400, 150), (416, 72))
 
 
 def on_the_example(detector: Detector, segmenter: Segmenter) -> list[tuple[str, Image.Image]]:
@@ -76,15 +73,30 @@ def on_photographs(segmenter: Segmenter) -> list[tuple[str, Image.Image]]:
     """Photographs and what becomes of each, with names."""
     import skimage
 
+    folder = Path(skimage.__file__).parent / "data"
+    files = ("rocket.jpg", "astronaut.png", "chelsea.png", "coffee.png")
+    rocket, astronaut, cat, coffee = (load_editable(folder / file) for file in files)
+    mask = Image.new("L", coffee.size)
+    draw = ImageDraw.Draw(mask)
+    for ellipse in (SAUCER, CUP):
+        draw.ellipse(ellipse, fill=255)
+    draw.line(SPOON, fill=255, width=18)
+    edits: list[tuple[str, Image.Image, sv.Detections, Task]] = [
+        ("removed, by a box", rocket, _cut_out(rocket, segmenter, ROCKET), Remove()),
+        ("pixelated, by a box", astronaut, sv.Detections(np.array([FACE], np.float32)), Obscure("pixelate")),
+        ("blurred background, by clicks", cat, _cut_out(cat, segmenter, CAT, ON_THE_CAT), BlurBackground()),
+        ("spotlight, in a mask of one's own", coffee, own_mask(mask, coffee.size), Spotlight()),
+    ]
     pictures = []
-    for file, name, task, box, clicks in PHOTOGRAPHS:
-        image = load_editable(Path(skimage.__file__).parent / "data" / file)
-        objects = sv.Detections(np.array([box], np.float32))
-        if not isinstance(task, Obscure):  # faces are best hidden as a whole
-            prompt = MaskPrompt(points=clicks, box=box)
-            objects = smooth_masks(segmenter.segment(segmenter.encode_image(image), [prompt]))
+    for name, image, objects, task in edits:
         pictures += [("before", image), (name, _edited(image, objects, task))]
     return pictures
+
+
+def _cut_out(
+    image: Image.Image, segmenter: Segmenter, box: tuple[int, ...], points: Sequence[tuple[int, int, int]] = ()
+) -> sv.Detections:
+    return smooth_masks(segmenter.segment(segmenter.encode_image(image), [MaskPrompt(box, points)]))
 
 
 def _find(image: Image.Image, phrase: str, detector: Detector, segmenter: Segmenter) -> sv.Detections:
