@@ -112,6 +112,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
+def home(browser: Any) -> Iterator[Any]:
+    """A browser that has been at the page before: its scripts are there and compiled, as with whoever comes back."""
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
 def log() -> Iterator[io.StringIO]:
     """What the server writes to its log while the tests run."""
     written = io.StringIO()
@@ -143,21 +151,31 @@ def untouched(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, log: io.StringIO) -> Iterator[Callable[..., Any]]:
+def visit(browser: Any, home: Any, log: io.StringIO) -> Iterator[Callable[..., Any]]:
     """Puts someone in front of a page: `Visitor`'s address and screen -> one who finds no error in the browser's
-    console and leaves none in the log."""
+    console and leaves none in the log.
+
+    What the page keeps in the browser is forgotten after the test, and others in the same test have browsers of their
+    own.
+    """
     from tests.visitor import Visitor
 
     before = log.tell()
     visitors: list[Visitor] = []
 
     def come(*arguments: Any, **options: Any) -> Visitor:
-        visitors.append(Visitor(browser, *arguments, **options))
+        is_ordinary = not visitors and options.keys() <= {"width", "height", "keeps_prompt"}
+        visitors.append(Visitor(home if is_ordinary else browser, *arguments, **options))
         return visitors[-1]
 
     yield come
     for page in [page for context in browser.contexts for page in context.pages]:
         page.close()
+    for origin in {someone.origin for someone in visitors}:
+        blank = home.new_page()
+        what = {"origin": origin, "storageTypes": "local_storage,cookies,indexeddb,cache_storage"}
+        home.new_cdp_session(blank).send("Storage.clearDataForOrigin", what)
+        blank.close()
     assert [someone.complaints for someone in visitors] == [[]] * len(visitors), "the browser's console stays clean"
     written = log.getvalue()[before:]
     assert "Traceback" not in written, written

@@ -201,8 +201,8 @@ def test_an_edit_that_was_not_downloaded_does_not_go_without_a_warning(visitor: 
     visitor.find("#put textarea").fill("red")
     visitor.find("#put textarea").press("Control+Enter")
     expect(visitor.message).to_contain_text("Done")
-    visitor.page.evaluate("setTimeout(() => location.reload())")
-    visitor.page.wait_for_timeout(500)
+    with visitor.page.expect_event("dialog"):
+        visitor.page.evaluate("setTimeout(() => location.reload())")
     assert warnings == ["beforeunload"]
     expect(visitor.message).to_contain_text("Done")
     assert downloaded(visitor, "Result").stat().st_size > 100

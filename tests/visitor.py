@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -62,14 +62,19 @@ class Visitor:
 
     def __init__(
         self,
-        browser: Browser,
+        browser: Browser | BrowserContext,
         url: str,
         width: int = 1280,
         height: int = 800,
         keeps_prompt: bool = False,  # of the example with which the page opens
         **options: Any,
     ):
-        self.page: Page = browser.new_page(viewport={"width": width, "height": height}, **options)
+        self.origin = "/".join(url.split("/")[:3])
+        if isinstance(browser, BrowserContext):
+            self.page: Page = browser.new_page()
+            self.page.set_viewport_size({"width": width, "height": height})
+        else:
+            self.page = browser.new_page(viewport={"width": width, "height": height}, **options)
         self.complaints: list[str] = []  # what the browser's console calls an error
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._hear)
