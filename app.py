@@ -16,6 +16,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from groundingdino.runtime.extras import missing
+
+if _sentence := missing("The page", "demo"):
+    sys.exit(f"app.py: {_sentence}")
+
 import gradio as gr
 from PIL import Image
 

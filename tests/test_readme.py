@@ -52,7 +52,7 @@ def commands(block: Block) -> list[list[str]]:
         reader = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
         reader.whitespace_split = True
         with suppress(ValueError):  # a quote without its end: no command but a drawing
-            for is_operator, words in groupby(reader, lambda word: set(word) <= set("&|;<>()")):
+            for is_operator, words in groupby(reader, lambda word: bool(word) and set(word) <= set("&|;<>()")):
                 if not is_operator:
                     found.append(list(words))
     return found

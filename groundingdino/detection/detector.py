@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import supervision as sv
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from groundingdino.detection.boxes import to_pixels
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from typing_extensions import Self
 
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling

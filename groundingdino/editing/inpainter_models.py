@@ -13,6 +13,7 @@ from groundingdino.editing.cards import EMBEDDED_DRAWINGS, InpainterCard, find_i
 from groundingdino.editing.inpainter_files import INDEX, has_half_weights
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device
+from groundingdino.runtime.extras import missing
 
 # What a run needs on a GPU beside the weights, in bytes: activations of a denoiser and of the decoder at working size.
 _WORKING_BYTES = 3 << 30
@@ -41,9 +42,11 @@ def load_inpainter(
 
     Raises:
         ValueError: one sentence: there is no such model, it is not on this machine and may not or cannot be downloaded,
-            it is damaged or no pipeline that paints inside a mask; or there is no such device.
+            it is damaged or no pipeline that paints inside a mask; or there is no such device, or no diffusers.
     """
     check_device(device)
+    if sentence := missing("Painting by a diffusion model", "inpaint"):  # before anything is downloaded
+        raise ValueError(sentence)
     folder, card = find_inpainter(name_or_path, local_files_only, progress)
     if folder == EMBEDDED_DRAWINGS:
         raise ValueError(f"{card.title} is no pipeline: load it with Inpainter.from_pretrained('{card.name}').")

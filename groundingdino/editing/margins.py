@@ -4,7 +4,9 @@ import math
 import re
 from dataclasses import dataclass, fields
 from operator import index
-from typing import Any, Self
+from typing import Any
+
+from typing_extensions import Self
 
 from groundingdino.inputs.coordinates import Size, items, shown
 from groundingdino.inputs.image_files import MAX_PIXELS

@@ -6,11 +6,12 @@ inwards.
 """
 
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from scipy.ndimage import binary_dilation
+from typing_extensions import Self
 
 from groundingdino.kernels import patch_match
 from groundingdino.kernels.patch_match import RADIUS

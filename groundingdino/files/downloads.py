@@ -3,7 +3,6 @@
 `hub` takes models from the Hugging Face hub with `download`; `fetch` takes single files from anywhere else.
 """
 
-import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 from huggingface_hub import constants, get_session, hf_raise_for_status, is_offline_mode
 from huggingface_hub.utils import WeakFileLock, httpx, parse_ratelimit_headers
+from huggingface_hub.utils.sha import sha_fileobj
 
 T = TypeVar("T")
 
@@ -235,7 +235,7 @@ def verify(partial: Path, size: int | None, checksum: str, name: str) -> None:
     problem = f"it has {actual} bytes instead of {size}" if size not in (None, actual) else ""
     if not problem and re.fullmatch(r"[0-9a-f]{64}", checksum):
         with partial.open("rb") as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != checksum:
+            if sha_fileobj(content).hex() != checksum:
                 problem = "its checksum is wrong"
     if problem:
         partial.unlink()

@@ -16,7 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
+
+from typing_extensions import Self
 
 from groundingdino.inputs.noun_phrases import NounPhrase, names_something, read
 

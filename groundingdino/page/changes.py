@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import supervision as sv
+from typing_extensions import Self
 
 from groundingdino.detection.objects import labels_of
 

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import supervision as sv
 from PIL import Image
+from typing_extensions import Self
 
 from groundingdino.detection.cards import MODELS, ModelCard, is_cached
 from groundingdino.detection.detector import Detector

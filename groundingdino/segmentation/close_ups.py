@@ -115,7 +115,7 @@ def decode_part(
     window = slice(y, y + features.shape[2]), slice(x, x + features.shape[3])
     masks = None if previous is None else previous[None, None].to(model.device)
     sparse, dense = model.prompt_encoder.embed(points, boxes, masks, window)
-    places_of_cells = model.prompt_encoder.get_dense_pe()[..., *window]
+    places_of_cells = model.prompt_encoder.get_dense_pe()[..., window[0], window[1]]
     logits, quality, judged = model.mask_decoder.predict_and_judge(
         image_embeddings=features,
         image_pe=places_of_cells,

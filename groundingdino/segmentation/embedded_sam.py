@@ -54,8 +54,8 @@ class DrawingPromptEncoder(PromptEncoder):
         """The same for some rows and columns of the embedding, which are all that `masks` shows."""
         sparse, dense = super().forward(points, boxes, masks)
         if masks is None:
-            dense = dense[..., *window]
-        return sparse, dense + self.drawing(self.draw(points, boxes)[..., *window])
+            dense = dense[..., window[0], window[1]]
+        return sparse, dense + self.drawing(self.draw(points, boxes)[..., window[0], window[1]])
 
     def draw(self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None) -> Tensor:
         """Where N prompts lie from the centre of each cell, (N, 11, h, w), distances in `UNIT`.

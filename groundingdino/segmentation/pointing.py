@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
+
+from typing_extensions import Self
 
 from groundingdino.inputs.coordinates import items
 from groundingdino.segmentation.mask_prompts import (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import supervision as sv
@@ -14,6 +14,7 @@ from PIL import Image
 from segment_anything import SamPredictor
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
+from typing_extensions import Self
 
 from groundingdino.files.downloads import Progress
 from groundingdino.inputs.image import ImageSource, content_hash, load_image

@@ -6,3 +6,8 @@ segmenter    scenes -> clicks and boxes -> masks
 inpainter    edits of scenes judged by the detector
 loop.py      a run that can be stopped and resumed
 """
+
+from groundingdino.runtime.extras import missing
+
+if _sentence := missing("Training", "train"):
+    raise ModuleNotFoundError(_sentence)

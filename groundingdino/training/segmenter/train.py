@@ -152,7 +152,9 @@ def decode(
     left, top = (place // STRIDE for place in corner)
     window = slice(top, top + features.shape[2]), slice(left, left + features.shape[3])
     sparse, dense = model.prompt_encoder.embed(*pointing.tensors(corner, features.device), window)
-    logits, qualities = model.mask_decoder.predict_masks(features, places[..., *window], sparse, dense, prompts_each)
+    logits, qualities = model.mask_decoder.predict_masks(
+        features, places[..., window[0], window[1]], sparse, dense, prompts_each
+    )
     return logits, qualities
 
 
