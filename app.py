@@ -3,6 +3,11 @@
 `python app.py` serves it. Its components, their events and what they do are in `groundingdino/page`.
 """
 
+import os
+
+# Before anything loads PyTorch, see `groundingdino.command_line.main.run`.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import argparse
 import json
 import math
@@ -41,7 +46,6 @@ from groundingdino.page.layout import (
 )
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
-from groundingdino.runtime import workers
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.segmentation.masks import SPECKS
@@ -209,7 +213,6 @@ def main(arguments: list[str] | None = None) -> int:
             check_device(options.device)
         if str(options.device or find_device()).startswith("cpu"):
             keep_freed_memory()
-        workers.prepare()
         studio = Studio.open(options.device, options.local_files_only)
         demo = build(studio, options.model)
     except ValueError as error:

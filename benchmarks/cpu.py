@@ -1,24 +1,32 @@
 """One table for a CPU: `python -m benchmarks.cpu`, or some of its sections: `python -m benchmarks.cpu whole-800`.
 
-Swin-T with random weights against transformers' implementation on the same weights and pictures. Medians; what stands
-in one row was measured in turns in the same run, on PyTorch's number of threads (OMP_NUM_THREADS).
+Swin-T with random weights against transformers' implementation on the same weights and pictures, and each of our
+speed-ups off and on. Medians; what stands in one row was measured in turns in the same run, on PyTorch's number of
+threads (OMP_NUM_THREADS), which sleep while they wait as those of the page and the command line do
+(OMP_WAIT_POLICY=ACTIVE has them spin).
 """
 
 import argparse
 import ctypes
 import gc
 import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
+from timm.models.swin_transformer import WindowAttention
 from torch import Tensor
 from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
 
@@ -31,11 +39,12 @@ from groundingdino.detection.detector import CacheBytes, Detector
 from groundingdino.detection.precision import in_bfloat16, multiplies_bfloat16
 from groundingdino.detection.text_tokens import tokenize_captions
 from groundingdino.detection.tokenizer_files import BERT_VOCABULARY
-from groundingdino.kernels import reference
-from groundingdino.model import GroundingDINO, ImageFeatures, Output
-from groundingdino.model.config import SWIN_T, GroundingDINOConfig
+from groundingdino.kernels import choice, reference
+from groundingdino.model import GroundingDINO, ImageFeatures, Output, deformable_attention, fusion
+from groundingdino.model.config import EMBEDDED, SWIN_T, GroundingDINOConfig
+from groundingdino.model.fusion import BiAttention
+from groundingdino.model.query_selection import QuerySelection
 from groundingdino.model.text_tokens import TextTokens
-from groundingdino.runtime import workers
 from groundingdino.runtime.allocation import M_MMAP_MAX, M_TRIM_THRESHOLD, keep_freed_memory
 
 T = TypeVar("T")
@@ -70,7 +79,7 @@ class Bench:
     def tokens(self, prompt: str = PROMPT, batch: int = 1) -> TextTokens:
         return tokenize_captions([prompt] * batch, self.tokenizer)
 
-    def swin_t(self, config: GroundingDINOConfig = SWIN_T) -> GroundingDINO:
+    def random(self, config: GroundingDINOConfig = SWIN_T) -> GroundingDINO:
         torch.manual_seed(0)
         model = GroundingDINO(config).eval()
         spread(model)
@@ -89,28 +98,25 @@ def picture(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
 
 def ground(model: GroundingDINO, image: ImageFeatures, tokens: TextTokens) -> Output:
     """What a new prompt costs."""
-    return workers.run(lambda: model.ground(image, model.encode_text(tokens)))
+    return model.ground(image, model.encode_text(tokens))
 
 
 def encode(model: GroundingDINO, inputs: tuple[Tensor, Tensor]) -> ImageFeatures:
     """What a new picture costs."""
-    return workers.run(lambda: model.encode_image(*inputs))
+    return model.encode_image(*inputs)
 
 
-def as_glibc_is(function: Callable[[], Any]) -> Callable[[], Any]:
-    """The function with memory allocated as in any other program, in a process where `keep_freed_memory` is on."""
+@contextmanager
+def as_glibc_is() -> Iterator[None]:
+    """Memory is allocated as in any other program, in a process where `keep_freed_memory` is on."""
     mallopt = ctypes.CDLL(None).mallopt
-
-    def run() -> Any:
-        # What glibc's moving thresholds end at: 32 MiB for blocks of their own, twice that for what is kept.
-        for parameter, value in ((M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
-            mallopt(parameter, value)
-        try:
-            return function()
-        finally:
-            keep_freed_memory()
-
-    return run
+    # What glibc's moving thresholds end at: 32 MiB for blocks of their own, twice that for what is kept.
+    for parameter, value in ((M_MMAP_MAX, 65536), (M_MMAP_THRESHOLD, 32 << 20), (M_TRIM_THRESHOLD, 64 << 20)):
+        mallopt(parameter, value)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -128,6 +134,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
     models = narrowed(model)
     boxes: dict[str, Tensor] = {}
 
+    @as_glibc_is()
     def peer() -> None:
         boxes["peer"] = theirs(
             pixel_values=pixels,
@@ -145,7 +152,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
     def answer(dtype: torch.dtype) -> None:
         boxes[name_of(dtype)] = ground(models[dtype], images[dtype], tokens).boxes
 
-    functions: dict[str, Callable[[], Any]] = {"peer": as_glibc_is(peer)}
+    functions: dict[str, Callable[[], Any]] = {"peer": peer}
     for dtype in DTYPES:
         functions |= {f"{dtype} image": partial(look, dtype), f"{dtype} prompt": partial(answer, dtype)}
     took = bench.medians(functions)
@@ -165,6 +172,69 @@ def whole(bench: Bench, height: int, width: int) -> None:
         "boxes apart: middle, 99%, < 2e-2",
     ]
     print_table(f"Swin-T against transformers, {height} x {width}, '{PROMPT}'", header, rows)
+
+
+@contextmanager
+def attention_in_steps(model: GroundingDINO) -> Iterator[None]:
+    """Swin's windows without `scaled_dot_product_attention`, as timm has it."""
+    modules = [module for module in model.modules() if isinstance(module, WindowAttention)]
+    for module in modules:
+        module.fused_attn = False  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.fused_attn = True  # type: ignore[misc]
+
+
+@contextmanager
+def empty_masks_filled_in() -> Iterator[None]:
+    """Without looking first whether anything is masked."""
+    with (
+        patch.object(fusion, "fill", Tensor.masked_fill),
+        patch.object(deformable_attention, "fill", Tensor.masked_fill),
+    ):
+        yield
+
+
+# What is done for speed alone, and how to do without it.
+ABLATIONS: dict[str, Callable[[GroundingDINO], AbstractContextManager[object]]] = {
+    "deformable attention by grid_sample": lambda _: patch.object(
+        choice, "choose", lambda _: choice.Choice("reference", "")
+    ),
+    "bi-attention as published": lambda _: patch.object(BiAttention, "folding_pays", lambda *_: False),
+    "freed memory given back": lambda _: as_glibc_is(),
+    "Swin's attention in steps": attention_in_steps,
+    "boxes of all image tokens": lambda _: patch.object(
+        QuerySelection, "forward", lambda self, *inputs: self.select(self.propose(*inputs))
+    ),
+    "empty masks filled in": lambda _: empty_masks_filled_in(),
+}
+
+
+def ablation(bench: Bench) -> None:
+    """How many times longer each model takes without one of the speed-ups."""
+    cases = {f"Swin-T, {name_of(dtype)}": (model, SIZES[0]) for dtype, model in narrowed(bench.random()).items()}
+    cases["embedded, float32"] = (bench.random(EMBEDDED), (384, 512))
+    columns: list[dict[str, float]] = []
+    for model, size in cases.values():
+        inputs, tokens = picture(*size), bench.tokens()
+        tokens = tokens._replace(input_ids=tokens.input_ids % model.config.text.vocab_size)
+        image = encode(model, inputs)
+
+        def without(name: str, function: Callable[[], Any], model: GroundingDINO = model) -> Callable[[], Any]:
+            def run() -> None:
+                with ABLATIONS[name](model) if name else nullcontext():
+                    function()
+
+            return run
+
+        for part in (partial(encode, model, inputs), partial(ground, model, image, tokens)):
+            columns.append(bench.medians({name: without(name, part) for name in ("", *ABLATIONS)}))
+    rows = [["with all of them, s", *(f"{column['']:.3f}" for column in columns)]]
+    rows += [[name, *(f"{column[name] / column['']:.2f}x" for column in columns)] for name in ABLATIONS]
+    header = ["without", *(f"{case}: {part}" for case in cases for part in ("picture", "prompt"))]
+    print_table("Each speed-up off", header, rows)
 
 
 def sampling(bench: Bench) -> None:
@@ -198,7 +268,7 @@ def sampling(bench: Bench) -> None:
 
 def parts(bench: Bench) -> None:
     """Seconds of each part of our forward."""
-    models, tokens, rows = narrowed(bench.swin_t()), bench.tokens(), []
+    models, tokens, rows = narrowed(bench.random()), bench.tokens(), []
     for height, width in SIZES:
         inputs = picture(height, width)
         for dtype, model in models.items():
@@ -212,14 +282,14 @@ def parts(bench: Bench) -> None:
                 "query selection": partial(model.query_selection, *enhanced),
                 "decoder": partial(model.decoder, queries, *enhanced),
             }
-            took = bench.medians({name: partial(workers.run, part) for name, part in functions.items()})
+            took = bench.medians(functions)
             rows.append((f"{height} x {width}", name_of(dtype), *(f"{seconds:.3f}" for seconds in took.values())))
     print_table("Parts of Swin-T, seconds", ["picture", "precision", *functions], rows)
 
 
 def growth(bench: Bench) -> None:
     """Seconds as pictures, prompts and batches grow."""
-    model, rows = bench.swin_t(), []
+    model, rows = bench.random(), []
     for name, size, batch, prompt in growing_cases():
         inputs, tokens = picture(*size, batch), bench.tokens(prompt, batch)
         image = model.encode_image(*inputs)
@@ -239,7 +309,7 @@ def growth(bench: Bench) -> None:
 def memory(bench: Bench, pictures: int = 50) -> None:
     """Resident memory of a detector that sees ever new pictures and prompts."""
     config = replace(SWIN_T, short_side=320, long_side=576)  # about growth, not about size
-    loaded = LoadedModel(bench.swin_t(config), bench.tokenizer, MODELS["swin-t"])
+    loaded = LoadedModel(bench.random(config), bench.tokenizer, MODELS["swin-t"])
     detector = Detector(loaded, CacheBytes(images=64 << 20))
     rng, sizes, seen = np.random.default_rng(0), ((640, 480), (480, 640), (512, 384), (600, 400)), []
     for index in range(pictures):
@@ -262,6 +332,7 @@ def resident_mb() -> float:
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "sampling": sampling,
     **{f"whole-{size[0]}": partial(whole, height=size[0], width=size[1]) for size in SIZES},
+    "ablation": ablation,
     "parts": parts,
     "growth": growth,
     "memory": memory,

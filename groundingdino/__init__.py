@@ -25,11 +25,11 @@ A folder is a room for one task. None knows those above it:
     detection                picture + prompt -> boxes with phrases
     model                    Grounding DINO itself: the whole forward is in model/grounding_dino
     artwork, inputs          drawings by name; pictures, prompts and numbers that callers give
-    files, kernels, runtime  downloads and weight files; deformable attention; threads, caches, devices
+    files, kernels, runtime  downloads and weight files; deformable attention; memory, caches, devices
 
 The way of the data:
 
-    image -> model/backbone, neck --+
+    image -> model/backbones, neck -+
                                     +-> model/enhancer -> query_selection -> decoder -> detection/phrases
     prompt -> model/text_encoder ---+                                                        |
                                                   image -> segmentation/segmenter <---- sv.Detections

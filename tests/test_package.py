@@ -34,13 +34,33 @@ from concurrent.futures import ThreadPoolExecutor
 def belongs_to_all():
     return threading.active_count(), torch.get_num_threads(), torch.get_default_dtype(), signal.getsignal(signal.SIGINT)
 first = belongs_to_all()
-import groundingdino, groundingdino.runtime.workers, groundingdino.kernels.cpu
+import groundingdino, groundingdino.kernels.cpu
 for name in groundingdino.__all__:
     getattr(groundingdino, name)
 ours = [module for name, module in sys.modules.items() if name.startswith("groundingdino")]
 print(sum(isinstance(value, ThreadPoolExecutor) for module in ours for value in vars(module).values()))
 print(first)
 print(belongs_to_all())
+"""
+
+
+# How a program has PyTorch's threads wait for each other: OpenMP reads it once PyTorch is imported.
+WAITING = """
+import os, sys
+os.environ.pop("OMP_WAIT_POLICY", None)
+{first}
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, Watch())
+{program}
+"""
+COMMAND = """
+import runpy
+sys.argv = ["groundingdino", "detect", "assets/examples/picnic.webp", "cat"]
+runpy.run_module("groundingdino", run_name="__main__")
 """
 
 
@@ -120,6 +140,14 @@ def test_importing_makes_no_threads_and_changes_nothing_of_the_process():
     pools, before, after = run(IMPORTING).splitlines()
     assert pools == "0"
     assert after == before
+
+
+@pytest.mark.parametrize("program", ["import app", COMMAND], ids=["page", "command line"])
+@pytest.mark.parametrize(
+    ("first", "expected"), [("", "PASSIVE"), ("os.environ['OMP_WAIT_POLICY'] = 'ACTIVE'", "ACTIVE")]
+)
+def test_threads_of_a_program_sleep_while_they_wait(program, first, expected):
+    assert run(WAITING.format(first=first, program=program)).split() == [expected]
 
 
 def test_every_public_name_is_one_that_type_checkers_see():

@@ -33,6 +33,10 @@ OK, INTERRUPTED = 0, 130
 
 def run() -> None:
     """The console script `groundingdino`."""
+    # PyTorch's threads meet after each of a forward's thousand operations, and by OpenMP's default wait for each other
+    # spinning. Where another program takes a core, that wastes what it left: two threads are then slower than one.
+    # OpenMP reads this when PyTorch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice to programmers; python -W default shows it
     sys.exit(main())

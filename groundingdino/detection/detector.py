@@ -34,7 +34,6 @@ from groundingdino.inputs.prompt import Prompt, Span, read_prompt
 from groundingdino.model import GroundingDINO, ImageFeatures, TextFeatures
 from groundingdino.model.preprocessing import collate, preprocess
 from groundingdino.model.text_tokens import TextTokens
-from groundingdino.runtime import workers
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.devices import find_device
 from groundingdino.runtime.interruption import StopCheck, interrupt_before, unless_stopped
@@ -78,7 +77,7 @@ class Detector:
     ):
         """A detector of a loaded model.
 
-        On a CPU it is a third faster in a process that called `keep_freed_memory`, which is the program's to decide.
+        On a CPU it is up to a tenth faster in a process that called `keep_freed_memory`, which a program decides.
 
         Args:
             dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
@@ -247,9 +246,9 @@ class Detector:
         return read if self.card.reads_sentences else read.without_context()
 
     def _infer(self, function: Callable[[], T]) -> T:
-        """What a part of the model computes; on a CPU by `workers`."""
+        """What a part of the model computes."""
         with torch.inference_mode():
-            result = workers.run(function) if self.device.type == "cpu" else function()
+            result = function()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
         return result

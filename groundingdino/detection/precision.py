@@ -36,7 +36,7 @@ def in_bfloat16(model: GroundingDINO) -> GroundingDINO:
     """A copy that keeps its weights in bfloat16 and computes in it; a model that does so already is returned as it is.
 
     The prompt's side is in it altogether. The image side multiplies in it, under autocast, and keeps its norms and sums
-    in float32. Autocast would convert a float32 weight at each use, which in `workers` is once for each piece of rows.
+    in float32. Weights are narrowed once, here, since autocast would do it at each use.
     Convolutions keep float32 on a CPU, see `model.layers.convolving`.
     """
     if model.dtype == torch.bfloat16:

@@ -1,5 +1,6 @@
 """Which kernel runs, and why."""
 
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -20,13 +21,18 @@ class Choice(NamedTuple):
 
 def choose(value: Tensor) -> Choice:
     """The kernel for a value tensor (B, S, H, D)."""
-    device = value.device
-    if device.type not in ("cpu", "cuda"):
-        return Choice("reference", f"there is no kernel for {device.type} yet")
-    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        return Choice("reference", f"the kernels compute in float32, which would lose some of {value.dtype}")
     if value.shape[1:].numel() > cpu.MOST_NUMBERS:
         return Choice("reference", f"a picture has more than {cpu.MOST_NUMBERS} numbers")
+    return choose_for(value.device, value.dtype)
+
+
+@lru_cache  # a model asks in each of its layers, and the machine does not change
+def choose_for(device: torch.device, dtype: torch.dtype) -> Choice:
+    """The kernel for values of a type on a device, whatever their size."""
+    if device.type not in ("cpu", "cuda"):
+        return Choice("reference", f"there is no kernel for {device.type} yet")
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return Choice("reference", f"the kernels compute in float32, which would lose some of {dtype}")
     if device.type == "cuda":
         if not TRITON_AVAILABLE:
             return Choice("reference", "Triton is not installed")
@@ -38,20 +44,6 @@ def choose(value: Tensor) -> Choice:
     return Choice("cpu", "")
 
 
-def deformable_attention(
-    value: Tensor, spatial_shapes: tuple[tuple[int, int], ...], locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Arguments and result as `reference.multi_scale_deformable_attention` defines them."""
-    choice = choose(value).name
-    if choice == "triton":
-        from groundingdino.kernels import triton
-
-        return triton.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
-    if choice == "cpu":
-        return cpu.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
-    return reference.multi_scale_deformable_attention(value, spatial_shapes, locations, weights)
-
-
 def deformable_attention_of_offsets(
     value: Tensor,
     spatial_shapes: tuple[tuple[int, int], ...],
@@ -59,26 +51,11 @@ def deformable_attention_of_offsets(
     offsets: Tensor,
     logits: Tensor,
 ) -> Tensor:
-    """`deformable_attention` at `reference.sampling_places`, in one pass where a kernel can.
-
-    On a CPU that is where no gradient is asked.
-
-    Args:
-        value: (B, S, H, D).
-        spatial_shapes: (height, width) of each level.
-        reference_points: (B, Q, L, 2 or 4), see `reference.sampling_places`, as are the next two.
-        offsets: (B, Q, H, L, P, 2).
-        logits: (B, Q, H, L, P).
-
-    Returns:
-        (B, Q, H * D) of value's type.
-    """
+    """Arguments and result as `reference.deformable_attention_of_offsets` defines them, by the kernel of `choose`."""
     choice = choose(value).name
     if choice == "triton":
         from groundingdino.kernels import triton
 
         return triton.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)
-    if choice == "cpu" and not torch.is_grad_enabled():
-        return cpu.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)
-    locations, weights = reference.sampling_places(spatial_shapes, reference_points, offsets, logits)
-    return deformable_attention(value, spatial_shapes, locations, weights)
+    kernel = cpu if choice == "cpu" else reference
+    return kernel.deformable_attention_of_offsets(value, spatial_shapes, reference_points, offsets, logits)

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from groundingdino.kernels.reference import sampling_places
+
 try:
     from groundingdino.kernels import numba_sampling
 
@@ -90,7 +92,13 @@ def deformable_attention_of_offsets(
     offsets: Tensor,
     logits: Tensor,
 ) -> Tensor:
-    """As `choice.deformable_attention_of_offsets`, without gradients; bfloat16 values are read as they are."""
+    """As `reference.deformable_attention_of_offsets`; bfloat16 values are read as they are.
+
+    In one pass where nobody asks for gradients, which the kernel has only for places and weights.
+    """
+    if torch.is_grad_enabled():
+        places = sampling_places(spatial_shapes, reference_points, offsets, logits)
+        return multi_scale_deformable_attention(value, spatial_shapes, *places)
     batch, queries, heads, levels, points = logits.shape
     width = value.shape[3]
     output = torch.empty(batch, queries, heads * width)

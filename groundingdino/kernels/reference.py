@@ -23,7 +23,7 @@ def multi_scale_deformable_attention(
         (B, Q, H * D).
     """
     batch, _, heads, width = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
+    queries = locations.shape[1]
     levels = value.split([height * width for height, width in spatial_shapes], dim=1)
     grids = 2 * locations - 1  # grid_sample wants [-1, 1]
     samples = []
@@ -35,7 +35,6 @@ def multi_scale_deformable_attention(
         )  # (B * H, D, Q, P)
     weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1).to(value.dtype)  # (B * H, 1, Q, L * P)
     output = (torch.cat(samples, dim=-1) * weights).sum(dim=-1)  # (B * H, D, Q)
-    assert weights.shape[-1] == len(spatial_shapes) * points
     return output.view(batch, heads * width, queries).transpose(1, 2).contiguous()
 
 
@@ -59,3 +58,26 @@ def sampling_places(
         sizes = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=torch.float32, device=offsets.device)
         return reference + offsets / sizes[:, None], weights
     return reference[..., :2] + offsets * (0.5 / logits.shape[4]) * reference[..., 2:], weights
+
+
+def deformable_attention_of_offsets(
+    value: Tensor,
+    spatial_shapes: tuple[tuple[int, int], ...],
+    reference_points: Tensor,
+    offsets: Tensor,
+    logits: Tensor,
+) -> Tensor:
+    """`multi_scale_deformable_attention` at `sampling_places`: all that follows the linear layers.
+
+    Args:
+        value: (B, S, H, D).
+        spatial_shapes: (height, width) of each level.
+        reference_points: (B, Q, L, 2 or 4).
+        offsets: (B, Q, H, L, P, 2).
+        logits: (B, Q, H, L, P).
+
+    Returns:
+        (B, Q, H * D) of value's type.
+    """
+    places = sampling_places(spatial_shapes, reference_points, offsets, logits)
+    return multi_scale_deformable_attention(value, spatial_shapes, *places)

@@ -17,6 +17,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+# What places are given as: edge to edge of a level, or offsets from reference points or from boxes, of 2 or 4 numbers.
+LOCATIONS = tl.constexpr(0)
+POINTS_XY = tl.constexpr(2)
+BOXES = tl.constexpr(4)
+
 LINE = 128  # bytes of a GPU's cache line
 VECTOR = 16  # bytes a thread reads at once
 WARPS = 4
@@ -115,17 +120,17 @@ def _place(
 ):
     """A sample's place in pixels, (0, 0) at the centre of the first.
 
-    It is given from edge to edge (`REFERENCE` 0) or as an offset from a point (2) or in a box (4).
+    `REFERENCE`, of the three constants above, says what it is given as.
     """
     here = places + (rows * (LEVELS * POINTS) + level * POINTS + point) * 2
     x = tl.load(here).to(tl.float32)
     y = tl.load(here + 1).to(tl.float32)
-    if REFERENCE == 0:
+    if REFERENCE == LOCATIONS:
         x *= columns
         y *= height
     else:  # no early return: before Triton 3.7 what follows one is compiled all the same
         reference += query * (LEVELS * REFERENCE) + level * REFERENCE
-        if REFERENCE == 4:
+        if REFERENCE == BOXES:
             x *= tl.load(reference + 2).to(tl.float32) * (0.5 / POINTS) * columns
             y *= tl.load(reference + 3).to(tl.float32) * (0.5 / POINTS) * height
         x += tl.load(reference).to(tl.float32) * columns
@@ -166,7 +171,7 @@ def _forward(
     value += picture // PACK + head[:, None] * (WIDTH // PACK) + word
     places += first * (HEADS * LEVELS * POINTS * 2)
     shares += first * (HEADS * LEVELS * POINTS)
-    if REFERENCE:
+    if REFERENCE != LOCATIONS:
         reference += first * (LEVELS * REFERENCE)
         peak, scale = _softmax(shares, rows, LEVELS * POINTS)
 
@@ -180,7 +185,7 @@ def _forward(
         for point in tl.static_range(POINTS):
             x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
             share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
-            if REFERENCE:
+            if REFERENCE != LOCATIONS:
                 share = tl.exp(share - peak)
             column, x = _axis(x, columns)
             row, y = _axis(y, height)
@@ -199,7 +204,7 @@ def _forward(
         start += height * columns
     if PAIRS:
         total = tl.interleave(total, odd_total)
-    if REFERENCE:
+    if REFERENCE != LOCATIONS:
         total *= scale[:, None]
     output += first * (HEADS * WIDTH) + (rows * WIDTH)[:, None] + lane
     tl.store(output, total.to(output.dtype.element_ty), mask=exists[:, None] & channels)
@@ -242,7 +247,7 @@ def _backward(
     grad_shares += first * (HEADS * LEVELS * POINTS)
     here = first * (HEADS * WIDTH) + (rows * WIDTH)[:, None] + lane
     wanted = tl.load(grad + here, mask=present, other=0.0).to(tl.float32)
-    if REFERENCE:
+    if REFERENCE != LOCATIONS:
         reference += first * (LEVELS * REFERENCE)
         peak, scale = _softmax(shares, rows, LEVELS * POINTS)
         # What all samples of a row lose together: sum of share * gradient of share = gradient * output.
@@ -262,7 +267,7 @@ def _backward(
         for point in tl.static_range(POINTS):
             x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
             share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
-            if REFERENCE:
+            if REFERENCE != LOCATIONS:
                 share = tl.exp(share - peak) * scale
             column, x = _axis(x, columns)
             row, y = _axis(y, height)
@@ -291,9 +296,9 @@ def _backward(
                     )
             grad_x *= share
             grad_y *= share
-            if REFERENCE:
+            if REFERENCE != LOCATIONS:
                 grad_share = share * (grad_share - common)
-            if REFERENCE != 2:
+            if REFERENCE != POINTS_XY:
                 grad_x *= columns
                 grad_y *= height
             grads_x = tl.where(slot == level * POINTS + point, grad_x[:, None], grads_x)
@@ -336,7 +341,7 @@ def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor
                 WIDTH=width,
                 LEVELS=levels,
                 POINTS=points,
-                REFERENCE=0 if reference is None else reference.shape[-1],
+                REFERENCE=LOCATIONS.value if reference is None else reference.shape[-1],
                 ROWS=tile.rows,
                 GROUP=tile.group,
                 LANES=tile.lanes,
@@ -404,7 +409,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad, value, ctx.spatial_shapes, reference, places, shares, output
     )
     grad_reference = None
-    if reference is not None and reference.shape[-1] == 4:
+    if reference is not None and reference.shape[-1] == BOXES.value:
         unit = 0.5 / places.shape[4]
         if ctx.needs_input_grad[2]:
             grad_boxes = torch.cat([grad_places, grad_places * places * unit], -1)

@@ -1,4 +1,4 @@
-"""The model, in the order of the data: backbone, neck, text_encoder, fusion, enhancer, query_selection, decoder."""
+"""The model, in the order of the data: backbones, neck, text_encoder, fusion, enhancer, query_selection, decoder."""
 
 import lazy_loader
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.deformable_attention import DeformableAttention
-from groundingdino.model.layers import MLP, Attention, FeedForward, box_positions, by_rows, logit
+from groundingdino.model.layers import MLP, Attention, FeedForward, box_positions, logit
 from groundingdino.model.neck import ImageFeatures
 from groundingdino.model.query_selection import Queries, token_logits
 from groundingdino.model.text_encoder import TextFeatures
@@ -21,18 +20,17 @@ class Output(NamedTuple):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, text cross-attention, image cross-attention, perceptron, each with residual and norm."""
+    """Self-attention, text cross-attention, image cross-attention, feed-forward, each with residual and norm."""
 
-    def __init__(self, config: GroundingDINOConfig):
+    def __init__(self, dim: int, num_heads: int, ffn_dim: int, num_levels: int, num_points: int):
         super().__init__()
-        dim, heads = config.hidden_dim, config.num_heads
-        self.self_attn = Attention(dim, heads)
+        self.self_attn = Attention(dim, num_heads)
         self.self_norm = nn.LayerNorm(dim)
-        self.text_attn = Attention(dim, heads)
+        self.text_attn = Attention(dim, num_heads)
         self.text_norm = nn.LayerNorm(dim)
-        self.image_attn = DeformableAttention(dim, heads, config.num_levels, config.num_points)
+        self.image_attn = DeformableAttention(dim, num_heads, num_levels, num_points)
         self.image_norm = nn.LayerNorm(dim)
-        self.ffn = FeedForward(dim, config.ffn_dim)
+        self.ffn = FeedForward(dim, ffn_dim)
         self.ffn_norm = nn.LayerNorm(dim)
 
     def forward(
@@ -44,45 +42,39 @@ class DecoderLayer(nn.Module):
         text: TextFeatures,
         blocked: Tensor | None,
     ) -> Tensor:
-        """(B, Q, C) to the same.
+        """Queries (B, Q, C) to the same.
 
-        `positions` (B, Q, C) encodes the boxes, `reference` (B, Q, L, 4) is them on each padded level; `blocked`
-        (Q, Q) bool is True where a query must not see another.
+        Args:
+            positions: (B, Q, C), encodings of the boxes.
+            reference: (B, Q, L, 4), the boxes on each padded level.
+            blocked: (Q, Q) bool, True where a query must not attend to another.
         """
-        projected = by_rows(self.project, x, positions, width=3 * len(x) * x.shape[2])
-        query, key, content = projected.chunk(3, dim=-1)
-        text_key, text_content = self.text_attn.project(text.features, "key", "value")
-        token_mask = text.tokens.token_mask[:, None, None]
-        value = self.image_attn.project(image.tokens, image.padding_mask)
+        query = key = x + positions
+        x = self.self_norm(x + self.self_attn(query, key, x, None if blocked is None else ~blocked))
 
-        def decode(
-            x: Tensor, positions: Tensor, query: Tensor, reference: Tensor, blocked: Tensor | None = None
-        ) -> Tensor:
-            x = self.self_norm(x + self.self_attn(query, key, content, None if blocked is None else ~blocked[0]))
-            (text_query,) = self.text_attn.project(x + positions, "query")
-            x = self.text_norm(x + self.text_attn(text_query, text_key, text_content, token_mask))
-            x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
-            return self.ffn_norm(self.ffn(x))
+        words, token_mask = text.features, text.tokens.token_mask[:, None, None]
+        x = self.text_norm(x + self.text_attn(x + positions, words, words, token_mask))
 
-        inputs = [x, positions, query, reference]
-        if blocked is not None:
-            inputs.append(blocked[None])
-        return by_rows(decode, *inputs, width=len(x) * self.ffn.linear1.out_features)
-
-    def project(self, x: Tensor, positions: Tensor) -> Tensor:
-        """(B, Q, C) to what self-attention asks, is asked and answers with, (B, Q, 3 * C)."""
-        asking = self.self_attn.project(x + positions, "query", "key")
-        return torch.cat([*asking, *self.self_attn.project(x, "value")], dim=-1)
+        value = self.image_attn.project(image.tokens, image.padding_mask)  # (B, S, H, D)
+        x = self.image_norm(x + self.image_attn(x + positions, reference, value, image.spatial_shapes))
+        return self.ffn_norm(self.ffn(x))
 
 
 class Decoder(nn.Module):
-    """A stack of decoder layers; one box head, shared by all of them as published."""
+    """A stack of decoder layers; one box head, shared by all of them as published.
 
-    def __init__(self, config: GroundingDINOConfig):
+    Args:
+        dim: C, of queries, image and text tokens.
+        heads: of all attention.
+        ffn_dim: hidden width of the feed-forward.
+        levels, points: L and P of deformable attention.
+        logit_eps: how near to 0 and 1 a box's numbers may come before refinement takes their logits.
+    """
+
+    def __init__(self, *, layers: int, dim: int, heads: int, ffn_dim: int, levels: int, points: int, logit_eps: float):
         super().__init__()
-        dim = config.hidden_dim
-        self.logit_eps = config.logit_eps
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.logit_eps = logit_eps
+        self.layers = nn.ModuleList(DecoderLayer(dim, heads, ffn_dim, levels, points) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.position_head = MLP(2 * dim, dim, dim, num_layers=2)
         self.box_head = MLP(dim, dim, 4, num_layers=3)
@@ -90,26 +82,25 @@ class Decoder(nn.Module):
     def forward(
         self, queries: Queries, image: ImageFeatures, text: TextFeatures, blocked: Tensor | None = None
     ) -> list[tuple[Tensor, Tensor]]:
-        """Hidden states (B, Q, C), before the norm, and the boxes (B, Q, 4) they refine, for each layer."""
+        """Hidden states (B, Q, C), before the norm, and the boxes (B, Q, 4) they refine, for each layer.
+
+        `blocked` (Q, Q) bool is True where a query must not attend to another; training has such.
+        """
         ratios = torch.cat([image.valid_ratios, image.valid_ratios], -1)[:, None]  # (B, 1, L, 4)
-        x, boxes = queries.content.to(image.tokens.dtype), queries.boxes.sigmoid()
+        x, boxes = queries.content.to(image.tokens.dtype), queries.box_logits.sigmoid()
         states, start = [], boxes
         for index, layer in enumerate(self.layers):
-            reference = boxes[:, :, None] * ratios
-            positions = by_rows(self.place, reference, width=2 * x.shape[0] * x.shape[2]).to(x.dtype)
+            reference = boxes[:, :, None] * ratios  # (B, Q, L, 4)
+            encoding = box_positions(reference[:, :, 0], x.shape[2])  # (B, Q, 2 * C), on the finest level
+            positions = self.position_head(encoding.to(self.norm.weight.dtype)).to(x.dtype)  # (B, Q, C)
             x = layer(x, positions, reference, image, text, blocked)
             states.append((x, start))
             if index < len(self.layers) - 1:
                 # Refinement reads the state before the norm, the output heads after it, as published. Without the
                 # next layer's gradient nothing would teach it ("look forward twice", arXiv 2203.03605, section 3.5).
-                start = by_rows(self.refine, x, boxes, width=x.shape[0] * x.shape[2])
+                start = self.refine(x, boxes)
                 boxes = start.detach()
         return states
-
-    def place(self, reference: Tensor) -> Tensor:
-        """Encodings (B, Q, C) of boxes (B, Q, L, 4) on the finest level."""
-        encoding = box_positions(reference[:, :, 0], self.norm.normalized_shape[0])
-        return self.position_head(encoding.to(self.norm.weight.dtype))
 
     def refine(self, x: Tensor, boxes: Tensor) -> Tensor:
         """Boxes (B, Q, 4) in [0, 1] moved by what the states (B, Q, C) say."""

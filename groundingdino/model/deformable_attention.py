@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from groundingdino import kernels
-from groundingdino.model.layers import by_rows, fill
+from groundingdino.model.layers import fill
 
 
 class DeformableAttention(nn.Module):
@@ -39,8 +39,7 @@ class DeformableAttention(nn.Module):
 
     def project(self, memory: Tensor, padding_mask: Tensor) -> Tensor:
         """(B, S, H, D) to sample, of image tokens (B, S, C); zero on padding, where `padding_mask` is True."""
-        value = by_rows(self.value_proj, memory, width=memory.shape[0] * memory.shape[2])
-        value = fill(value, padding_mask[..., None], 0)
+        value = fill(self.value_proj(memory), padding_mask[..., None], 0)  # (B, S, C)
         return value.unflatten(-1, (self.num_heads, -1))
 
     def forward(
@@ -51,7 +50,7 @@ class DeformableAttention(nn.Module):
         Args:
             query: (B, Q, C), position encoding added.
             reference: (B, Q, L, 2) points or (B, Q, L, 4) boxes in cxcywh, [0, 1] of the padded picture.
-            value: (B, S, H, D), of `project`.
+            value: (B, S, H, D), of `project`, which has set it to zero on padding.
             spatial_shapes: (height, width) of each level.
 
         Returns:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from groundingdino.model.layers import by_rows, fill, split_heads
+from groundingdino.model.layers import fill, merge_heads, split_heads
 
 # The published model keeps attention scores within this distance of a head's maximum, against overflow in half
 # precision.
@@ -11,7 +11,11 @@ SCORE_RANGE = 50_000.0
 
 
 class BiAttention(nn.Module):
-    """One matrix of scores between image and text tokens, read along both of its sides."""
+    """One matrix of scores between image and text tokens, read along both of its sides.
+
+    `published` is its definition, `folded` computes the same in another order of products, and `folding_pays` says
+    which of them takes fewer: for the published sizes it is always the second.
+    """
 
     def __init__(self, dim: int, attention_dim: int, num_heads: int):
         super().__init__()
@@ -24,59 +28,78 @@ class BiAttention(nn.Module):
         self.image_output = nn.Linear(attention_dim, dim)
         self.text_output = nn.Linear(attention_dim, dim)
 
-    def forward(
-        self,
-        image: Tensor,
-        text: Tensor,
-        padding_mask: Tensor,
-        token_mask: Tensor,
-        image_gain: Tensor,
-        text_gain: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Image tokens (B, S, C) and text tokens (B, T, C), with gain (C,) times what each takes from the other added.
+    def forward(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What each side takes from the other.
 
-        As published, but for the order of its products: the three projections of image tokens are multiplied into the
-        text tokens, which are few, so that no image tensor is `attention_dim` wide.
+        Args:
+            image: (B, S, C) image tokens.
+            text: (B, T, C) text tokens.
+            padding_mask: (B, S) bool, True on padding, from which the text takes nothing.
+            token_mask: (B, T) bool, True on real tokens, which are all that the image takes from.
+
+        Returns:
+            Updates of the image tokens (B, S, C) and of the text tokens (B, T, C).
         """
-        key, text_value = (split_heads(x, self.num_heads) for x in (self.text_key(text), self.text_value(text)))
-        grid = key.shape[1:3]  # of (B, H, T, D)
-        query_weight, query_bias = self._by_head(self.image_query)  # (H, D, C), (H, 1, D)
-        image_key = (key @ query_weight * self.scale).flatten(1, 2).transpose(1, 2)  # (B, C, H * T)
-        shift = (key * query_bias).float().sum(-1).flatten(1)[:, None] * self.scale  # (B, 1, H * T)
-        width = len(image) * max(image_key.shape[1:])
-        scores = by_rows(lambda image: (image @ image_key).float() + shift, image, width=width)  # (B, S, H * T)
-        least = scores.amax(1).unflatten(1, grid).amax(2, keepdim=True) - SCORE_RANGE
-        least = least.expand(key.shape[:3]).flatten(1)[:, None]  # (B, 1, H * T)
+        attend = self.folded if self.folding_pays(text.shape[1]) else self.published
+        return attend(image, text, padding_mask, token_mask)
 
-        def take_from_image(scores: Tensor, least: Tensor) -> Tensor:
-            """(B, N, S) scores of N text tokens in a head to what each takes from the image tokens, (B, N, C)."""
-            shares = fill(torch.maximum(scores, least), padding_mask[:, None], -torch.inf).softmax(-1)
-            return shares.to(image_key.dtype) @ image
+    def folding_pays(self, tokens: int) -> bool:
+        """Whether `folded` multiplies less than `published` for each image token, for a text of `tokens` tokens."""
+        attention_dim, dim = self.image_query.weight.shape
+        return self.num_heads * tokens * dim < attention_dim * (dim + tokens)  # of three products each
 
-        columns = scores.transpose(1, 2), least.transpose(1, 2)
-        seen = by_rows(take_from_image, *columns, width=len(image) * image.shape[1]).unflatten(1, grid)  # (B, H, T, C)
-        value_weight, value_bias = self._by_head(self.image_value)
-        text_update = seen @ value_weight.transpose(-2, -1) + value_bias  # (B, H, T, D); the shares sum to one
-        text_update = self.text_output(text_update.transpose(1, 2).flatten(2))
+    def published(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Both sides are projected to the attention's width A = H * D first. Arguments and results as `forward`'s."""
+        query = split_heads(self.image_query(image) * self.scale, self.num_heads)  # (B, H, S, D)
+        key = split_heads(self.text_key(text), self.num_heads)  # (B, H, T, D)
+        image_value = split_heads(self.image_value(image), self.num_heads)  # (B, H, S, D)
+        text_value = split_heads(self.text_value(text), self.num_heads)  # (B, H, T, D)
 
-        output_weight = self.image_output.weight.unflatten(1, (self.num_heads, -1)).permute(1, 2, 0)  # (H, D, C)
-        # The shares of a head sum to one, so that a part of the bias can go with each.
-        told = text_value @ output_weight + self.image_output.bias / self.num_heads
-        told = (told * image_gain).flatten(1, 2)  # (B, H * T, C)
+        from_text, from_image = attention_weights(query @ key.mT, padding_mask, token_mask)  # (B, H, S, T) both
+        image_update = merge_heads(from_text.to(text_value.dtype) @ text_value)  # (B, S, A)
+        text_update = merge_heads(from_image.to(image_value.dtype).mT @ image_value)  # (B, T, A)
+        return self.image_output(image_update), self.text_output(text_update)
 
-        def take_from_text(image: Tensor, scores: Tensor) -> Tensor:
-            """(B, N, C) image tokens and their scores (B, N, H * T) to the tokens with what they take from the text."""
-            scores = fill(torch.maximum(scores, least).unflatten(2, grid), ~token_mask[:, None, None], -torch.inf)
-            return image + scores.softmax(-1).flatten(2).to(told.dtype) @ told
+    def folded(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The image's projections are multiplied into the text, whose tokens are few: none is made of image tokens.
 
-        return by_rows(take_from_text, image, scores, width=width), text + text_gain * text_update
+        With W and b for weights and biases, of each head:
 
-    def _by_head(self, projection: nn.Linear) -> tuple[Tensor, Tensor]:
-        """Weight (H, D, C) and bias (H, 1, D) of a projection to all heads."""
-        return (
-            projection.weight.unflatten(0, (self.num_heads, -1)),
-            projection.bias.unflatten(0, (self.num_heads, 1, -1)),
-        )
+            query @ key.T                = image @ (Wq.T @ key.T) + bq @ key.T
+            from_image.T @ image_value   = (from_image.T @ image) @ Wv.T + bv    since its weights sum to one
+            (from_text @ text_value) @ Wo.T + bo = from_text @ (text_value @ Wo.T + bo / H)    since so do these
+        """
+        heads = self.num_heads
+        key = split_heads(self.text_key(text), heads)  # (B, H, T, D)
+        text_value = split_heads(self.text_value(text), heads)  # (B, H, T, D)
+        query_weight, query_bias = self.image_query.weight.unflatten(0, (heads, -1)), self.image_query.bias
+        value_weight, value_bias = self.image_value.weight.unflatten(0, (heads, -1)), self.image_value.bias
+        output_weight = self.image_output.weight.unflatten(1, (heads, -1)).permute(1, 2, 0)  # (H, D, C)
+
+        folded_key = key @ query_weight * self.scale  # (B, H, T, C)
+        shift = (key * query_bias.view(heads, 1, -1)).float().sum(-1)[:, :, None] * self.scale  # (B, H, 1, T)
+        scores = image @ folded_key.flatten(1, 2).mT  # (B, S, H * T)
+        scores = split_heads(scores, heads).float() + shift  # (B, H, S, T)
+        from_text, from_image = attention_weights(scores, padding_mask, token_mask)  # (B, H, S, T) both
+
+        context = from_image.to(image.dtype).transpose(2, 3).flatten(1, 2) @ image  # (B, H * T, C)
+        context = context.unflatten(1, (heads, -1)) @ value_weight.mT + value_bias.view(heads, 1, -1)  # (B, H, T, D)
+        folded_value = text_value @ output_weight + self.image_output.bias / heads  # (B, H, T, C)
+        image_update = merge_heads(from_text).to(image.dtype) @ folded_value.flatten(1, 2)  # (B, S, C)
+        return image_update, self.text_output(merge_heads(context))
+
+
+def attention_weights(scores: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (B, H, S, T) to weights of the text tokens for each image token, and of the image tokens for each text's.
+
+    Returns:
+        (B, H, S, T) float32 both; the first sum to one over T, the second over S.
+    """
+    scores = scores.float()
+    scores = torch.maximum(scores, scores.amax((2, 3), keepdim=True) - SCORE_RANGE)
+    from_text = fill(scores, ~token_mask[:, None, None], -torch.inf).softmax(3)
+    from_image = fill(scores, padding_mask[:, None, :, None], -torch.inf).softmax(2)
+    return from_text, from_image
 
 
 class Fusion(nn.Module):
@@ -91,7 +114,8 @@ class Fusion(nn.Module):
         self.text_gain = nn.Parameter(torch.full((dim,), 1e-4))
 
     def forward(self, image: Tensor, text: Tensor, padding_mask: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Image tokens (B, S, C) and text tokens (B, T, C) that know of each other."""
-        # The residual starts from the normed side.
-        image, text = by_rows(self.image_norm, image, width=image.numel() // image.shape[1]), self.text_norm(text)
-        return self.attention(image, text, padding_mask, token_mask, self.image_gain, self.text_gain)
+        """Image tokens (B, S, C) and text tokens (B, T, C) that know of each other; masks as in `BiAttention`."""
+        # As published, the residual starts from what the norms give.
+        image, text = self.image_norm(image), self.text_norm(text)
+        image_update, text_update = self.attention(image, text, padding_mask, token_mask)
+        return torch.addcmul(image, self.image_gain, image_update), text + self.text_gain * text_update

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from groundingdino.model.backbone import build_backbone
+from groundingdino.model.backbones import build_backbone
 from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.decoder import Decoder, Output
 from groundingdino.model.enhancer import Enhancer
@@ -22,15 +22,32 @@ class GroundingDINO(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = build_backbone(config.backbone)
-        self.neck = Neck(self.backbone.channels, config.hidden_dim, config.num_levels)
-        self.text_encoder = TextEncoder(config.text, config.hidden_dim)
-        self.enhancer = Enhancer(config)
-        self.query_selection = QuerySelection(config)
-        self.decoder = Decoder(config)
+        self.neck = Neck(self.backbone.channels, dim=config.hidden_dim, levels=config.num_levels)
+        self.text_encoder = TextEncoder(config.text, dim=config.hidden_dim)
+        self.enhancer = Enhancer(
+            layers=config.enhancer_layers,
+            dim=config.hidden_dim,
+            heads=config.num_heads,
+            ffn_dim=config.ffn_dim,
+            fusion_dim=config.fusion_dim,
+            fusion_heads=config.fusion_heads,
+            levels=config.num_levels,
+            points=config.num_points,
+        )
+        self.query_selection = QuerySelection(dim=config.hidden_dim, queries=config.num_queries)
+        self.decoder = Decoder(
+            layers=config.decoder_layers,
+            dim=config.hidden_dim,
+            heads=config.num_heads,
+            ffn_dim=config.ffn_dim,
+            levels=config.num_levels,
+            points=config.num_points,
+            logit_eps=config.logit_eps,
+        )
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the prompt's side computes in, see `precision.in_bfloat16`."""
+        """Of the weights of the prompt's side, in which it computes; `precision.in_bfloat16` narrows them all alike."""
         return self.decoder.norm.weight.dtype
 
     def forward(self, pixels: Tensor, padding_mask: Tensor, tokens: TextTokens) -> Output:

@@ -1,57 +1,14 @@
 """Small parts that several blocks share: attention, a perceptron, sine position encodings, the clamped logit."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import pairwise
-from threading import Lock
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from groundingdino.runtime import workers
-
-PIECE = 2**20  # numbers; 512 rows of a hidden layer of 2048: as fast as any size, and in the third cache or nearer
-LEAST_PIECE = 2**16  # numbers; to hand fewer to another thread costs more than computing them
-
-
-def by_rows(function: Callable[..., Tensor], *inputs: Tensor, width: int) -> Tensor:
-    """`function(*inputs)`, which treats each of N rows by itself; on a CPU some rows at a time.
-
-    What is computed between the first input and the result then stays in the processor's cache, and the pieces are
-    shared among `workers`. With gradients, which need it all, and on a GPU, which few rows leave idle, everything is
-    computed at once.
-
-    Args:
-        function: of inputs (..., N', ...) with N' rows in the second dimension to (B, N', ...), for any N'.
-        inputs: (B or 1, N, ...) each.
-        width: numbers that one row takes, over all of a batch, where it is widest.
-    """
-    rows = inputs[0].shape[1]
-    pieces = min(number_of_pieces(rows * width), rows)
-    if pieces == 1 or torch.is_grad_enabled() or inputs[0].device.type != "cpu":
-        return function(*inputs)
-    results: list[Tensor] = []
-    lock = Lock()
-
-    def compute(part: slice) -> None:
-        computed = function(*(each[:, part] for each in inputs))
-        with lock:
-            if not results:
-                results.append(computed.new_empty(computed.shape[0], rows, *computed.shape[2:]))
-        results[0][:, part] = computed
-
-    workers.share(compute, (slice(rows * i // pieces, rows * (i + 1) // pieces) for i in range(pieces)))
-    return results[0]
-
-
-def number_of_pieces(numbers: int) -> int:
-    """As few as `PIECE` allows, but enough for all workers, and as many for each."""
-    threads = min(workers.count(), max(1, numbers // LEAST_PIECE))
-    return -(-numbers // (PIECE * threads)) * threads
 
 
 def convolving(device: torch.device) -> AbstractContextManager[object]:
@@ -68,6 +25,11 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, N, D) to (B, N, H * D)."""
+    return x.transpose(1, 2).flatten(2)
+
+
 def fill(x: Tensor, mask: Tensor, value: float) -> Tensor:
     """`x.masked_fill(mask, value)`; on a CPU `x` itself where the mask, which is smaller, is empty."""
     # To ask is cheap on a CPU; on a GPU it would make the host wait.
@@ -75,9 +37,9 @@ def fill(x: Tensor, mask: Tensor, value: float) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Attention of several heads with the parameters of `nn.MultiheadAttention`, in half its operations.
+    """Attention of several heads (arXiv 1706.03762, section 3.2.2), with the parameters of `nn.MultiheadAttention`.
 
-    What keys and values are made of may be projected once for many calls, and masks are used as they are.
+    That module would also copy each mask for every head and average weights that nobody reads.
     """
 
     def __init__(self, dim: int, num_heads: int):
@@ -89,22 +51,20 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def project(self, x: Tensor, *parts: Literal["query", "key", "value"]) -> tuple[Tensor, ...]:
-        """(B, N, C) to one (B, N, C) of each part; several must be neighbours in this order, for one product."""
-        dim, first = x.shape[-1], ("query", "key", "value").index(parts[0])
-        rows = slice(first * dim, (first + len(parts)) * dim)
-        return F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows]).chunk(len(parts), dim=-1)
-
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What (B, N, C) queries see, (B, N, C).
+        """What queries take from values, (B, N, C).
 
         Args:
-            query: (B, N, C), of `project`; `key` and `value` (B, M, C) likewise.
-            mask: bool, broadcast to (B, H, N, M), True where a query may see a key; None where each may see all.
+            query: (B, N, C), before its projection; `key` and `value` (B, M, C) likewise.
+            mask: bool, broadcast to (B, H, N, M), True where a query may attend to a key; None where each may to all.
         """
-        query, key, value = (split_heads(x, self.num_heads) for x in (query, key, value))
-        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out_proj(seen.transpose(1, 2).flatten(2))
+        projections = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
+        query, key, value = (
+            split_heads(F.linear(x, weight, bias), self.num_heads)  # (B, H, N, D)
+            for x, (weight, bias) in zip((query, key, value), projections, strict=True)
+        )
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # (B, H, N, D)
+        return self.out_proj(merge_heads(attended))
 
 
 class MLP(nn.Module):

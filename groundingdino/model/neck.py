@@ -25,18 +25,24 @@ class ImageFeatures(NamedTuple):
 
 
 class Neck(nn.Module):
-    """Feature maps to image tokens: one projection per level; levels beyond the backbone's are strided convolutions."""
+    """Feature maps to image tokens: one projection per level; levels beyond the backbone's are strided convolutions.
 
-    def __init__(self, channels: tuple[int, ...], dim: int, num_levels: int):
+    Args:
+        channels: of the backbone's maps, the finest first.
+        dim: C, of image tokens.
+        levels: L, at least as many as there are maps.
+    """
+
+    def __init__(self, channels: tuple[int, ...], *, dim: int, levels: int):
         super().__init__()
         convolutions = [nn.Conv2d(count, dim, kernel_size=1) for count in channels]
-        for level in range(num_levels - len(channels)):
+        for level in range(levels - len(channels)):
             count = dim if level else channels[-1]
             convolutions.append(nn.Conv2d(count, dim, kernel_size=3, stride=2, padding=1))
         for convolution in convolutions:
             nn.init.xavier_uniform_(convolution.weight)
         self.projections = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(32, dim)) for conv in convolutions)
-        self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        self.level_embed = nn.Parameter(torch.randn(levels, dim))
 
     def forward(self, maps: list[Tensor], padding_mask: Tensor) -> ImageFeatures:
         """Maps (B, H, W, C) of rising stride and the picture's padding mask (B, H, W) to one record of tokens."""
@@ -44,23 +50,22 @@ class Neck(nn.Module):
         with convolving(device):
             projected = self.project(maps)
         shapes = tuple((x.shape[2], x.shape[3]) for x in projected)
-        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in projected], dim=1)
+        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in projected], dim=1)  # (B, S, C)
         if torch.is_autocast_enabled(device.type):
-            tokens = tokens.to(
-                torch.get_autocast_dtype(device.type)
-            )  # each of the enhancer's products would do it anew
+            # Otherwise each of the enhancer's products would narrow them anew.
+            tokens = tokens.to(torch.get_autocast_dtype(device.type))
         masks = [F.interpolate(padding_mask[:, None].float(), size=shape)[:, 0] > 0.5 for shape in shapes]
-        flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
-        levels = torch.cat(
+        flat_mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)  # (B, S)
+        level_encodings = torch.cat(
             [embed.expand(mask[0].numel(), -1) for embed, mask in zip(self.level_embed, masks, strict=True)]
-        )
+        )  # (S, C)
         sizes = [valid_size(mask) for mask in masks]
-        ratios = torch.stack([valid_ratio(*pair) for pair in zip(sizes, shapes, strict=True)], dim=1)
+        ratios = torch.stack([valid_ratio(*pair) for pair in zip(sizes, shapes, strict=True)], dim=1)  # (B, L, 2)
         centres = [valid_centres(*pair) for pair in zip(sizes, shapes, strict=True)]
         anchors, usable = anchor_boxes(centres, flat_mask)
         return ImageFeatures(
             tokens=tokens,
-            positions=(image_positions(masks, tokens.shape[2]) + levels).to(tokens.dtype),
+            positions=(image_positions(masks, tokens.shape[2]) + level_encodings).to(tokens.dtype),
             padding_mask=flat_mask,
             spatial_shapes=shapes,
             valid_ratios=ratios,

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from groundingdino.model.config import TextConfig
+from groundingdino.model.layers import sine_encoding
 from groundingdino.model.text_tokens import TextTokens
 
 
@@ -13,11 +14,12 @@ class TextFeatures(NamedTuple):
     """A batch of encoded captions."""
 
     features: Tensor  # (B, T, C)
+    positions: Tensor  # (B, T, C), encodings of each token's place in its phrase
     tokens: TextTokens
 
 
 class TextEncoder(nn.Module):
-    """transformers' BERT without its pooler, and a linear layer."""
+    """transformers' BERT without its pooler, and a linear layer to the width `dim` of the model."""
 
     def __init__(self, config: TextConfig, dim: int):
         super().__init__()
@@ -29,7 +31,8 @@ class TextEncoder(nn.Module):
             intermediate_size=config.intermediate_size,
             max_position_embeddings=config.max_position_embeddings,
             attn_implementation="sdpa",
-            # Pictures to learn from never end, so that there is nothing to forget on purpose.
+            # No dropout: scenes to train on are drawn anew at every step, so that there is nothing to overfit.
+            # Published weights are only read, and then it does nothing.
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
         )
@@ -37,10 +40,12 @@ class TextEncoder(nn.Module):
         self.projection = nn.Linear(config.hidden_size, dim)
 
     def forward(self, tokens: TextTokens) -> TextFeatures:
-        """Words of one phrase see each other, phrases do not; positions restart in each phrase."""
+        """Words attend to those of their own phrase alone, in which their positions begin at 0."""
         hidden = self.bert(
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask[:, None],  # (B, 1, T, T): used as it is
             position_ids=tokens.position_ids,
         ).last_hidden_state
-        return TextFeatures(self.projection(hidden), tokens)
+        features = self.projection(hidden)
+        positions = sine_encoding(tokens.position_ids, features.shape[2])
+        return TextFeatures(features, positions.to(features.dtype), tokens)

@@ -1,1 +1,1 @@
-"""What all computing shares: threads, memory, caches, devices, and giving up what nobody waits for."""
+"""What all computing shares: memory, caches, devices, and giving up what nobody waits for."""

@@ -6,7 +6,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
-from groundingdino.model.backbone import ResNet
+from groundingdino.model.backbones import ResNet
 from groundingdino.model.config import ResNetConfig
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does

@@ -370,13 +370,16 @@ def test_bf16_finds_the_same():
     tokens = exact.encode_image(picture).features.tokens.bfloat16()  # of convolutions, which are float32
     assert torch.equal(tokens, narrow.encode_image(picture).features.tokens)
     assert {layer.weight.dtype for layer in narrow.model.modules() if isinstance(layer, nn.Linear)} == {torch.bfloat16}
-    expected, found = exact(picture, "cat . pizza", 0.4), narrow(picture, "cat . pizza", 0.4)
+    # Scores move as well: one just above the threshold may fall below it.
+    expected, found = exact(picture, "cat . pizza", 0.4), narrow(picture, "cat . pizza", 0.35)
     assert len(expected) > 0
-    assert not np.array_equal(found.xyxy, expected.xyxy)
+    assert not np.array_equal(found.xyxy[: len(expected)], expected.xyxy)
     size = exact.encode_image(picture).size
-    for box, name in zip(expected.xyxy, expected["class_name"], strict=True):
-        same = found.xyxy[found["class_name"] == name]
-        assert (np.abs(same - box) / [*size, *size]).max(axis=1).min() < 2e-2
+    for box, name, score in zip(expected.xyxy, expected["class_name"], expected.confidence, strict=True):
+        same = found[found["class_name"] == name]
+        distance = (np.abs(same.xyxy - box) / [*size, *size]).max(axis=1)
+        assert distance.min() < 2e-2
+        assert same.confidence[distance.argmin()] == pytest.approx(score, abs=0.05)
 
 
 def test_what_is_known_needs_no_draft(detector, monkeypatch):

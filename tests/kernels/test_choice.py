@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from groundingdino import kernels
-from groundingdino.kernels import cpu, reference
+from groundingdino.kernels import choice, cpu, reference
 
 SHAPES = ((7, 9), (4, 5), (1, 3))
 needs_numba = pytest.mark.skipif(not cpu.AVAILABLE, reason="numba is not installed")
@@ -147,14 +147,23 @@ def test_locations_that_are_not_numbers_read_nothing():
     assert not output.any()
 
 
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    """The choice is made once for each device and type: here it is another machine's, and forgotten again."""
+    choice.choose_for.cache_clear()
+    yield
+    choice.choose_for.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
 def test_the_choice_says_why(monkeypatch):
-    value, locations, weights = case()
+    value, *places = offsets_case(2)
     assert kernels.choose(value.to("meta")) == ("reference", "there is no kernel for meta yet")
     monkeypatch.setattr(cpu, "AVAILABLE", False)
     assert kernels.choose(value) == ("reference", "numba is not installed")
-    output = kernels.deformable_attention(value, SHAPES, locations, weights)
-    expected = reference.multi_scale_deformable_attention(value, SHAPES, locations, weights)
-    assert torch.equal(output, expected)
+    output = kernels.deformable_attention_of_offsets(value, SHAPES, *places)
+    assert torch.equal(output, reference.deformable_attention_of_offsets(value, SHAPES, *places))
+    choice.choose_for.cache_clear()
     monkeypatch.setattr(cpu, "AVAILABLE", True)
     assert kernels.choose(value) == ("cpu", "")
     assert kernels.choose(value[:0]) == ("cpu", "")
@@ -172,6 +181,7 @@ def test_the_choice_says_why(monkeypatch):
         (True, 7, ("reference", "Triton needs a GPU of compute capability 8.0 or newer")),
     ],
 )
+@pytest.mark.usefixtures("asked_anew")
 def test_the_choice_on_a_gpu(monkeypatch, installed, major, expected):
     monkeypatch.setattr("groundingdino.kernels.choice.TRITON_AVAILABLE", installed)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(major=major))

@@ -6,10 +6,8 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
-from timm.models.swin_transformer import window_partition
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,9 +16,9 @@ from torch.utils._pytree import tree_leaves
 from groundingdino.detection.checkpoints import load_checkpoint
 from groundingdino.detection.precision import in_bfloat16
 from groundingdino.detection.text_tokens import tokenize_captions
-from groundingdino.kernels import choice, cpu
+from groundingdino.kernels import choice
 from groundingdino.model import GroundingDINO, Output, layers
-from groundingdino.model.backbone import deal_windows
+from groundingdino.model.backbones.swin import SwinBlock, shifted_window_mask
 from groundingdino.model.config import EMBEDDED, PHOTOGRAPHIC, SWIN_B, SWIN_T
 from groundingdino.model.fusion import BiAttention
 from groundingdino.model.preprocessing import collate
@@ -80,7 +78,7 @@ def test_every_step_of_the_authors_small_model(reference, mini_config, seeded_st
     torch.testing.assert_close(text.features, mini["memory_text"], rtol=0, atol=1e-4)
     queries = mini.model.query_selection.select(mini.model.query_selection.propose(image, text))
     torch.testing.assert_close(
-        queries.boxes.sigmoid().sum(1), mini["top_query_boxes"].sum(1), rtol=0, atol=1e-3
+        queries.box_logits.sigmoid().sum(1), mini["top_query_boxes"].sum(1), rtol=0, atol=1e-3
     )  # as a set: the last ones tie
     assert matched_share(mini, mini.model(mini.pixels, mini.padding_mask, mini.tokens)) == 1
 
@@ -115,7 +113,7 @@ def put_ties_in_order(case: Reference, proposals, queries, image, text):
             order[rank], order[rank + 1] = rank + 1, rank
             wrong[rank + 1] = False
     assert (order != torch.arange(len(order))).sum() <= 30
-    return queries._replace(boxes=queries.boxes[:, order])
+    return queries._replace(box_logits=queries.box_logits[:, order])
 
 
 def matched_share(case: Reference, output: Output) -> float:
@@ -187,8 +185,8 @@ def test_every_parameter_gets_a_gradient(mini_config, tokenizer, name):
     )
     image, text = model.enhancer(image, text)
     proposals = model.query_selection.propose(image, text)
-    usable = proposals.boxes.isfinite().all(-1)
-    loss = proposals.logits.square().mean() + proposals.boxes[usable].sigmoid().square().mean()
+    usable = proposals.box_logits.isfinite().all(-1)
+    loss = proposals.logits.square().mean() + proposals.box_logits[usable].sigmoid().square().mean()
     for state in model.decoder(model.query_selection.select(proposals), image, text):
         output = model.decoder.predict(state, text)
         loss = loss + output.logits.square().mean() + output.boxes.square().mean()
@@ -251,15 +249,14 @@ def padded_batch() -> tuple[Tensor, Tensor]:
     return pixels.masked_fill(padding_mask[:, None], 0), padding_mask
 
 
-@pytest.mark.parametrize("piece", [2**13, 2**30])
-def test_the_fast_forward_equals_the_plain_one(mini_model, tokenizer, monkeypatch, piece):
-    """Inference in pieces and in one pass, against the forward that training runs, on grid_sample."""
+def test_the_fast_forward_equals_the_plain_one(mini_model, tokenizer, monkeypatch):
+    """Inference against the forward that training runs, with bi-attention as published, on grid_sample."""
     inputs = (*padded_batch(), tokenize_captions(["cat . dog .", "person ."], tokenizer))
-    monkeypatch.setattr(layers, "PIECE", piece)
     with torch.inference_mode():
         image, text = mini_model.encode_image(*inputs[:2]), mini_model.encode_text(inputs[2])
         fast = mini_model.ground(image, text)
-    monkeypatch.setattr(cpu, "AVAILABLE", False)
+    monkeypatch.setattr(choice, "choose", lambda _: choice.Choice("reference", "it is the definition"))
+    monkeypatch.setattr(BiAttention, "folding_pays", lambda *_: False)
     image, text = mini_model.encode_image(*inputs[:2]), mini_model.encode_text(inputs[2])
     enhanced = mini_model.enhancer(image, text)
     queries = mini_model.query_selection.select(mini_model.query_selection.propose(*enhanced))
@@ -269,28 +266,10 @@ def test_the_fast_forward_equals_the_plain_one(mini_model, tokenizer, monkeypatc
     torch.testing.assert_close(fast.logits, plain.logits, rtol=0, atol=1e-3)
 
 
-def published_bi_attention(attention, image, text, padding_mask, token_mask):
-    """The authors' order of products: all sides projected to the attention's width first."""
-
-    def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-
-    query, key = heads(attention.image_query(image) * attention.scale), heads(attention.text_key(text))
-    scores = query @ key.transpose(-2, -1)  # (B, H, S, T)
-    scores = (scores - scores.amax(dim=(-2, -1), keepdim=True)).clamp(min=-50_000)
-    columns = scores.transpose(-2, -1)
-    columns = (columns - columns.amax(dim=-1, keepdim=True)).clamp(min=-50_000)
-    to_text = columns.masked_fill(padding_mask[:, None, None], -torch.inf).softmax(-1)
-    to_image = scores.masked_fill(~token_mask[:, None, None], -torch.inf).softmax(-1)
-    image_update = (to_image @ heads(attention.text_value(text))).transpose(1, 2).flatten(2)
-    text_update = (to_text @ heads(attention.image_value(image))).transpose(1, 2).flatten(2)
-    return attention.image_output(image_update), attention.text_output(text_update)
-
-
 @pytest.mark.parametrize("tokens", [1, 9, 60])
 @pytest.mark.parametrize("size", [1.0, 300.0])  # of the features: scores of 1e5 meet the clamps
 @torch.no_grad()
-def test_fusion_in_another_order_of_products(tokens, size):
+def test_bi_attention_in_another_order_of_products(tokens, size):
     torch.manual_seed(0)
     attention = BiAttention(32, 64, 4).double()
     for parameter in attention.parameters():
@@ -298,41 +277,64 @@ def test_fusion_in_another_order_of_products(tokens, size):
     image, text = size * torch.randn(2, 70, 32).double(), size * torch.randn(2, tokens, 32).double()
     padding_mask, token_mask = torch.zeros(2, 70, dtype=torch.bool), torch.ones(2, tokens, dtype=torch.bool)
     padding_mask[1, 40:], token_mask[1, 5:] = True, False
-    gains = torch.rand(2, 32).double()
-    ours = attention(image, text, padding_mask, token_mask, *gains)
-    updates = published_bi_attention(attention, image, text, padding_mask, token_mask)
-    for ours_side, side, gain, update in zip(ours, (image, text), gains, updates, strict=True):
-        torch.testing.assert_close(ours_side, side + gain * update, rtol=1e-4, atol=1e-4 * size)
+    inputs = image, text, padding_mask, token_mask
+    expected = attention.published(*inputs)
+    for folded, published in zip(attention.folded(*inputs), expected, strict=True):
+        torch.testing.assert_close(folded, published, rtol=1e-4, atol=1e-4 * size)
+    assert attention.folding_pays(tokens) == (tokens < 32)
+    for chosen, published in zip(attention(*inputs), expected, strict=True):
+        torch.testing.assert_close(chosen, published, rtol=1e-4, atol=1e-4 * size)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 100])
-def test_rows_in_pieces_are_the_rows(monkeypatch, rows):
-    monkeypatch.setattr(layers, "PIECE", 12)
-    seen = []
+@pytest.mark.parametrize(
+    ("config", "pays"), [(SWIN_T, [True] * 3), (SWIN_B, [True] * 3), (EMBEDDED, [True, True, False])]
+)
+def test_when_folding_pays(config, pays):
+    attention = BiAttention(config.hidden_dim, config.fusion_dim, config.fusion_heads)
+    assert [attention.folding_pays(tokens) for tokens in (9, 127, 256)] == pays
 
-    def add(a: Tensor, b: Tensor) -> Tensor:
-        seen.append(a.shape[1])
-        return a + b
 
-    a, b = torch.randn(2, rows, 3), torch.randn(1, rows, 1)
-    with torch.no_grad():
-        assert torch.equal(layers.by_rows(add, a, b, width=6), a + b)
-    assert sum(seen) == rows
-    assert max(seen) <= 2
-    seen.clear()
-    layers.by_rows(add, a, b, width=6)
-    assert seen == [rows]  # gradients need it whole
+@torch.no_grad()
+def test_bi_attention_takes_nothing_from_padding():
+    torch.manual_seed(0)
+    attention = BiAttention(32, 64, 4)
+    image, text = torch.randn(1, 12, 32), torch.randn(1, 3, 32)
+    padding_mask, token_mask = torch.arange(12)[None] >= 8, torch.arange(3)[None] < 2
+    for attend in (attention.published, attention.folded):
+        image_update, text_update = attend(image, text, padding_mask, token_mask)
+        alone = attend(image[:, :8], text[:, :2], padding_mask[:, :8], token_mask[:, :2])
+        torch.testing.assert_close(image_update[:, :8], alone[0], rtol=0, atol=1e-6)
+        torch.testing.assert_close(text_update[:, :2], alone[1], rtol=0, atol=1e-6)
+
+
+def test_windows_keep_apart_what_the_shift_brought_together():
+    """Of a map of 8 x 8 in windows of 4, rolled by 2: places attend to those that they were beside before."""
+    mask = shifted_window_mask(8, 8, 4, torch.device("cpu"))
+    rolled = torch.arange(64).view(8, 8).roll((-2, -2), (0, 1))
+    for window, top, left in ((0, 0, 0), (1, 0, 4), (2, 4, 0), (3, 4, 4)):
+        places = rolled[top : top + 4, left : left + 4].flatten()
+        rows, columns = places // 8, places % 8
+        near = ((rows[:, None] - rows).abs() < 4) & ((columns[:, None] - columns).abs() < 4)
+        assert torch.equal(mask[window] == 0, near)
+        assert torch.equal(mask[window] == -100, ~near)
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 7), (10, 9), (3, 20)])
 @pytest.mark.parametrize("shift", [0, 3])
-def test_windows_are_those_of_timm(height, width, shift):
-    tokens = torch.randn(1, height, width, 2)
-    windows = deal_windows(height, width, 7, shift, torch.device("cpu"))
-    dealt = tokens.flatten(1, 2)[:, windows.places[0]].masked_fill(windows.padding, 0)
-    padded = F.pad(tokens, (0, 0, 0, -width % 7, 0, -height % 7)).roll((-shift, -shift), dims=(1, 2))
-    assert torch.equal(dealt[0], window_partition(padded, (7, 7)).flatten(1, 2))
-    assert torch.equal(dealt.flatten(1, 2)[:, windows.order[0]], tokens.flatten(1, 2))
+@torch.no_grad()
+def test_each_place_attends_within_its_window(height, width, shift):
+    torch.manual_seed(0)
+    block = SwinBlock(8, 2, window_size=7, shift=shift)
+    x = torch.randn(1, height, width, 8)
+    before = block.attend(x)
+    changed = x.clone()
+    changed[0, 2, 1] += 1
+    moved = (block.attend(changed) != before).any(-1)[0]
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    same_window = ((rows + 7 - shift) // 7 == (2 + 7 - shift) // 7) & (
+        (columns + 7 - shift) // 7 == (1 + 7 - shift) // 7
+    )
+    assert torch.equal(moved, same_window)
 
 
 class Crossings(TorchDispatchMode):

@@ -131,9 +131,9 @@ def test_noisy_queries_settle_what_is_near_and_refuse_what_is_far(batch):
     content = torch.randn(5, 8)
     noisy = noisy_queries(batch.targets, content, groups=3, generator=torch.Generator().manual_seed(0))
     assert noisy is not None
-    assert noisy.queries.boxes.shape == (4, 3 * 4, 4)
+    assert noisy.queries.box_logits.shape == (4, 3 * 4, 4)
     assert len(noisy.match.picture) == 3 * 4
-    boxes = noisy.queries.boxes.sigmoid()
+    boxes = noisy.queries.box_logits.sigmoid()
     for picture, query, target in zip(*(x.tolist() for x in noisy.match), strict=True):
         true = batch.targets[picture].boxes[target]
         assert ((boxes[picture, query] - true).abs() <= true[[2, 3, 2, 3]] * 0.25 + 2e-3).all()

@@ -14,7 +14,7 @@ from groundingdino.training.detector.targets import Target
 class NoisyQueries(NamedTuple):
     """Extra queries to put before the selected ones."""
 
-    queries: Queries  # content (B, N, C), boxes (B, N, 4) as logits
+    queries: Queries  # content (B, N, C), box_logits (B, N, 4)
     match: Match  # the shaken boxes that must come back to their object; all others must score nothing
     groups: int
     group_size: int
@@ -69,6 +69,6 @@ def attention_blocks(noisy: NoisyQueries, num_queries: int) -> Tensor:
     Selected queries see no noisy one, which would tell them the answer; a group sees itself and nothing else.
     """
     count = noisy.groups * noisy.group_size
-    group = torch.arange(count + num_queries, device=noisy.queries.boxes.device) // noisy.group_size
+    group = torch.arange(count + num_queries, device=noisy.queries.box_logits.device) // noisy.group_size
     group[count:] = -1
     return group[:, None] != group[None, :]

@@ -26,7 +26,7 @@ def predict_proposals(model: GroundingDINO, batch: Batch) -> Predictions:
     text = model.encode_text(batch.tokens)
     proposals = model.query_selection.propose(image, text)
     return Predictions(
-        Output(proposals.logits, proposals.boxes.sigmoid()), (), (), naming=(proposals.features, text.features)
+        Output(proposals.logits, proposals.box_logits.sigmoid()), (), (), naming=(proposals.features, text.features)
     )
 
 
@@ -34,19 +34,19 @@ def predict_all(model: GroundingDINO, batch: Batch, groups: int) -> tuple[Predic
     """The whole model, with `groups` groups of noisy queries."""
     image = model.encode_image(batch.pixels, batch.padding_mask)
     text = model.encode_text(batch.tokens)
-    naming = (model.query_selection.describe(image.tokens, image.usable), text.features)
+    naming = (model.query_selection.project(image), text.features)
     image, text = model.enhancer(image, text)
     proposals = model.query_selection.propose(image, text)
     queries = model.query_selection.select(proposals)
     noisy = noisy_queries(batch.targets, model.query_selection.content.weight, groups) if groups else None
     blocked, count = None, 0
     if noisy is not None:
-        count = noisy.queries.boxes.shape[1]
-        blocked = attention_blocks(noisy, queries.boxes.shape[1])
+        count = noisy.queries.box_logits.shape[1]
+        blocked = attention_blocks(noisy, queries.box_logits.shape[1])
         queries = Queries(*(torch.cat(pair, dim=1) for pair in zip(noisy.queries, queries, strict=True)))
     outputs = [model.decoder.predict(state, text) for state in model.decoder(queries, image, text, blocked)]
     return Predictions(
-        proposals=Output(proposals.logits, proposals.boxes.sigmoid()),
+        proposals=Output(proposals.logits, proposals.box_logits.sigmoid()),
         layers=tuple(Output(output.logits[:, count:], output.boxes[:, count:]) for output in outputs),
         noisy_layers=tuple(Output(output.logits[:, :count], output.boxes[:, :count]) for output in outputs)
         if noisy is not None

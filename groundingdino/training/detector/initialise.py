@@ -9,7 +9,7 @@ from torch import nn
 
 from groundingdino.files.weight_files import read_weights
 from groundingdino.model import GroundingDINO
-from groundingdino.model.backbone import TimmBackbone
+from groundingdino.model.backbones import TimmBackbone
 from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD
 from groundingdino.model.enhancer import EnhancerLayer
 

@@ -25,7 +25,7 @@ from groundingdino.detection.cards import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained, save_checkpoint
 from groundingdino.detection.precision import multiplies_bfloat16
 from groundingdino.model import GroundingDINO
-from groundingdino.model.backbone import TimmBackbone
+from groundingdino.model.backbones import TimmBackbone
 from groundingdino.model.config import PHOTOGRAPHIC
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import find_device

@@ -8,7 +8,7 @@ import timm
 import torch
 
 from groundingdino.model import GroundingDINO
-from groundingdino.model.backbone import TimmBackbone
+from groundingdino.model.backbones import TimmBackbone
 from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC, TimmConfig
 from groundingdino.training.detector.initialise import LITE_MEAN, LITE_STD, imagenet_weights, load_imagenet, transplant
 
