@@ -29,7 +29,7 @@ if _sentence := missing("The page", "demo"):
 import gradio as gr
 from PIL import Image
 
-from groundingdino.detection.cards import MODELS
+from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.files.assets import ASSETS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints

@@ -32,7 +32,7 @@ from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoFo
 
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino import kernels
-from groundingdino.detection.cards import MODELS
+from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_checkpoint
 from groundingdino.detection.config_json import from_transformers
 from groundingdino.detection.detector import CacheBytes, Detector

@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.segment import Watch
 from benchmarks.table import machine, print_table
-from groundingdino.editing.cards import mask_settings_for
+from groundingdino.editing.available_models import mask_settings_for
 from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture

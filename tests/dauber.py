@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ImageColor
 
-from groundingdino.editing.cards import InpainterCard
+from groundingdino.editing.available_models import InpainterCard
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.perform import BoxText, Painted, Painter, PaintStep

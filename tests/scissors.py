@@ -10,7 +10,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.runtime.interruption import raise_if_stopped
-from groundingdino.segmentation.cards import SegmenterCard
+from groundingdino.segmentation.available_models import SegmenterCard
 from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import boxes_of, compact, join

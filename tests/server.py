@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 import app
-from groundingdino.files.card import PHOTOGRAPHS
+from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio
 from tests.dauber import INPAINTER, Dauber

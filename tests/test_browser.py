@@ -14,11 +14,11 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import app
-from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.objects import labels_of
 from groundingdino.inputs.image import load_image
-from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from tests.conftest import skip_or_fail
 from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
 from tests.visitor import Visitor, running_page

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from groundingdino.files.card import DRAWINGS
+from groundingdino.files.assets import DRAWINGS
 from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, Server
 from tests.visitor import Visitor
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from groundingdino.command_line.options import BY_TEXT, refuse_unread
-from groundingdino.editing.cards import edit_of, find_inpainter_card
+from groundingdino.editing.available_models import edit_of, find_inpainter_card
 from groundingdino.editing.edits import (
     BACKGROUNDS,
     PLACED,

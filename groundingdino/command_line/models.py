@@ -5,9 +5,9 @@ import argparse
 
 def list_models(_: argparse.Namespace) -> None:
     """One line per model: its size, whether it is here, its thresholds, what it knows."""
-    from groundingdino.detection.cards import MODELS, is_cached
-    from groundingdino.editing.cards import INPAINTERS, has_inpainter
-    from groundingdino.segmentation.cards import SEGMENTERS, has_segmenter
+    from groundingdino.detection.available_models import MODELS, is_cached
+    from groundingdino.editing.available_models import INPAINTERS, has_inpainter
+    from groundingdino.segmentation.available_models import SEGMENTERS, has_segmenter
 
     print(f"{'name':<10} {'size':>7}  {'here':<4} {'box':>4} {'text':>4}  what it knows")
     for card in MODELS.values():

@@ -99,10 +99,10 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
 
 def check_models(options: argparse.Namespace, *kinds: str) -> None:
     """Check the models' names before PyTorch is imported, which takes seconds."""
-    from groundingdino.detection.cards import find_detector
-    from groundingdino.editing.cards import find_inpainter
+    from groundingdino.detection.available_models import find_detector
+    from groundingdino.editing.available_models import find_inpainter
     from groundingdino.files.downloads import DownloadsOff, is_offline_mode
-    from groundingdino.segmentation.cards import find_segmenter
+    from groundingdino.segmentation.available_models import find_segmenter
 
     find = {"model": find_detector, "segmenter": find_segmenter, "inpainter": find_inpainter}
     for kind in kinds:

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BertTokenizerFast
 
 from groundingdino.detection import config_json
-from groundingdino.detection.cards import MODELS, ModelCard, find_detector, is_cached
+from groundingdino.detection.available_models import MODELS, ModelCard, find_detector, is_cached
 from groundingdino.detection.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
 from groundingdino.detection.tokenizer_files import load_tokenizer
 from groundingdino.files import hub

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import BertTokenizerFast
 
-from groundingdino.files.card import MODEL_ASSETS
+from groundingdino.files.assets import MODEL_ASSETS
 from groundingdino.files.downloads import first_line
 
 BERT_VOCABULARY = MODEL_ASSETS / "bert-base-uncased" / "vocab.txt"

@@ -2,9 +2,10 @@
 
 `edits` holds the tasks and settings (`modes` names them), `mask` where it paints, `perform` does it: by `backgrounds`,
 `effects` and `filling`, which take no model, by `stickers`, or by an inpainter, which works on `crops` of the picture
-and reports its progress by `preview` and `latent_preview`. `recipe` says how a picture was made. `inpainter_models`
-loads pipelines of `inpainter_files`, with `schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a
-smaller size should be tried.
+and reports its progress by `preview` and `latent_preview`; `blending` lays what is painted over the picture. `recipe`
+says how a picture was made. `available_models` lists the inpainters, `inpainter_models` loads pipelines of
+`inpainter_files`, with `schedulers` and, for GLIGEN, `gligen`; `out_of_memory` recognises when a smaller size should be
+tried.
 """
 
 from groundingdino.editing.edits import (

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageOps
 
-from groundingdino.editing.crops import blend
+from groundingdino.editing.blending import blend
 from groundingdino.editing.edits import ColorBackground, PictureBackground
 
 

@@ -101,12 +101,6 @@ class Crop:
         return cv2.copyMakeBorder(part, 0, bottom, 0, right, border)
 
 
-def blend(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """`above` over `below`, both (H, W, C) uint8, by alpha (H, W) uint8; where that is 0 `below` is kept to the bit."""
-    weight = alpha[..., None].astype(np.uint32)
-    return ((below * (255 - weight) + above * weight + 127) // 255).astype(np.uint8)
-
-
 def _around(start: int, length: int, side: int, limit: int) -> tuple[int, int]:
     """An interval of `side` around another one, moved and then cut to lie in [0, limit]."""
     side = min(max(side, length), limit)

@@ -5,7 +5,7 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.artwork.sprites import paint_over
-from groundingdino.editing.crops import blend
+from groundingdino.editing.blending import blend
 from groundingdino.editing.edits import BlurBackground, Obscure, Recolor, Spotlight, StickerCutOut
 from groundingdino.editing.mask import soften
 

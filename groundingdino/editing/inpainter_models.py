@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 
 import torch
 
-from groundingdino.editing.cards import EMBEDDED_DRAWINGS, InpainterCard, find_inpainter
+from groundingdino.editing.available_models import EMBEDDED_DRAWINGS, InpainterCard, find_inpainter
 from groundingdino.editing.inpainter_files import INDEX, has_half_weights
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device

@@ -16,7 +16,8 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.editing.backgrounds import lay_behind, make_transparent
-from groundingdino.editing.crops import Crop, blend
+from groundingdino.editing.blending import blend
+from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import (
     MAX_SEED,
     Background,

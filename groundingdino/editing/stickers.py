@@ -14,8 +14,9 @@ from groundingdino.artwork.drawings import MAIN_STYLE, TRAINING_STYLES, Artwork
 from groundingdino.artwork.names import Drawing, Name
 from groundingdino.artwork.reading import Wanted, read
 from groundingdino.artwork.sprites import Pose, tint, warp
-from groundingdino.editing.cards import INPAINTERS, InpainterCard
-from groundingdino.editing.crops import Crop, blend
+from groundingdino.editing.available_models import INPAINTERS, InpainterCard
+from groundingdino.editing.blending import blend
+from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.filling import fill
 from groundingdino.editing.perform import BoxText, Painted

@@ -2,7 +2,7 @@
 
 from typing import Any, TypedDict
 
-from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.model_cache import Card, ModelCache, readable_size
 
 DETECTOR, SEGMENTER, INPAINTER = "detector", "segmenter", "inpainter"

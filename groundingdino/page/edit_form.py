@@ -9,7 +9,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.detection.objects import labels_of
-from groundingdino.editing.cards import InpainterCard
+from groundingdino.editing.available_models import InpainterCard
 from groundingdino.editing.edits import (
     MAX_REACH,
     BrushStroke,

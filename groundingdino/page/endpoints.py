@@ -11,7 +11,7 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
-from groundingdino.editing.cards import INPAINTERS, edit_of
+from groundingdino.editing.available_models import INPAINTERS, edit_of
 from groundingdino.editing.edits import PLACED, Sampling
 from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of, parse_task

@@ -11,21 +11,21 @@ import supervision as sv
 from PIL import Image
 from typing_extensions import Self
 
-from groundingdino.detection.cards import MODELS, ModelCard, is_cached
+from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
-from groundingdino.editing.cards import INPAINTERS, InpainterCard, has_inpainter
+from groundingdino.editing.available_models import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
-from groundingdino.files.card import PHOTOGRAPHS
+from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.inputs.prompt import Span
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
-from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, has_segmenter
+from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, has_segmenter
 from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLike, cut
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids

@@ -14,7 +14,7 @@ from groundingdino.detection.key_names import strip_prefix
 from groundingdino.files.downloads import Progress
 from groundingdino.files.weight_files import check_finite, load_strictly, read_weights
 from groundingdino.runtime.devices import check_device
-from groundingdino.segmentation.cards import SEGMENTERS, SegmenterCard, find_segmenter
+from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, find_segmenter
 from groundingdino.segmentation.embedded_sam import build_embedded_sam
 
 

@@ -13,13 +13,13 @@ from pycocotools import mask as coco_masks
 
 from groundingdino.command_line import output
 from groundingdino.command_line.main import main
-from groundingdino.detection.cards import EMBEDDED_FILE, MODELS
+from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS
 from groundingdino.detection.checkpoints import save_checkpoint
 from groundingdino.files.hub import cached
 from groundingdino.model import GroundingDINO
 from groundingdino.model.config import SwinConfig
 from groundingdino.runtime import allocation
-from groundingdino.segmentation.cards import SEGMENTERS, has_segmenter
+from groundingdino.segmentation.available_models import SEGMENTERS, has_segmenter
 from groundingdino.segmentation.masks import SPECKS, smooth_masks
 from groundingdino.segmentation.segmenter import Segmenter
 from tests.scissors import Scissors

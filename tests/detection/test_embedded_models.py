@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 
 from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
-from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.detection.detector import Detector
 from groundingdino.editing.edits import Edit, Replace, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture
-from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from groundingdino.segmentation.segmenter import Segmenter
 from groundingdino.training.scenes.canvas import Canvas
 from groundingdino.training.scenes.examples import EXAMPLES, RESOLUTION, draw

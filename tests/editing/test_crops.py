@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from groundingdino.editing.crops import MAX_STRETCH, Crop, blend
+from groundingdino.editing.crops import MAX_STRETCH, Crop
 
 SHAPES = [(40, 60), (600, 37), (31, 900), (480, 640), (1, 1), (5, 4000)]
 
@@ -74,14 +74,3 @@ def test_boxes_lie_on_the_canvas_in_shares():
     assert crop.box == (50, 50, 250, 250)
     assert crop.box_on_canvas((100, 150, 150, 250)) == pytest.approx((0.25, 0.5, 0.5, 1))
     assert crop.box_on_canvas((0, 0, 400, 300)) == (0, 0, 1, 1)
-
-
-def test_blending_keeps_to_the_bit_what_is_not_covered():
-    generator = np.random.default_rng(0)
-    below, above = (generator.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(2))
-    alpha = generator.choice(np.array([0, 1, 128, 254, 255], np.uint8), (30, 40))
-    mixed = blend(below, above, alpha)
-    np.testing.assert_array_equal(mixed[alpha == 0], below[alpha == 0])
-    np.testing.assert_array_equal(mixed[alpha == 255], above[alpha == 255])
-    expected = (below.astype(float) * 127 + above.astype(float) * 128) / 255
-    assert np.abs(mixed - expected)[alpha == 128].max() <= 0.5

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from groundingdino.editing import inpainter_models
-from groundingdino.editing.cards import INPAINTERS
+from groundingdino.editing.available_models import INPAINTERS
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
 from groundingdino.editing.inpainter import Inpainter

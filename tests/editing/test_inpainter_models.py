@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from groundingdino.editing import inpainter_models
-from groundingdino.editing.cards import INPAINTERS, has_inpainter
+from groundingdino.editing.available_models import INPAINTERS, has_inpainter
 from groundingdino.editing.inpainter_models import load_inpainter, quietly
 from tests.tiny_pipelines import save_gligen, save_sd, save_sdxl
 

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from groundingdino.detection.cards import MODELS, ModelCard, is_cached
+from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.files import downloads
 from groundingdino.files.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder

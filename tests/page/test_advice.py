@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from groundingdino.detection.cards import MODELS
-from groundingdino.editing.cards import INPAINTERS
-from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
+from groundingdino.detection.available_models import MODELS
+from groundingdino.editing.available_models import INPAINTERS
+from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.advice import DETECTOR, for_photographs, to_fetch
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.segmentation.cards import SEGMENTERS
+from groundingdino.segmentation.available_models import SEGMENTERS
 from tests.oracle import CARD, Oracle
 
 PENCIL = replace(CARD, title="Pencil", knows=(DRAWINGS,))

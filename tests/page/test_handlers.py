@@ -13,7 +13,7 @@ import pytest
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
-from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import PATIENCE, Page

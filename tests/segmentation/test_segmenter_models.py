@@ -7,8 +7,8 @@ import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 
 from groundingdino.files import downloads
-from groundingdino.segmentation import cards, segmenter_models
-from groundingdino.segmentation.cards import SEGMENTERS
+from groundingdino.segmentation import available_models, segmenter_models
+from groundingdino.segmentation.available_models import SEGMENTERS
 from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.segmentation.segmenter_models import load_segmenter
 
@@ -33,7 +33,7 @@ def test_our_own_file_is_loaded_whole(trained):
 
 
 def test_embedded_is_the_file_that_comes_along(trained, monkeypatch):
-    monkeypatch.setattr(cards, "EMBEDDED_SEGMENTER", trained[1])
+    monkeypatch.setattr(available_models, "EMBEDDED_SEGMENTER", trained[1])
     assert load_segmenter("embedded").card is SEGMENTERS["embedded"]
 
 

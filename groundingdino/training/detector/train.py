@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from transformers import BertTokenizerFast
 
 from groundingdino.artwork.drawings import Artwork
-from groundingdino.detection.cards import MODELS
+from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained, save_checkpoint
 from groundingdino.detection.precision import multiplies_bfloat16
 from groundingdino.model import GroundingDINO

@@ -17,7 +17,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from groundingdino.artwork.drawings import Artwork
-from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.detection.precision import multiplies_bfloat16
 from groundingdino.files.weight_files import load_strictly, read_weights
 from groundingdino.runtime.allocation import keep_freed_memory

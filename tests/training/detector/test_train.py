@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from groundingdino.detection.cards import MODELS
+from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
 from groundingdino.model import GroundingDINO
 from groundingdino.model.config import PHOTOGRAPHIC

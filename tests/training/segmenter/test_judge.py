@@ -9,7 +9,7 @@ import torch
 
 from groundingdino.artwork.drawings import Artwork
 from groundingdino.files.weight_files import read_weights
-from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from groundingdino.segmentation.close_ups import Part
 from groundingdino.segmentation.embedded_decoder import MaskJudge
 from groundingdino.segmentation.embedded_encoder import DIM

@@ -8,7 +8,7 @@ import pytest
 import torch
 from segment_anything.modeling import Sam
 
-from groundingdino.detection.cards import EMBEDDED_FILE
+from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.files.weight_files import read_weights, write_weights
 from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.training.segmenter import train as train_segmenter

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundingdino.files import downloads
-from groundingdino.files.card import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
+from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress, WebFile
 from groundingdino.inputs.image_files import named
 

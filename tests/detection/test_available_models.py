@@ -4,10 +4,10 @@ import re
 import pytest
 from safetensors import safe_open
 
-from groundingdino.detection.cards import EMBEDDED_FILE, MODELS, is_cached
-from groundingdino.editing.cards import INPAINTERS, mask_settings_for
+from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS, is_cached
+from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import MaskSettings, Remove, Replace
-from groundingdino.segmentation.cards import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groundingdino.files import hub
-from groundingdino.files.card import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
+from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
 from groundingdino.files.hub import HubFile
 from groundingdino.inputs.image_files import named

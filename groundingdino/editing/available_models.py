@@ -11,8 +11,7 @@ from typing import Any
 from groundingdino.editing.edits import Edit, MaskSettings, Replace, Sampling, Task
 from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, whole_progress
 from groundingdino.files import hub
-from groundingdino.files.assets import ASSETS
-from groundingdino.files.card import DRAWINGS, PHOTOGRAPHS
+from groundingdino.files.assets import ASSETS, DRAWINGS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
 from groundingdino.inputs.image_files import named
 
