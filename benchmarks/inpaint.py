@@ -19,6 +19,7 @@ from benchmarks.table import machine, print_table
 from groundingdino.editing.available_models import mask_settings_for
 from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
 from groundingdino.editing.inpainter import Inpainter
+from groundingdino.editing.lama import LaMa
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
 
@@ -31,7 +32,9 @@ TASKS: dict[str, Task] = {
 }
 
 
-def measure(inpainter: Inpainter | Stickers, size: tuple[int, int], task: Task, runs: int) -> tuple[float, float, int]:
+def measure(
+    inpainter: Inpainter | Stickers | LaMa, size: tuple[int, int], task: Task, runs: int
+) -> tuple[float, float, int]:
     """Median wall and processor seconds of an edit, and the most bytes that it added to the process."""
     width, height = size
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))

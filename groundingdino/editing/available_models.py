@@ -13,9 +13,17 @@ from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipelin
 from groundingdino.files import hub
 from groundingdino.files.assets import ASSETS, DRAWINGS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
+from groundingdino.files.hub import HubFile
 from groundingdino.inputs.image_files import named
 
 EMBEDDED_DRAWINGS = ASSETS / "artwork"
+PAINTED_BY_STEPS = (
+    "steps",
+    "guidance",
+    "strength",
+    "negative_prompt",
+    "scheduler",
+)  # what says how noise is taken away
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,7 @@ class InpainterCard:
         size_bytes: Of what is fetched: half-precision weights where they are published.
         repository: On the hub, in diffusers' layout; None for a folder on this machine, and for "embedded", which is no
             model.
+        file: The one file of a repository that is no pipeline.
         licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
         steps, guidance: The defaults.
@@ -34,6 +43,7 @@ class InpainterCard:
         one_by_one: It paints one object at a time best.
         boxes: Where an object is replaced, its whole box is best painted anew, not its outline.
         ignores: Names of what `Sampling` says and means nothing to it.
+        removes_only: It continues what is around, and reads no text.
     """
 
     name: str
@@ -41,6 +51,7 @@ class InpainterCard:
     size_bytes: int
     about: str
     repository: str | None = None
+    file: HubFile | None = None
     licence: str = ""
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
     steps: int = 30
@@ -49,6 +60,7 @@ class InpainterCard:
     one_by_one: bool = False
     boxes: bool = False
     ignores: tuple[str, ...] = ()
+    removes_only: bool = False
 
     @property
     def description(self) -> str:
@@ -91,7 +103,26 @@ INPAINTERS: dict[str, InpainterCard] = {
             guidance=1,
             one_by_one=True,
             boxes=True,
-            ignores=("steps", "guidance", "strength", "negative_prompt", "scheduler"),
+            ignores=PAINTED_BY_STEPS,
+        ),
+        # OpenCV's own publication. The others are TorchScript, which is code, pickles, or of unknown hands.
+        InpainterCard(
+            name="lama",
+            title="LaMa",
+            size_bytes=92_591_623,
+            about="Photos at 512 pixels: removes, and puts nothing there. Needs no GPU.",
+            repository="opencv/inpainting_lama",
+            file=HubFile(
+                repository="opencv/inpainting_lama",
+                filename="inpainting_lama_2025jan.onnx",
+                size=92_591_623,
+                sha256="7df918ac3921d3daf0aae1d219776cf0dc4e4935f035af81841b40adcf74fdf2",
+            ),
+            licence="Apache-2.0",
+            steps=1,
+            guidance=1,
+            ignores=PAINTED_BY_STEPS,
+            removes_only=True,
         ),
         InpainterCard(
             name="sd15",
@@ -168,7 +199,9 @@ INPAINTERS: dict[str, InpainterCard] = {
 
 def has_inpainter(name: str) -> bool:
     """Whether a model of `INPAINTERS` can be loaded without the network."""
-    repository = INPAINTERS[name].repository
+    repository, file = INPAINTERS[name].repository, INPAINTERS[name].file
+    if file is not None:
+        return hub.cached(file) is not None
     return repository is None or cached_pipeline(repository) is not None
 
 
@@ -214,8 +247,15 @@ def edit_of(
 def find_inpainter(
     name_or_path: str | Path, local_files_only: bool = False, progress: Progress | None = None
 ) -> tuple[Path, InpainterCard]:
-    """The folder of an inpainter in diffusers' layout, fetched where it is not there; of "embedded" its drawings'."""
+    """The folder of an inpainter in diffusers' layout, fetched where it is not there; of "embedded" its drawings'.
+
+    Of LaMa it is the file.
+    """
     name, card = str(name_or_path), find_inpainter_card(name_or_path)
+    if card is not None and card.file is not None:
+        return hub.fetch(card.file, local_files_only, progress), card
+    if card is not None and card.removes_only:
+        return Path(name_or_path), card
     if card is not None and card.repository is not None:
         whole = whole_progress(progress, card.size_bytes) if progress else None
         return fetch_pipeline(card.repository, local_files_only, whole), card
@@ -230,16 +270,20 @@ def find_inpainter(
         folder = fetch_pipeline(name, local_files_only, progress)
         return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
     raise ValueError(
-        f"There is no inpainter {named(name)}: expected {', '.join(INPAINTERS)}, a folder in diffusers' layout or a "
-        "repository 'owner/name'."
+        f"There is no inpainter {named(name)}: expected {', '.join(INPAINTERS)}, a folder in diffusers' layout, LaMa's "
+        ".onnx file or a repository 'owner/name'."
     )
 
 
 def find_inpainter_card(name_or_path: str | Path) -> InpainterCard | None:
-    """What is known of a model of `INPAINTERS`, or of one in a folder, before it is loaded; None of any other."""
+    """What is known of a model of `INPAINTERS`, a folder or LaMa's file before it is loaded; None of any other."""
     name, path = str(name_or_path), Path(name_or_path)
     if name in INPAINTERS:
         return INPAINTERS[name]
+    if path.suffix == ".onnx" and os.path.isfile(name):
+        size = path.stat().st_size
+        lama = replace(INPAINTERS["lama"], repository=None, file=None, licence="")
+        return replace(lama, name=path.name, title=path.name, size_bytes=size, about="Your own weights.")
     if not os.path.isdir(name):
         return None
     size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))

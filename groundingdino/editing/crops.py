@@ -101,6 +101,16 @@ class Crop:
         return cv2.copyMakeBorder(part, 0, bottom, 0, right, border)
 
 
+def enlarged_much(crop: Crop, size: int) -> tuple[str, ...]:
+    """A sentence for the user where what was painted at so many pixels looks blurred; alike for all objects."""
+    if crop.scale >= 0.5:
+        return ()
+    return (
+        f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object after the "
+        "other, or choose a model that works at more pixels.",
+    )
+
+
 def _around(start: int, length: int, side: int, limit: int) -> tuple[int, int]:
     """An interval of `side` around another one, moved and then cut to lie in [0, limit]."""
     side = min(max(side, length), limit)

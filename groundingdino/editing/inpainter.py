@@ -13,9 +13,11 @@ from PIL import Image
 from torch import nn
 from typing_extensions import Self
 
-from groundingdino.editing.crops import Crop
+from groundingdino.editing.available_models import find_inpainter, find_inpainter_card
+from groundingdino.editing.crops import Crop, enlarged_much
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quietly
+from groundingdino.editing.lama import LaMa
 from groundingdino.editing.latent_preview import LatentPreview
 from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
 from groundingdino.editing.perform import BoxText, HeldBack, Painted
@@ -68,12 +70,17 @@ class Inpainter:
         device: str | torch.device | None = None,
         local_files_only: bool = False,
         progress: Progress | None = None,
-    ) -> "Self | Stickers":
+    ) -> "Self | Stickers | LaMa":
         """Load a model by name or path, see `load_inpainter`; by default on the GPU if there is one.
 
-        "embedded" is no model and needs no device: it gives `Stickers`, which paint through the same call.
+        "embedded" is no model and needs no device: it gives `Stickers`, which paint through the same call. So does
+        `LaMa`, which "lama" and the path of its file give; it runs on the processor.
         """
         device = device or find_device()
+        card = find_inpainter_card(name_or_path)
+        if card is not None and card.removes_only:
+            check_device(device)
+            return LaMa(*find_inpainter(name_or_path, local_files_only, progress))
         if name_or_path == "embedded":
             check_device(device)
             return Stickers()
@@ -309,17 +316,12 @@ class Inpainter:
         }
 
     def _notes(self, crop: Crop, size: int, texts: tuple[BoxText, ...], sampling: Sampling) -> tuple[str, ...]:
-        notes = []
+        notes: list[str] = []
         if self.paints_regions and sampling.strength < 1:
             notes.append(f"{self.card.title} forgets all of what was there: the strength has no effect.")
         if size < self.working_size:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
-        if crop.scale < 0.5:
-            # The same for all objects of an edit, so that it is reported once.
-            notes.append(
-                f"It was painted at {size} pixels and enlarged: for finer detail, edit a smaller part or one object "
-                "after the other, or choose a model that works at more pixels."
-            )
+        notes += enlarged_much(crop, size)
         if sampling.negative_prompt and self._guidance(texts, sampling) <= 1:
             notes.append("Nothing was led away from the negative prompt: that takes a guidance over 1.")
         for _, text in texts:

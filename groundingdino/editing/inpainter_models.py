@@ -48,7 +48,7 @@ def load_inpainter(
     if sentence := missing("Painting by a diffusion model", "inpaint"):  # before anything is downloaded
         raise ValueError(sentence)
     folder, card = find_inpainter(name_or_path, local_files_only, progress)
-    if folder == EMBEDDED_DRAWINGS:
+    if folder == EMBEDDED_DRAWINGS or card.removes_only:
         raise ValueError(f"{card.title} is no pipeline: load it with Inpainter.from_pretrained('{card.name}').")
     device = torch.device(device)
     pipeline = _read(folder, _precision(folder, device))

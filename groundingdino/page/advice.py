@@ -1,5 +1,6 @@
 """A line below the result, with a button, that names the model which suits a picture better."""
 
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
@@ -17,12 +18,20 @@ class Advice(TypedDict):
     model: str  # its name
 
 
-def for_photographs(models: ModelCache[Any, Any], card: Card, kind: str) -> Advice | None:
+def for_photographs(
+    models: ModelCache[Any, Any], card: Card, kind: str, can: Callable[[Any], bool] = lambda _: True
+) -> Advice | None:
     """Which model to choose for a photograph instead of this one; None if this one knows them, or there is none.
 
     Nobody can tell a photograph from a drawing here: it is said where a model found nothing that knows drawings alone.
+
+    Args:
+        models: All of a kind.
+        card: The one that was used.
+        kind: Of model.
+        can: Whether the model of a card can do what was asked.
     """
-    suited = [(name, other) for name, other in models.cards.items() if PHOTOGRAPHS in other.knows]
+    suited = [(name, other) for name, other in models.cards.items() if PHOTOGRAPHS in other.knows and can(other)]
     if PHOTOGRAPHS in card.knows or not suited:
         return None
     ready = [entry for entry in suited if models.is_ready(entry[0])]

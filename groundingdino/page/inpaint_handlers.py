@@ -18,7 +18,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from groundingdino.editing.edits import Outpaint
+from groundingdino.editing.edits import Outpaint, Remove
 from groundingdino.editing.outpainting import framed
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
@@ -214,7 +214,10 @@ class InpaintPage:
             card = self.studio.inpainters.card(form.model)
             title = card.title
             if not findings.is_drawing:
-                better = advice.for_photographs(self.studio.inpainters, card, advice.INPAINTER)
+                removes = isinstance(edit.task, Remove)
+                better = advice.for_photographs(
+                    self.studio.inpainters, card, advice.INPAINTER, lambda other: removes or not other.removes_only
+                )
         size, grown = self.studio.picture(path, canvas.pixels).shown.size, {}
         search = _search(query, selection, with_masks=findings.segmenter is not None)
         if isinstance(edit.task, Outpaint):

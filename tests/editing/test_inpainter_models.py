@@ -90,7 +90,7 @@ def test_it_is_put_back_by_whoever_leaves_last(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", "There is no inpainter 'nonsense': expected embedded, sd15"),
+        ("nonsense", "There is no inpainter 'nonsense': expected embedded, lama, sd15"),
         ("/no/where", "There is no inpainter '/no/where'"),
     ],
 )

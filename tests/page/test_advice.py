@@ -55,3 +55,9 @@ def test_every_model_says_what_it_is_for():
     for card in [*MODELS.values(), *SEGMENTERS.values(), *INPAINTERS.values()]:
         assert card.knows
         assert set(card.knows) <= {DRAWINGS, PHOTOGRAPHS}
+
+
+def test_only_a_model_that_can_do_what_was_asked_is_named():
+    advice = for_photographs(shelf("lens"), PENCIL, DETECTOR, lambda card: card.title != "Lens")
+    assert advice["model"] == "mirror"
+    assert for_photographs(shelf(), PENCIL, DETECTOR, lambda card: card.title == "Pencil") is None

@@ -19,6 +19,7 @@ from groundingdino.artwork.names import load_names
 from groundingdino.detection.detector import Detector
 from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
 from groundingdino.editing.inpainter import Inpainter
+from groundingdino.editing.lama import LaMa
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
 from groundingdino.runtime.allocation import keep_freed_memory
@@ -60,7 +61,7 @@ class Target:
 
 
 def evaluate(
-    inpainter: Inpainter | Stickers,
+    inpainter: Inpainter | Stickers | LaMa,
     detector: Detector,
     segmenter: Segmenter,
     scenes: Iterable[Scene],
