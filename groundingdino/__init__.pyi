@@ -4,7 +4,7 @@ from .detection import checkpoints
 from .detection.checkpoints import load_checkpoint
 from .detection.detector import CacheBytes, Detector, EncodedImage
 from .detection.phrases import Grounding
-from .editing import (
+from .editing.edits import (
     Background,
     BlurBackground,
     BrushStroke,

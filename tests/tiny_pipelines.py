@@ -1,6 +1,7 @@
 """Pipelines of every class we paint with, of a few thousand random weights, saved in diffusers' layout."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -30,7 +31,7 @@ def save_sd(folder: Path, in_channels: int = 9, variant: str | None = None, samp
     kind = StableDiffusionInpaintPipeline if in_channels == 9 else StableDiffusionPipeline
     unet = UNet2DConditionModel(in_channels=in_channels, sample_size=sample_size, **_UNET)
     pipeline = kind(
-        vae=_vae(),
+        vae=autoencoder(),
         text_encoder=text_encoder(),
         tokenizer=word_tokenizer(),
         unet=unet,
@@ -53,7 +54,7 @@ def save_sdxl(folder: Path) -> Path:
         **{**_UNET, "cross_attention_dim": 2 * WIDTH},
     )
     StableDiffusionXLInpaintPipeline(
-        vae=_vae(),
+        vae=autoencoder(),
         text_encoder=text_encoder(),
         text_encoder_2=CLIPTextModelWithProjection(_TEXT),
         tokenizer=word_tokenizer(),
@@ -73,7 +74,7 @@ def save_gligen(folder: Path) -> Path:
         if "alpha_" in name:  # the gates, which start closed
             torch.nn.init.constant_(parameter, 1.0)
     StableDiffusionGLIGENPipeline(
-        vae=_vae(),
+        vae=autoencoder(),
         text_encoder=text_encoder(),
         tokenizer=word_tokenizer(),
         unet=unet,
@@ -122,7 +123,8 @@ def word_tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast(vocab=str(BERT_VOCABULARY), model_max_length=TOKENS)
 
 
-def _vae() -> AutoencoderKL:
+def autoencoder(**options: Any) -> AutoencoderKL:
+    """Latents of 4 channels, a quarter of the picture's width and height."""
     return AutoencoderKL(
         block_out_channels=(8, 8, 16),
         down_block_types=("DownEncoderBlock2D",) * 3,
@@ -131,4 +133,5 @@ def _vae() -> AutoencoderKL:
         latent_channels=4,
         norm_num_groups=4,
         sample_size=WORKING_SIZE,
+        **options,
     )

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from diffusers import (
-    AutoencoderKL,
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxFillPipeline,
@@ -28,11 +27,12 @@ from transformers import (
     T5EncoderModel,
 )
 
-from tests.tiny_pipelines import CELL, TOKENS, WIDTH, WORKING_SIZE, text_encoder, word_tokenizer
+from tests.tiny_pipelines import CELL, TOKENS, WIDTH, autoencoder, text_encoder, word_tokenizer
 
-CHANNELS = 4  # of latents; the transformers see 2 x 2 of their pixels as one
+CHANNELS = 4  # of latents, as `autoencoder` has them; the transformers see 2 x 2 of their pixels as one
 CHAT = "{% for message in messages %}<|im_start|>{{ message['content'] }}<|im_end|>{% endfor %}"
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+_VAE = {"scaling_factor": 0.4, "shift_factor": 0.1, "use_quant_conv": False, "use_post_quant_conv": False}
 
 
 def save_flux_fill(folder: Path) -> Path:
@@ -53,7 +53,7 @@ def save_flux_fill(folder: Path) -> Path:
     t5 = T5Config(vocab_size=30_522, d_model=WIDTH, d_kv=8, d_ff=WIDTH, num_layers=1, num_heads=4)
     FluxFillPipeline(
         scheduler=_SCHEDULER,
-        vae=_vae(),
+        vae=autoencoder(**_VAE),
         text_encoder=text_encoder(),
         tokenizer=word_tokenizer(),
         text_encoder_2=_told(T5EncoderModel(t5), "final_layer_norm"),
@@ -124,7 +124,7 @@ def save_z_image(folder: Path) -> Path:
     tokenizer = _byte_tokenizer()
     ZImagePipeline(
         scheduler=_SCHEDULER,
-        vae=_vae(),
+        vae=autoencoder(**_VAE),
         text_encoder=Qwen3Model(Qwen3Config(vocab_size=len(tokenizer), head_dim=8, **_QWEN)),
         tokenizer=tokenizer,
         transformer=_loud(transformer),
@@ -164,19 +164,3 @@ def _loud(transformer: torch.nn.Module) -> torch.nn.Module:
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     return transformer
-
-
-def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=(8, 8, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        layers_per_block=1,
-        latent_channels=CHANNELS,
-        norm_num_groups=4,
-        sample_size=WORKING_SIZE,
-        scaling_factor=0.4,
-        shift_factor=0.1,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
-    )

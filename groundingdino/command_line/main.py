@@ -19,11 +19,11 @@ from groundingdino.command_line.output import (
     write_results,
 )
 from groundingdino.command_line.search import (
-    Found,
     check_models,
     ground,
     load_model,
     load_picture,
+    nothing_found,
     read_search,
     search_picture,
 )
@@ -119,12 +119,10 @@ def inpaint(options: argparse.Namespace) -> None:
     if edit.task.needs_model:
         check_models(options, "inpainter")
 
-    from groundingdino.detection.objects import no_objects
     from groundingdino.editing.perform import edit_picture, unchanged
     from groundingdino.segmentation.masks import SPECKS
 
-    found = Found(no_objects(), (), [], {})
-    own = None
+    found, own = nothing_found(), None
     if mask is not None:
         from groundingdino.editing.mask import own_mask
 

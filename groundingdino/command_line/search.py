@@ -65,9 +65,7 @@ def read_search(
 
 def search_picture(options: argparse.Namespace, image: "Image.Image", search: Search, min_area: float) -> Found:
     """The objects that a search describes; holes and specks of masks below `min_area` go, see `smooth_masks`."""
-    from groundingdino.detection.objects import no_objects
-
-    found = ground(options, image) if search.named else Found(no_objects(), (), [], {})
+    found = ground(options, image) if search.named else nothing_found()
     if not search.with_masks:
         return found
 
@@ -77,6 +75,13 @@ def search_picture(options: argparse.Namespace, image: "Image.Image", search: Se
     segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
     objects = cut(segmenter, segmenter.encode_image(image), found.objects, search.pointing, min_area)
     return found._replace(objects=objects, models=[*found.models, segmenter.card.name])
+
+
+def nothing_found() -> Found:
+    """What there is where no prompt names anything."""
+    from groundingdino.detection.objects import no_objects
+
+    return Found(no_objects(), (), [], {})
 
 
 def ground(options: argparse.Namespace, image: "Image.Image") -> Found:

@@ -17,13 +17,8 @@ from groundingdino.files.hub import HubFile
 from groundingdino.inputs.image_files import named
 
 EMBEDDED_DRAWINGS = ASSETS / "artwork"
-PAINTED_BY_STEPS = (
-    "steps",
-    "guidance",
-    "strength",
-    "negative_prompt",
-    "scheduler",
-)  # what says how noise is taken away
+# What says how noise is taken away.
+PAINTED_BY_STEPS = ("steps", "guidance", "strength", "negative_prompt", "scheduler")
 
 
 @dataclass(frozen=True)

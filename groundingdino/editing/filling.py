@@ -22,8 +22,7 @@ _SMALLEST_SIDE = 40  # pixels: a picture that is smaller is not reduced
 _STARTS = 4  # scales at which a fill begins, from the coarsest on
 _ALIKE = 1.03  # times the smallest distance of patches: about as good
 _MEET = 1  # halvings of the picture at the scale where they are compared, after a round
-_ROUNDS = (4, 6, 6, 10)  # of search and vote: at the finest scale, the next two, and all others
-_LARGE = 100_000  # pixels: scales that have more take one round
+_ROUNDS = (4, 6, 6, 10)  # of search and vote: at the finest scale, the next two, and all others; one where it is large
 
 
 def fill(pixels: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> tuple[Crop, np.ndarray]:
@@ -96,4 +95,4 @@ def _grown_from(scales: list["patch_voting.Scale"], start: int, meet: int) -> "p
 
 
 def _rounds(scales: list["patch_voting.Scale"], depth: int) -> int:
-    return 1 if scales[depth].hole.size > _LARGE else _ROUNDS[min(depth, len(_ROUNDS) - 1)]
+    return 1 if scales[depth].is_large else _ROUNDS[min(depth, len(_ROUNDS) - 1)]

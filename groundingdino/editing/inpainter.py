@@ -40,7 +40,7 @@ from groundingdino.editing.schedulers import make_scheduler, schedulers_for
 from groundingdino.editing.stickers import Stickers
 from groundingdino.files.downloads import Progress
 from groundingdino.runtime.devices import check_device, find_device
-from groundingdino.runtime.interruption import StopCheck, Stopped, interrupt_before, stopping
+from groundingdino.runtime.interruption import StopCheck, interrupt_before, raise_if, stopping
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does
@@ -187,8 +187,7 @@ class Inpainter:
     def _my_turn(self, stop: StopCheck | None) -> Iterator[None]:
         """Waits until nobody else paints with this model: a pipeline keeps state while it runs."""
         while not self._turn.acquire(timeout=_TICK):
-            if stop and stop():
-                raise Stopped
+            raise_if(stop)
         try:
             yield
         finally:

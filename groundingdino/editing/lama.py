@@ -15,7 +15,7 @@ from groundingdino.editing.crops import Crop, enlarged_much
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.perform import BoxText, Painted
 from groundingdino.editing.preview import PaintStep
-from groundingdino.runtime.interruption import StopCheck, Stopped
+from groundingdino.runtime.interruption import StopCheck, raise_if
 
 SIZE = 512  # pixels of the square that the published graph takes
 
@@ -63,7 +63,7 @@ class LaMa:
             texts: All "".
             sampling: Means nothing to it; candidates are alike.
             report: Called before the pass and after it.
-            stop: Asked before the pass and after it; once it says True, `interruption.Stopped` is raised.
+            stop: Called before the pass and after it; once it returns True, `interruption.Stopped` is raised.
 
         Raises:
             ValueError: a text is given; the file is no LaMa.
@@ -74,9 +74,9 @@ class LaMa:
         crop = _square(Crop.around(alpha, SIZE, self.card.context))
         report(PaintStep(0, 1, crop, None))
         with self._turn:
-            _raise_if(stop)
+            raise_if(stop)
             canvas = self._fill(crop.cut(pixels), crop.cut_mask(mask, 1))
-        _raise_if(stop)
+        raise_if(stop)
         report(PaintStep(1, 1, crop, canvas))
         return Painted(crop, crop.uncut(canvas), enlarged_much(crop, SIZE), {"painted_at": list(crop.scaled)})
 
@@ -109,8 +109,3 @@ def _unreadable(file: object) -> str:
     return (
         f"'{file}' cannot be read as LaMa: expected the ONNX file that '{published}' publishes, with nothing missing."
     )
-
-
-def _raise_if(stop: StopCheck | None) -> None:
-    if stop is not None and stop():
-        raise Stopped

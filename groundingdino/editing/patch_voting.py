@@ -23,7 +23,7 @@ _RIM = 1.0  # how far around the hole it is looked for what belongs into it, as 
 _BINS = np.array([24, 24, 24, 48], np.float32)  # colours and texture that are taken for the same
 _MOST_BIN = 10
 _NEAR = 8  # pixels around what was found before, in which later rounds look
-_WIDE = 100_000  # pixels: larger scales look that near in their first round, too
+_LARGE = 100_000  # pixels: scales that have more look that near in their first round, too
 _TEXTURE = 2.0  # weight of the fourth channel
 _SHARP = 0.1  # share of the usual distance beyond which a patch has no say, in the last round; 1 in the others
 _KNOWN = 1.3  # how much more a patch counts that is a pixel closer to the hole's edge
@@ -82,6 +82,11 @@ class Scale:
         return float(self._depths.max())
 
     @property
+    def is_large(self) -> bool:
+        """Whether a round takes so long that it has to do with little."""
+        return self.hole.size > _LARGE
+
+    @property
     def colours_and_texture(self) -> tuple[np.ndarray, np.ndarray]:
         """The picture's colours, (H, W, 3), and texture, (H, W), as uint8."""
         pixels = np.clip(self.pixels, 0, 255).astype(np.uint8)
@@ -110,7 +115,7 @@ class Scale:
         guess, nearest, apart = found
         for turn in range(rounds):
             now, cost = self._measured(Found(guess, nearest))
-            is_wide = widely or (np.isinf(apart) and self.hole.size <= _WIDE)
+            is_wide = widely or (np.isinf(apart) and not self.is_large)
             for again in range(1 if finest else 2):
                 patch_match.sweep(
                     *(now.rows, self._known.rows, now.means, self._known.means),

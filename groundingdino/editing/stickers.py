@@ -22,7 +22,7 @@ from groundingdino.editing.filling import fill
 from groundingdino.editing.perform import BoxText, Painted
 from groundingdino.editing.preview import PaintStep
 from groundingdino.editing.silhouettes import SMALL, apart, cut_out, upright
-from groundingdino.runtime.interruption import StopCheck, Stopped
+from groundingdino.runtime.interruption import StopCheck, raise_if
 
 SHARE = 0.92  # of a box's sides: how much of it a drawing takes
 MOST_STRETCH = 1.2  # of a drawing's width over height, to take more of its box
@@ -117,8 +117,7 @@ class Stickers:
         rng = np.random.default_rng(sampling.seed)
         style = _style_of(sampling.seed or 0)
         for (box, _), each in zip(texts, wanted, strict=True):
-            if stop is not None and stop():
-                raise Stopped
+            raise_if(stop)
             if each is None:
                 continue
             place = _look_at(pixels[crop.window], filled, _moved(box, crop))

@@ -44,7 +44,7 @@ from groundingdino.page.picker import Picker
 from groundingdino.page.query import DETECT, INPAINT, SEGMENT, Query
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
-from groundingdino.page.status_line import mask_status, sentence, status
+from groundingdino.page.status_line import NO_PICTURE, mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
@@ -134,7 +134,7 @@ class Page:
     ) -> Iterator[Any]:
         if not query.path:
             session.picture = None
-            yield gr.update(view=NOTHING, status=sentence("Choose a picture to start."))
+            yield gr.update(view=NOTHING, status=sentence(NO_PICTURE))
             return
         jobs: list[Job[Any]] = []
         try:

@@ -31,7 +31,7 @@ from groundingdino.page.handlers import FAULT, Page
 from groundingdino.page.query import Query
 from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
-from groundingdino.page.status_line import sentence
+from groundingdino.page.status_line import NO_PICTURE, sentence
 from groundingdino.page.view import Canvas, jpeg_url
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped
@@ -75,7 +75,7 @@ class InpaintPage:
         query, form = Query(*values[: len(Query._fields)]), Form(*values[len(Query._fields) :])
         stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
         if not query.path:
-            yield gr.update(edit={**NO_EDIT, "run": stamp, "status": sentence("Choose a picture to start.", "hint")})
+            yield gr.update(edit={**NO_EDIT, "run": stamp, "status": sentence(NO_PICTURE, "hint")})
             return
         run = _Run()
         session.path = query.path
@@ -269,9 +269,8 @@ class InpaintPage:
         else:
             logger.error("The edit could not be made", exc_info=error)
             status = sentence(FAULT, "error")
-        before = (
-            session.outcome.shown if session.outcome and session.outcome.path == path else {**NO_EDIT, "picture": path}
-        )
+        outcome = session.outcome
+        before = outcome.shown if outcome and outcome.path == path else {**NO_EDIT, "picture": path}
         return {**before, "run": stamp, "status": status}
 
     def _keep(

@@ -7,6 +7,8 @@ import numpy as np
 from groundingdino.page.advice import Advice
 from groundingdino.page.studio import Findings
 
+NO_PICTURE = "Choose a picture to start."
+
 
 def sentence(message: str, tone: str = "idle", detail: str = "", advice: Advice | None = None) -> dict[str, Any]:
     """A status line: a message, smaller detail behind it, a tone, and which model would be better, if one would.

@@ -51,6 +51,10 @@ def interrupt_before(layers: Iterable[nn.Module]) -> None:
 
 def raise_if_stopped(*_: Any) -> None:
     """Raises `Stopped` where what is computed in this thread, within `stopping`, is not wanted any more."""
-    stop = _stop.get()
+    raise_if(_stop.get())
+
+
+def raise_if(stop: StopCheck | None) -> None:
+    """Raises `Stopped` once `stop()`."""
     if stop is not None and stop():
         raise Stopped

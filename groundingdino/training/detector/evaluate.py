@@ -2,7 +2,7 @@
 
     python -m groundingdino.training.detector.evaluate embedded
 
-prints the figures of the README for the held-out scenes, and
+prints the figures of docs/training.md for the held-out scenes, and
 
     python -m groundingdino.training.detector.evaluate embedded --data FOLDER
 

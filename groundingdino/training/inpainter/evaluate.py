@@ -2,7 +2,7 @@
 
     python -m groundingdino.training.inpainter.evaluate embedded --count 60
 
-prints the figures of the README. In each scene one object is edited: it becomes something else, and it goes away.
+prints the figures of docs/editing.md. In each scene one object is edited: it becomes something else, and it goes away.
 """
 
 import argparse

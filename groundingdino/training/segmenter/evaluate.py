@@ -2,7 +2,7 @@
 
     python -m groundingdino.training.segmenter.evaluate embedded
 
-prints the figures of the README.
+prints the figures of docs/training.md.
 """
 
 import argparse
