@@ -2,6 +2,8 @@ import json
 
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -313,6 +315,10 @@ def folder(request, transformers_model, tmp_path):
     return tmp_path / "model"
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.21"),
+    reason="transformers 5.19 and 5.20 count positions of the text as whole numbers and mask phrases wrongly",
+)
 def test_a_folder_gives_what_transformers_gives(folder, transformers_model):
     loaded = load_pretrained(folder)
     assert loaded.model.config.logit_eps == 1e-5
