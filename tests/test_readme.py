@@ -21,7 +21,7 @@ from groundingdino.command_line.main import main
 from groundingdino.command_line.options import build_parser
 from tests.conftest import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PYTHON, SHELL = ("python", "py"), ("", "bash", "sh", "shell", "console")
 SERVER = re.compile(r"http://(?:127\.0\.0\.1|localhost):7860")
 OURS = (("groundingdino",), ("python", "-m", "groundingdino"))
@@ -183,6 +183,25 @@ def test_command_lines_run(document: Path):
     for block in blocks(read(document), SHELL):
         for words in commands(block):
             check_command(words)
+
+
+def anchors(path: Path) -> set[str]:
+    """What links to headings end with, as GitHub makes it of them."""
+    headings = re.findall(r"^#+ (.+)$", read(path), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=name_of)
+def test_links_lead_somewhere(document: Path):
+    targets = re.findall(r"\]\(([^)\s]+)\)", read(document))
+    for file, _, anchor in (target.partition("#") for target in targets if not target.startswith("http")):
+        path = document.parent / file if file else document
+        assert path.exists(), f"{name_of(document)} links to {file}, which is not there"
+        assert not anchor or anchor in anchors(path), f"{file or name_of(document)} has no heading for #{anchor}"
+
+
+def test_the_readme_can_be_read_in_five_minutes():
+    assert len(read(DOCUMENTS[0]).splitlines()) < 200
 
 
 def test_the_readme_shows_both_ways_in():
