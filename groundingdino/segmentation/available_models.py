@@ -56,9 +56,8 @@ SEGMENTERS: dict[str, SegmenterCard] = {
             description="Comes with the program. Cuts out things drawn as emoji; photos only roughly.",
             knows=(DRAWINGS,),
             points_per_side=64,  # all cells of its embedding
-            # It tells how good a mask is by looking at it; what changes with the cut-off is seldom worse for that.
-            min_quality=0.6,
-            min_stability=0.25,
+            min_quality=0.54,
+            min_stability=0.6,
             single_for_box=True,
             close_ups=True,
             proposes=True,

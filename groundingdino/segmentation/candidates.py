@@ -14,7 +14,6 @@ from torch import Tensor
 
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.segmentation.close_ups import Part, decode_part, encode_part, move, part_around
-from groundingdino.segmentation.embedded_decoder import FineMaskDecoder
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import Size
 from groundingdino.segmentation.segmenter_models import LoadedSegmenter
@@ -53,7 +52,6 @@ class Candidates(NamedTuple):
 
     logits: Tensor  # (3, h, w) of the padded square that the model sees, or of a part of the picture
     quality: Tensor  # (3,) predicted IoU
-    judged: Tensor  # (3,) the same, after a look at the masks where the model has a judge of them
     part: Part  # which of the two
 
     def box(self, size: Size) -> np.ndarray | None:
@@ -86,7 +84,7 @@ class CandidateFinder:
         self._model, self._card = loaded
         self._parts: ByteCache[Tensor] = ByteCache(part_bytes, lambda value: value.nbytes)
         self._found: ByteCache[Candidates] = ByteCache(
-            candidate_bytes, lambda value: value.logits.nbytes + value.quality.nbytes + value.judged.nbytes
+            candidate_bytes, lambda value: value.logits.nbytes + value.quality.nbytes
         )
 
     def find(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[Candidates]:
@@ -124,19 +122,21 @@ class CandidateFinder:
         self,
         encoded: ImageEmbedding,
         prompt: MaskPrompt,
-        before: Candidates | None,
-        seen: Candidates | None = None,
+        corrected: Candidates | None,
+        in_whole: Candidates | None = None,
     ) -> Candidates | None:
         """What a prompt can mean by a second look at its object; None where none is worth it.
 
-        The object is where the whole picture's answer `seen` has it; without one in the prompt's box, or where the mask
-        `before` is that the prompt corrects.
+        Args:
+            corrected: the answer that the prompt corrects, if any.
+            in_whole: the answer in the whole picture, if there is one already: the object is where this has it, else in
+                the prompt's box, else where `corrected` has it.
         """
         if not self._card.close_ups:
             return None
         inside = prompt.box_in(encoded.size)
-        known = seen or (before if inside is None else None)
-        about = known.box(encoded.size) if known else inside
+        answer = in_whole or (corrected if inside is None else None)
+        about = answer.box(encoded.size) if answer else inside
         if about is None:
             return None
         clicks = prompt.clicks(encoded.size)
@@ -147,11 +147,11 @@ class CandidateFinder:
         features, _ = self._parts.get_or_compute(
             (encoded.key, part), lambda: encode_part(self._model, encoded.image, part)
         )
-        previous = None if before is None else before.moved(part)[0]
+        previous = None if corrected is None else corrected.moved(part)[0]
         box = None if inside is None else inside.tolist()
-        logits, quality, judged = decode_part(self._model, features, part, box, clicks, previous)
+        logits, quality = decode_part(self._model, features, part, box, clicks, previous)
         chosen = best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
-        return Candidates(logits[chosen], quality[chosen], judged[chosen], part)
+        return Candidates(logits[chosen], quality[chosen], part)
 
     def _whole(self, encoded: ImageEmbedding) -> Part:
         return encoded.whole(self._model.image_encoder.img_size)
@@ -181,23 +181,17 @@ class CandidateFinder:
         sparse, dense = self._model.prompt_encoder(
             points=points, boxes=box_tensor, masks=torch.stack(list(previous)) if previous else None
         )
-        decoder = self._model.mask_decoder
-        embeddings = {
-            "image_embeddings": encoded.features,
-            "image_pe": self._model.prompt_encoder.get_dense_pe(),
-            "sparse_prompt_embeddings": sparse,
-            "dense_prompt_embeddings": dense,
-        }
-        if isinstance(decoder, FineMaskDecoder):
-            logits, quality, judged = decoder.predict_and_judge(**embeddings)
-        else:
-            logits, quality = decoder.predict_masks(**embeddings)
-            judged = quality
+        logits, quality = self._model.mask_decoder.predict_masks(
+            image_embeddings=encoded.features,
+            image_pe=self._model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+        )
         order = best_first(quality, self._is_ambiguous(clicks_each, bool(boxes)))
         whole = self._whole(encoded)
         return [
-            Candidates(masks[chosen], scores[chosen], looked[chosen], whole)
-            for masks, scores, looked, chosen in zip(logits, quality, judged, order, strict=True)
+            Candidates(masks[chosen], scores[chosen], whole)
+            for masks, scores, chosen in zip(logits, quality, order, strict=True)
         ]
 
     def _tensor(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:

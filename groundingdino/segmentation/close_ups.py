@@ -91,8 +91,8 @@ def decode_part(
     box: Box | None,
     clicks: tuple[np.ndarray, np.ndarray],
     previous: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (4, h, w) of the part at half of the model's pixels, the predicted IoU (4,), and that after a look (4,).
+) -> tuple[Tensor, Tensor]:
+    """Logits (4, h, w) of the part at half of the model's pixels, and the predicted IoU (4,).
 
     Args:
         box: xyxy in pixels of the picture.
@@ -116,13 +116,13 @@ def decode_part(
     masks = None if previous is None else previous[None, None].to(model.device)
     sparse, dense = model.prompt_encoder.embed(points, boxes, masks, window)
     places_of_cells = model.prompt_encoder.get_dense_pe()[..., window[0], window[1]]
-    logits, quality, judged = model.mask_decoder.predict_and_judge(
+    logits, quality = model.mask_decoder.predict_masks(
         image_embeddings=features,
         image_pe=places_of_cells,
         sparse_prompt_embeddings=sparse,
         dense_prompt_embeddings=dense,
     )
-    return logits[0], quality[0], judged[0]
+    return logits[0], quality[0]
 
 
 def enlarge(logits: Tensor, part: Part) -> Tensor:

@@ -1,7 +1,6 @@
 """How the embedded segmenter draws masks: segment-anything's decoder first, then what corrects its masks."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +19,7 @@ class ColourModel(nn.Module):
 
     BINS = 32
     WIDTH = 12
-    RARE = 0.01  # added to shares: a colour seen nowhere says nothing
+    RARE = 0.01  # added to shares, so that a colour found in neither is no evidence
     AROUND = 8  # cells of a block; what is beside a mask lies in blocks up to two away from it
 
     def __init__(self, masks: int):
@@ -30,27 +29,27 @@ class ColourModel(nn.Module):
         self.context = nn.Conv2d(FINE_DIM, self.WIDTH, 1)
         self.correct = nn.Conv2d(self.WIDTH, masks, 3, padding=1)
         with torch.no_grad():
-            self.palette.weight[:, FINE_DIM:] *= 4  # a fresh one tells colours apart
-        _silence(self.correct)  # and corrects nothing
+            self.palette.weight[:, FINE_DIM:] *= 4  # untrained, it already parts colours among bins ...
+        _set_to_zero(self.correct)  # ... and corrects nothing
 
     def forward(
         self, logits: Tensor, image: Tensor, fine: Tensor, colours: Tensor, prompts_each: Sequence[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Corrected logits, and by how much each cell's colour is likelier inside the masks; see `likelier`.
+    ) -> Tensor:
+        """Corrected logits, (N, M, H, W).
 
         Args:
             logits: (N, M, H, W) of N prompts' masks.
-            image: (N, F, H, W), what the decoder knows of each cell when it is asked for an object.
+            image: (N, F, H, W), the decoder's features of each cell once it has read the prompt.
             fine: (P, F, H, W) and colours: (P, 3, H, W) of the pictures.
             prompts_each: how many of the prompts are on each of them, in order.
         """
         bins = self.palette(torch.cat([fine, colours], dim=1)).softmax(1).flatten(2).float()  # (P, K, H W)
-        # Padding is nothing else, since colours are those of normalised pixels, to which it is added.
+        # Padding alone is exactly 0: normalised colours never are in all three channels.
         shown = (colours != 0).any(1, keepdim=True)
         by_picture = zip(logits.detach().float().split(list(prompts_each)), bins, shown, strict=True)
-        told = torch.cat([self.likelier(*of_one) for of_one in by_picture]).to(logits.dtype)
-        read = self.read(torch.cat([logits.clamp(-8, 8) / 4, told], dim=1))
-        return logits + self.correct(F.gelu(read + self.context(image))), told
+        likelier = torch.cat([self.likelier(*of_one) for of_one in by_picture]).to(logits.dtype)  # (N, M, H, W)
+        read = self.read(torch.cat([logits.clamp(-8, 8) / 4, likelier], dim=1))
+        return logits + self.correct(F.gelu(read + self.context(image)))
 
     def likelier(self, logits: Tensor, bins: Tensor, shown: Tensor) -> Tensor:
         """How much likelier each cell's colour is inside a mask than beside it, as logarithms.
@@ -71,66 +70,6 @@ class ColourModel(nn.Module):
         return (shares[0] / shares[1]).log()
 
 
-class MaskJudge(nn.Module):
-    """Corrects the predicted IoU of masks by looking at them (Mask Scoring R-CNN, arXiv 1903.00241).
-
-    The decoder's tokens tell it of what they asked for, and do not see what became of it.
-    """
-
-    WIDTH = 64
-    CELLS = 1000.0  # of a mask: its size is told as a logarithm of their thousands
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(3 * DIM)
-        self.read = nn.Linear(3 * DIM + 4, self.WIDTH)
-        self.correct = nn.Linear(self.WIDTH, 1)
-        _silence(self.correct)  # a fresh one corrects nothing
-
-    def forward(self, seen: Tensor, measured: Tensor) -> Tensor:
-        """How much better each mask is than was told, (N, M), by what `look` saw."""
-        return self.correct(F.relu(self.read(torch.cat([self.norm(seen), measured], dim=-1))))[..., 0]
-
-    def look(self, logits: Tensor, told: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """What there is to see of each mask; see the returns.
-
-        It teaches neither masks nor embedding, which would learn to be easy to judge.
-
-        Args:
-            logits: (N, M, H, W) of masks.
-            told: (N, M, H, W), how much likelier each cell's colour is inside them, of `ColourModel`.
-            embedding: (N, C, H / 4, W / 4), what the decoder knows of each cell of the embedding.
-
-        Returns:
-            The means of the embedding inside each mask, at its border and beside it, (N, M, 3 C); and (N, M, 4): how
-            large it is, how unsure, and how well its colours tell it from what is beside it, there and inside.
-        """
-        logits, told, embedding = (x.detach().float() for x in (logits, told, embedding))
-        shares = logits.sigmoid()
-        unsure = shares * (1 - shares)
-        inside, border, colours = (F.avg_pool2d(cells, 4) for cells in (shares, unsure, told))
-        beside = F.max_pool2d(inside, 3, 1, 1) - inside
-        cells = embedding.flatten(2).mT  # (N, h w, C)
-        means, colour_means = [], []
-        for part in (inside, border, beside):
-            weights = part.flatten(2)  # (N, M, h w)
-            weights = weights / weights.sum(2, keepdim=True).clamp(min=0.5)
-            means.append(weights @ cells)
-            colour_means.append((weights * colours.flatten(2)).sum(2))
-        area, doubt = (whole.sum((2, 3)) for whole in (shares, unsure))
-        measured = [(1 + area / self.CELLS).log(), doubt / area.clamp(min=1), colour_means[0], colour_means[2]]
-        return torch.cat(means, dim=2), torch.stack(measured, dim=2)
-
-
-class _Predicted(NamedTuple):
-    """What the decoder makes of N prompts."""
-
-    logits: Tensor  # (N, 4, 4 h, 4 w)
-    quality: Tensor  # (N, 4) predicted IoU
-    told: Tensor  # (N, 4, 4 h, 4 w), how much likelier each cell's colour is inside, of `ColourModel`
-    embedding: Tensor  # (N, C, h, w), what is known of each cell
-
-
 class FineMaskDecoder(MaskDecoder):
     """segment-anything's mask decoder, which also sees the fine map and the picture's colours."""
 
@@ -145,10 +84,9 @@ class FineMaskDecoder(MaskDecoder):
             nn.Conv2d(FINE_DIM, FINE_WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1)
         )
         self.colour_model = ColourModel(self.num_mask_tokens)
-        self.judge = MaskJudge()
         with torch.no_grad():
-            self.output_upscaling[3].weight *= 3  # what it adds to the fine map, which is normalised, is as loud
-        _silence(self.refinement[-1])
+            self.output_upscaling[3].weight *= 3  # to the scale of the fine map, to which it is added
+        _set_to_zero(self.refinement[-1])
 
     def predict_masks(
         self,
@@ -170,37 +108,9 @@ class FineMaskDecoder(MaskDecoder):
         Returns:
             Logits (N, 4, 4 h, 4 w) and the predicted IoU (N, 4).
         """
-        predicted = self._predict(
-            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings, prompts_each
-        )
-        return predicted.logits, predicted.quality
-
-    def predict_and_judge(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `predict_masks`, with the predicted IoU once more, (N, 4), after the judge has looked at the masks.
-
-        The judge knows the masks of proposed boxes. Of what somebody points at, and corrects, the other one is better.
-        """
-        logits, quality, told, embedding = self._predict(
-            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
-        )
-        return logits, quality, quality + self.judge(*self.judge.look(logits, told, embedding))
-
-    def _predict(
-        self,
-        image_embeddings: Tensor,
-        image_pe: Tensor,
-        sparse_prompt_embeddings: Tensor,
-        dense_prompt_embeddings: Tensor,
-        prompts_each: Sequence[int] | None = None,
-    ) -> "_Predicted":
         coarse, fine, colours = split_features(image_embeddings)
-        fine = fine.contiguous(memory_format=torch.channels_last)  # and what it is added to: a third of the time less
+        # Channels last, as what it is added to below: convolutions take a third less time.
+        fine = fine.contiguous(memory_format=torch.channels_last)
         count, _, height, width = dense_prompt_embeddings.shape
         prompts_each = [count] if prompts_each is None else prompts_each
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
@@ -213,13 +123,13 @@ class FineMaskDecoder(MaskDecoder):
         embedding = image.transpose(1, 2).unflatten(2, (height, width)) + dense_prompt_embeddings
         embedding = embedding.contiguous(memory_format=torch.channels_last)
         image = activate_again(enlarge_again(activate(norm(enlarge(embedding)))) + _for_each(fine, prompts_each))
-        # Each cell looks at its neighbours once it knows what is asked for: legs, handles and strings are thinner than
-        # the embedding's cells, and only the fine map shows where they go on.
+        # Once the prompt is known each cell looks at its neighbours: legs, handles and strings are thinner than the
+        # embedding's cells, and only the fine map shows where they go on.
         image = image + self.refinement(image)
         filters = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         logits = torch.einsum("nmf,nfhw->nmhw", filters, image)
-        logits, told = self.colour_model(logits, image, fine, colours, prompts_each)
-        return _Predicted(logits, self.iou_prediction_head(tokens[:, 0]), told, embedding)
+        logits = self.colour_model(logits, image, fine, colours, prompts_each)
+        return logits, self.iou_prediction_head(tokens[:, 0])
 
 
 def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:
@@ -229,7 +139,7 @@ def _for_each(pictures: Tensor, prompts_each: Sequence[int]) -> Tensor:
     return pictures.repeat_interleave(torch.tensor(prompts_each, device=pictures.device), dim=0)
 
 
-def _silence(module: nn.Module) -> None:
+def _set_to_zero(module: nn.Module) -> None:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.zero_()

@@ -66,9 +66,10 @@ class ImageEncoder(nn.Module):
         self.fine_stem = ConvNormAct(BACKBONE.stem_width, FINE_WIDTH, 3)
         self.fine_shallow = ConvNormAct(BACKBONE.channels[0], FINE_WIDTH, 3)
         self.fine_deep = ConvNormAct(BACKBONE.pyramid_dim, FINE_WIDTH, 1)
-        # As loud as what the prompt adds to it in the decoder: a louder map drowns the prompt, and is all that learns.
+        # Normalised to the scale of what the decoder adds to it for the prompt: were it larger, the sum would hardly
+        # depend on the prompt, and training would go into the fine map alone.
         self.fine_out = nn.Sequential(nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1), LayerNorm2d(FINE_DIM))
-        self.objects = ObjectHead()  # not run with the others: what reads the features beside the mask decoder
+        self.objects = ObjectHead()  # not part of `forward`: it reads the features beside the mask decoder
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), sides multiples of 8, to (B, C + 16 (F + 3), H / 8, W / 8): see `split_features`."""

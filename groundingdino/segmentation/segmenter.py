@@ -147,13 +147,14 @@ class Segmenter:
     ) -> sv.Detections:
         """All objects the model sees: the masks it is sure of, each object once, the surest first.
 
-        A published model is asked for each point of a grid; the embedded one for the boxes that its embedding proposes
-        at those points, and of its masks those are best whose boxes the embedding knows too, see `proposals`.
+        A published model is asked for each point of a grid, and the quality of its masks is the predicted IoU. The
+        embedded one is asked for the boxes that its embedding proposes at those points, and the quality of its masks is
+        the predicted IoU times how well the embedding knows their boxes, see `proposals.ObjectCells.agreement`.
 
         Args:
             encoded: A picture that this segmenter encoded.
             points_per_side: Points of the grid along each side; by default the model's own.
-            min_quality: A mask is kept if its predicted IoU is greater, in [0, 1]; by default the model's own.
+            min_quality: A mask is kept if its quality is greater, in [0, 1]; by default the model's own.
             min_stability: A mask is kept if it changes so little with its cut-off, an IoU in [0, 1]; by default the
                 model's own.
             nms_threshold: Of two masks that overlap more the better one stays, in [0, 1]. Published models compare the
@@ -231,16 +232,18 @@ class Segmenter:
             return tuple(_Mask(mask, quality) for mask, quality in found)
         cells = ObjectCells.read(self.model.image_encoder, encoded.features, encoded.input_size)
         boxes = encoded.in_picture(cells.propose(points_per_side))
-        masks = [
-            _Mask(self._enlarge(encoded, each, 0), float(each.judged[0]))
+        answers = [
+            each
             for each in cut_out_twice(partial(self._finder.find_each, encoded), boxes, encoded.size)
-            if each.judged[0] > min_quality and each.stability() >= min_stability
+            if each.quality[0] > min_quality and each.stability() >= min_stability
         ]
-        joined = join((one.mask for one in masks), encoded.size)
+        masks = [self._enlarge(encoded, each, 0) for each in answers]
+        joined = join(masks, encoded.size)
+        # The predicted IoU says little of masks of boxes that are no object's: the embedding's cells know better.
         agreement = cells.agreement(joined)
-        scores = np.array([one.quality for one in masks]) + agreement
-        kept = without_overlaps(joined, scores, nms_threshold, own=agreement > OWN_OBJECT)
-        return tuple(masks[index] for index in kept)
+        quality = np.array([float(each.quality[0]) for each in answers]) * agreement
+        kept = without_overlaps(joined, quality, nms_threshold, own=agreement > OWN_OBJECT)
+        return tuple(_Mask(masks[index], quality[index]) for index in kept if quality[index] > min_quality)
 
     def _check_owner(self, encoded: ImageEmbedding) -> None:
         if encoded.owner is not self:

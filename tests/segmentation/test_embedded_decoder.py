@@ -1,11 +1,8 @@
 """How the embedded segmenter draws masks, and what corrects them."""
 
-import math
-
 import torch
-from torch import nn
 
-from groundingdino.segmentation.embedded_decoder import ColourModel, MaskJudge
+from groundingdino.segmentation.embedded_decoder import ColourModel
 from groundingdino.segmentation.embedded_encoder import DIM, FINE_DIM
 from groundingdino.segmentation.embedded_sam import build_embedded_sam
 
@@ -32,50 +29,9 @@ def test_colours_tell_thin_parts_from_what_is_between_them():
         bins[:, 48 * 96 :] = bins[:, grid.flatten()][:, :1]
         torch.testing.assert_close(model.likelier(logits, bins, shown)[..., :48, :], padded)
         assert not torch.allclose(model.likelier(logits, bins, shown | True)[..., :48, :], padded)
-        corrected, told = model(logits, fine, fine, colours, [1])
-        torch.testing.assert_close(corrected, logits)  # a fresh one corrects nothing
-        assert (told[..., grid] > told[..., ~grid].max() + 0.1).all()
+        torch.testing.assert_close(model(logits, fine, fine, colours, [1]), logits)  # a fresh one corrects nothing
         model.correct.weight.normal_()
-        assert not torch.allclose(model(logits, fine, fine, colours, [1])[0], logits)
-
-
-def test_the_judge_looks_at_each_mask_and_corrects_nothing_when_fresh():
-    torch.manual_seed(0)
-    judge = MaskJudge()
-    logits, told, embedding = torch.randn(2, 4, 64, 96), torch.randn(2, 4, 64, 96), torch.randn(2, DIM, 16, 24)
-    logits.requires_grad_()
-    assert not judge(*judge.look(logits, told, embedding)).any()
-    for parameter in judge.parameters():
-        nn.init.normal_(parameter, 0, 0.1)
-    before = judge(*judge.look(logits, told, embedding))
-    assert before.shape == (2, 4)
-    before.sum().backward()
-    assert logits.grad is None
-    assert all(parameter.grad.any() for parameter in judge.parameters())
-    for changed in (logits, told):
-        other = changed.detach().clone()
-        other[0, 1] /= 10
-        after = judge(*judge.look(*(other if each is changed else each for each in (logits, told, embedding))))
-        assert (after != before).tolist() == [[False, True, False, False], [False] * 4]
-    other = embedding.clone()
-    other[1, 0, 3, 3] += 10
-    assert (judge(*judge.look(logits, told, other)) != before).tolist() == [[False] * 4, [True] * 4]
-
-
-def test_the_judge_sees_where_a_mask_is():
-    """Means inside are those of the cells inside; a mask that is sure has no border."""
-    embedding = torch.zeros(1, DIM, 16, 24)
-    embedding[:, 0, 4:8, 4:8] = 1
-    logits = torch.full((1, 2, 64, 96), -30.0)
-    logits[:, 0, 16:32, 16:32] = 30
-    logits[:, 1, 16:32, 32:48] = 30  # next to it
-    told = torch.where(logits > 0, 2.0, -1.0)
-    seen, measured = MaskJudge().look(logits, told, embedding)
-    inside, border, beside = seen[0, :, ::DIM].unbind(1)
-    torch.testing.assert_close(inside, torch.tensor([1.0, 0]))
-    torch.testing.assert_close(border, torch.zeros(2))
-    torch.testing.assert_close(beside, torch.tensor([0, 4 / 20]))
-    torch.testing.assert_close(measured[0, 0], torch.tensor([math.log(1.256), 0, 2, -1]))
+        assert not torch.allclose(model(logits, fine, fine, colours, [1]), logits)
 
 
 def test_masks_follow_the_fine_map():

@@ -52,19 +52,19 @@ def segmenter(loaded) -> Segmenter:
 def calls(loaded, monkeypatch) -> dict[str, int]:
     """Counts how often each part of the model runs, and over how many prompts the decoder."""
     counts = {"encoder": 0, "decoder": 0, "prompts": 0}
-    encode, decode = loaded.model.image_encoder.forward, loaded.model.mask_decoder._predict
+    encode, decode = loaded.model.image_encoder.forward, loaded.model.mask_decoder.predict_masks
 
     def counted_encode(pixels):
         counts["encoder"] += 1
         return encode(pixels)
 
-    def counted_decode(features, places, sparse, *arguments):
+    def counted_decode(*, sparse_prompt_embeddings, **arguments):
         counts["decoder"] += 1
-        counts["prompts"] += len(sparse)
-        return decode(features, places, sparse, *arguments)
+        counts["prompts"] += len(sparse_prompt_embeddings)
+        return decode(sparse_prompt_embeddings=sparse_prompt_embeddings, **arguments)
 
     monkeypatch.setattr(loaded.model.image_encoder, "forward", counted_encode)
-    monkeypatch.setattr(loaded.model.mask_decoder, "_predict", counted_decode)
+    monkeypatch.setattr(loaded.model.mask_decoder, "predict_masks", counted_decode)
     return counts
 
 
@@ -150,7 +150,6 @@ def test_a_picture_is_encoded_once_and_a_prompt_decoded_once(segmenter, calls):
 
 
 def test_a_correction_is_told_how_good_it_is():
-    """The judge of masks knows proposals alone: of what is corrected it would say the opposite."""
     segmenter, image = Segmenter.from_pretrained("embedded", device="cpu"), EXAMPLES / "desk.webp"
     encoded = segmenter.encode_image(image)
     found = Detector.from_pretrained("embedded", device="cpu")(image, "laptop . phone")
