@@ -89,7 +89,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
-                painting = painting_column(page.inpainters, DEFAULT_MODEL)
+                painting = painting_column(page.inpainters, DEFAULT_MODEL, page.few_steps)
             with gr.Column(elem_id="masks"):
                 masks = masks_column(page.segmenters, DEFAULT_MODEL)
             with gr.Column(elem_id="settings"):
@@ -148,11 +148,12 @@ def _publish_inpaint(
     sampling: list[Any] = [_number(precision=0, label="Steps"), _number(label="Guidance")]
     sampling += [_number(1, label="Strength"), _number(precision=0, label="Seed")]
     sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
+    few_steps = gr.Textbox("", label="Few steps")
     models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
     edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
     gr.Button().click(
         endpoints.inpaint,
-        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own, gr.JSON(label="Margins")],
+        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own, gr.JSON(label="Margins"), few_steps],
         [edited, recipe],
         api_name="inpaint",
         concurrency_limit=WORKERS,

@@ -10,9 +10,10 @@ from typing import Any
 from PIL import Image
 
 import app
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.studio import Studio
+from groundingdino.page.studio import OFF, NoFewSteps, Studio
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
@@ -30,6 +31,7 @@ LARGE = replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes
 DEAF = ("strength", "negative_prompt", "scheduler")
 ROLLER = replace(INPAINTER, name="roller", title="Roller", size_bytes=3_000_000, steps=7, guidance=4, boxes=True)
 ROLLER = replace(ROLLER, ignores=DEAF)
+FEW: dict[str, Any] = {OFF: NoFewSteps(), "lcm-sd15": FEW_STEPS["lcm-sd15"]}
 
 
 class Server:
@@ -46,6 +48,7 @@ class Server:
             ModelCache({"embedded": card, "large": LARGE}, self._detector, self._has_files),
             ModelCache({"embedded": SEGMENTER}, lambda *_, **__: self.segmenter, lambda _: True),
             ModelCache({"embedded": painter, "roller": ROLLER}, self._inpainter, self._has_files),
+            ModelCache(FEW, self._few_steps, lambda name: name == OFF or name in self.downloaded),
         )
         self.demo = app.build(studio, examples=examples)
         app.serve(self.demo, prevent_thread_lock=True, quiet=True)
@@ -74,6 +77,10 @@ class Server:
     def _inpainter(self, name: str, progress: Callable[..., None] | None = None, **_: Any) -> Any:
         self._fetch(name, progress, ROLLER.size_bytes, "weights of Roller")
         return self.inpainter if name == "embedded" else Dauber(ROLLER)
+
+    def _few_steps(self, name: str, progress: Callable[..., None] | None = None, **_: Any) -> Path:
+        self._fetch(name, progress, FEW[name].size_bytes, "weights of LCM")
+        return Path()
 
     def _fetch(self, name: str, progress: Callable[..., None] | None, size: int, what: str) -> None:
         if progress:

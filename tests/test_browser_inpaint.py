@@ -605,6 +605,30 @@ def test_an_inpainter_is_downloaded_on_request_and_brings_what_suits_it(visit: V
     assert (recipe["inpainter"], recipe["steps"], recipe["guidance"]) == ("roller", 7, 4)
 
 
+def test_few_steps_are_one_switch_that_is_downloaded_on_request(visit: Visit, untouched: Server):
+    visitor = visit(untouched.url)
+    select(visitor)
+    visitor.find("#painting").get_by_text("Painting").click()
+    steps = visitor.find("#steps input[type=number]")
+    for choice, suited in (("LCM", "6"), ("Off", "5"), ("LCM", "6")):
+        visitor.find("#few-steps input").click()
+        visitor.page.get_by_role("option").filter(has_text=choice).click()
+        expect(steps).to_have_value(suited)
+    run(visitor, "red", "LCM for Stable Diffusion 1.5 is not on this machine yet.")
+    untouched.arrives.set()
+    visitor.page.get_by_role("button", name="Download · 135 MB").click()
+    expect(visitor.find("#fetch-few-steps")).not_to_be_visible()
+    run(visitor, "red", "Done")
+    sampling = untouched.inpainter.painted[-1][1]
+    assert (sampling.few_steps, sampling.steps, sampling.guidance) == ("lcm-sd15", 6, 1)
+    visitor.find("#few-steps input").click()
+    visitor.page.get_by_role("option").filter(has_text="Off").click()
+    expect(steps).to_have_value("5")
+    run(visitor, "lime")
+    wait_until(visitor, lambda: result(visitor).getpixel(MIDDLE)[:2] == (0, 255))
+    assert untouched.inpainter.painted[-1][1].few_steps is None
+
+
 def test_letters_choose_tools_but_not_while_typing(visitor: Visitor):
     select(visitor, "bed . cat")
     expect(visitor.brush("Pick")).to_have_attribute("aria-pressed", "true")

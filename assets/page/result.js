@@ -241,7 +241,7 @@ function drawStatus() {
   drawAdvice(line.advice);
 }
 
-const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter" };
+const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter", "few steps": "take_few_steps" };
 
 // Which model would be better, and the button that takes it.
 function drawAdvice(advice) {

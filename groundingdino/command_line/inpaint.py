@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 # and painting by a model.
 FOUND_BY = (*BY_TEXT, "segmenter", "point", "box")
 FINDING = (*FOUND_BY, "grow", "boxes", "mask")
-PAINTING = ("inpainter", "steps", "guidance", "strength", "seed", "negative_prompt", "candidates", "scheduler")
+PAINTING = (
+    "inpainter",
+    "steps",
+    "guidance",
+    "strength",
+    "seed",
+    "negative_prompt",
+    "candidates",
+    "scheduler",
+    "few_steps",
+)
 
 
 def read_edit(options: argparse.Namespace) -> Edit:
@@ -52,6 +62,7 @@ def read_edit(options: argparse.Namespace) -> Edit:
         options.negative_prompt,
         options.candidates,
         options.scheduler,
+        options.few_steps,
     )
     if card and task.needs_model:
         refuse_unread(options, card.title, card.ignores)

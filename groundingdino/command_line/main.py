@@ -133,11 +133,15 @@ def inpaint(options: argparse.Namespace) -> None:
             say("nothing was found, so the picture stays as it is")
             return write_edit(options, unchanged(picture), found)
 
+    from groundingdino.editing.few_steps import fetch_few_steps
     from groundingdino.editing.inpainter import Inpainter
 
     painter = None
     if edit.task.needs_model:
         painter = load_model(Inpainter.from_pretrained, options.inpainter, options)
+        few_steps = edit.sampling.few_steps
+        if few_steps and few_steps in getattr(painter, "few_steps", ()):
+            load_model(fetch_few_steps, few_steps, options)
     edited = edit_picture(picture, found.objects if own is None else own, edit, painter, show_steps)
     for note in edited.notes:
         say(note)

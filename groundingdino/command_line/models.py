@@ -1,12 +1,15 @@
 """The table of the models that have a name."""
 
 import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def list_models(_: argparse.Namespace) -> None:
     """One line per model: its size, whether it is here, its thresholds, what it knows."""
     from groundingdino.detection.available_models import MODELS, is_cached
     from groundingdino.editing.available_models import INPAINTERS, has_inpainter
+    from groundingdino.editing.few_steps import FEW_STEPS, has_few_steps
     from groundingdino.segmentation.available_models import SEGMENTERS, has_segmenter
 
     print(f"{'name':<10} {'size':>7}  {'here':<4} {'box':>4} {'text':>4}  what it knows")
@@ -15,10 +18,15 @@ def list_models(_: argparse.Namespace) -> None:
         size = f"{card.size_bytes / 1e6:.0f} MB"
         thresholds = f"{card.box_threshold:4.2f} {card.text_threshold:4.2f}"
         print(f"{card.name:<10} {size:>7}  {here:<4} {thresholds}  {card.description}")
-    others = (("segmenter", SEGMENTERS, has_segmenter), ("inpainter", INPAINTERS, has_inpainter))
+    others: tuple[tuple[str, Mapping[str, Any], Callable[[str], bool]], ...] = (
+        ("segmenter", SEGMENTERS, has_segmenter),
+        ("inpainter", INPAINTERS, has_inpainter),
+        ("few steps", FEW_STEPS, has_few_steps),
+    )
     for task, cards, is_here in others:
-        print(f"\n{task:<10} {'size':>7}  {'here':<4}")
+        print(f"\n{task:<15} {'size':>8}  {'here':<4}")
         for name, other in cards.items():
             here = "yes" if is_here(name) else "no"
-            print(f"{name:<10} {f'{other.size_bytes / 1e6:.0f} MB':>7}  {here:<4} {'':9}  {other.description}")
-    print("\nA model that is not here is downloaded when `--model`, `--segmenter` or `--inpainter` first asks for it.")
+            print(f"{name:<15} {f'{other.size_bytes / 1e6:.0f} MB':>8}  {here:<4}  {other.description}")
+    options = "`--model`, `--segmenter`, `--inpainter` or `--few-steps`"
+    print(f"\nA model that is not here is downloaded when {options} first asks for it.")

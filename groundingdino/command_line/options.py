@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.schedulers import SCHEDULERS
 
@@ -184,6 +185,8 @@ def _add_painting(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--candidates", type=int, default=1, metavar="1..4", help="pictures to make: OUT.png, OUT-2.png, ..."
     )
+    names = ", ".join(FEW_STEPS)
+    command.add_argument("--few-steps", choices=FEW_STEPS, metavar="NAME", help=f"paint in a few, by one of {names}")
     names = ", ".join(SCHEDULERS)
     command.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help=f"one of {names} (the model's own)")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from groundingdino.editing.edits import Edit, MaskSettings, Replace, Sampling, Task
-from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, whole_progress
+from groundingdino.editing.few_steps import SD15, SDXL, family_of
+from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, unet_config, whole_progress
 from groundingdino.files import hub
 from groundingdino.files.assets import ASSETS, DRAWINGS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
@@ -18,7 +19,7 @@ from groundingdino.inputs.image_files import named
 
 EMBEDDED_DRAWINGS = ASSETS / "artwork"
 # What says how noise is taken away.
-PAINTED_BY_STEPS = ("steps", "guidance", "strength", "negative_prompt", "scheduler")
+PAINTED_BY_STEPS = ("steps", "guidance", "strength", "negative_prompt", "scheduler", "few_steps")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class InpainterCard:
         repository: On the hub, in diffusers' layout; None for a folder on this machine, and for "embedded", which is no
             model.
         file: The one file of a repository that is no pipeline.
+        family: Of models whose weights are alike, by which `few_steps` fit it; "" if none do.
         licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
         steps, guidance: The defaults.
@@ -48,6 +50,7 @@ class InpainterCard:
     repository: str | None = None
     file: HubFile | None = None
     licence: str = ""
+    family: str = ""
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
     steps: int = 30
     guidance: float = 7.5
@@ -125,6 +128,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             size_bytes=2_740_000_000,
             about="Photos at 512 pixels. The smallest of the published ones; wants a GPU.",
             repository="stable-diffusion-v1-5/stable-diffusion-inpainting",
+            family=SD15,
             licence="CreativeML Open RAIL-M",
         ),
         InpainterCard(
@@ -134,6 +138,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             about="Photos at 512 pixels, trained on larger masks; wants a GPU.",
             repository="sd2-community/stable-diffusion-2-inpainting",
             licence="CreativeML Open RAIL++-M",
+            ignores=("few_steps",),
         ),
         InpainterCard(
             name="sdxl",
@@ -141,6 +146,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             size_bytes=6_940_000_000,
             about="Photos at 1024 pixels, the finest; wants a GPU of 12 GB, or of less and patience.",
             repository="diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
+            family=SDXL,
             licence="CreativeML Open RAIL++-M",
         ),
         # The authors' own repository, gligen/diffusers-inpainting-text-box, holds pickles alone, which can run code.
@@ -151,7 +157,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             about="Several boxes at once, each by its own text, at 512 pixels; wants a GPU.",
             repository="masterful/gligen-1-4-inpainting-text-box",
             licence="CreativeML Open RAIL-M",
-            ignores=("strength",),
+            ignores=("strength", "few_steps"),
         ),
         InpainterCard(
             name="flux-fill",
@@ -163,7 +169,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="FLUX.1 [dev], not for commercial use; accept it on the hub and log in before you download",
             steps=50,
             guidance=30,
-            ignores=("negative_prompt", "scheduler"),
+            ignores=("negative_prompt", "scheduler", "few_steps"),
         ),
         InpainterCard(
             name="qwen-image-edit",
@@ -175,7 +181,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="Apache-2.0",
             steps=50,
             guidance=4,
-            ignores=("scheduler",),
+            ignores=("scheduler", "few_steps"),
         ),
         InpainterCard(
             name="z-image",
@@ -186,7 +192,7 @@ INPAINTERS: dict[str, InpainterCard] = {
             licence="Apache-2.0",
             steps=9,
             guidance=1,
-            ignores=("scheduler",),
+            ignores=("scheduler", "few_steps"),
         ),
     )
 }
@@ -263,7 +269,8 @@ def find_inpainter(
         return path, card
     if hub.is_repository(name) and not os.path.exists(name):
         folder = fetch_pipeline(name, local_files_only, progress)
-        return folder, InpainterCard(name, name, 0, "From the hub.", repository=name)
+        family = family_of(unet_config(folder))
+        return folder, InpainterCard(name, name, 0, "From the hub.", repository=name, family=family)
     raise ValueError(
         f"There is no inpainter {named(name)}: expected {', '.join(INPAINTERS)}, a folder in diffusers' layout, LaMa's "
         ".onnx file or a repository 'owner/name'."
@@ -282,4 +289,4 @@ def find_inpainter_card(name_or_path: str | Path) -> InpainterCard | None:
     if not os.path.isdir(name):
         return None
     size = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
-    return InpainterCard(path.name, path.name, size, "Your own weights.")
+    return InpainterCard(path.name, path.name, size, "Your own weights.", family=family_of(unet_config(path)))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from PIL import Image, ImageColor
 
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.schedulers import SCHEDULERS
 from groundingdino.inputs.coordinates import Size, items, number, numbers, shown
@@ -351,6 +352,8 @@ class Sampling:
         negative_prompt: What must not appear.
         candidates: Pictures to choose from, 1 to 4.
         scheduler: A name of `Inpainter.schedulers`; None: the model's own.
+        few_steps: A name of `Inpainter.few_steps`, a LoRA by which it paints in a few steps and that brings a scheduler
+            of its own; None: none.
     """
 
     steps: int | None = None
@@ -360,6 +363,7 @@ class Sampling:
     negative_prompt: str = ""
     candidates: int = 1
     scheduler: str | None = None
+    few_steps: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "seed", "candidates"):
@@ -374,6 +378,11 @@ class Sampling:
         if self.scheduler is not None and self.scheduler not in list(SCHEDULERS):
             scheduler = shown(str(self.scheduler))
             raise ValueError(f"There is no scheduler {scheduler}: choose one of {', '.join(SCHEDULERS)}.")
+        if self.few_steps is not None and self.few_steps not in list(FEW_STEPS):
+            few_steps = shown(str(self.few_steps))
+            raise ValueError(f"There are no few steps {few_steps}: choose one of {', '.join(FEW_STEPS)}, or none.")
+        if self.few_steps is not None and self.scheduler is not None:
+            raise ValueError(f"'{self.few_steps}' brings its own scheduler: choose none beside it.")
         if not isinstance(self.negative_prompt, str):
             raise ValueError(f"Expected a text as negative prompt, got {shown(self.negative_prompt)}.")
         if len(self.negative_prompt) > MAX_TEXT:

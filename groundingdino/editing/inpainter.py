@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 from typing_extensions import Self
 
-from groundingdino.editing.available_models import find_inpainter, find_inpainter_card
+from groundingdino.editing.available_models import InpainterCard, find_inpainter, find_inpainter_card
 from groundingdino.editing.crops import Crop, enlarged_much
 from groundingdino.editing.edits import Sampling
+from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, few_steps_for
 from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quietly
 from groundingdino.editing.lama import LaMa
 from groundingdino.editing.latent_preview import LatentPreview
@@ -38,7 +39,7 @@ from groundingdino.editing.pipeline_kinds import (
 from groundingdino.editing.preview import PaintStep
 from groundingdino.editing.schedulers import make_scheduler, schedulers_for
 from groundingdino.editing.stickers import Stickers
-from groundingdino.files.downloads import Progress
+from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.runtime.interruption import StopCheck, interrupt_before, raise_if, stopping
 
@@ -51,8 +52,10 @@ Report = Callable[[PaintStep], None]
 class Inpainter:
     """Paints inside masks. Safe to share between threads: they paint one after the other."""
 
-    def __init__(self, loaded: LoadedInpainter):
+    def __init__(self, loaded: LoadedInpainter, local_files_only: bool = False):
         self.pipeline, self.card, self.device = loaded
+        self._local_files_only = local_files_only
+        self._switched_on: str | None = None  # of `few_steps`, whose LoRA is in the pipeline
         self._published_scheduler = self.pipeline.scheduler
         self._dtype = next(self.pipeline.vae.parameters()).dtype
         self._cell: int = self.pipeline.vae_scale_factor  # pixels of a side that one latent pixel stands for
@@ -84,7 +87,7 @@ class Inpainter:
         if name_or_path == "embedded":
             check_device(device)
             return Stickers()
-        return cls(load_inpainter(name_or_path, device, local_files_only, progress))
+        return cls(load_inpainter(name_or_path, device, local_files_only, progress), local_files_only)
 
     @property
     def name(self) -> str:
@@ -100,6 +103,11 @@ class Inpainter:
     def schedulers(self) -> tuple[str, ...]:
         """Names of `SCHEDULERS` that suit the model, beside its own."""
         return schedulers_for(self.pipeline)
+
+    @property
+    def few_steps(self) -> tuple[str, ...]:
+        """Names of `FEW_STEPS` that fit the model."""
+        return few_steps_for(self.card.family)
 
     @property
     def lays_drawings(self) -> bool:
@@ -134,13 +142,17 @@ class Inpainter:
 
         Raises:
             HeldBack: The model's safety checker did not let the picture pass, or it came out black.
-            ValueError: The scheduler does not suit the model; the strength leaves no step; memory does not suffice,
-                even for a smaller working size.
+            ValueError: Scheduler, negative prompt or few steps do not suit the model; the strength leaves no step; the
+                LoRA of few steps is not here or cannot be loaded; memory does not suffice, even for a smaller working
+                size.
         """
+        few = None if sampling.few_steps is None else FEW_STEPS[sampling.few_steps]
         steps = self._check(sampling)
+        file = fetch_few_steps(few.name, self.device, self._local_files_only) if few else None
         if follows_instructions(self.pipeline):
             texts = tuple(BoxText(box, text or CONTINUE) for box, text in texts)
         with self._my_turn(stop), stopping(stop), quietly:
+            self._switch(few, file)
             for size in self._sizes():
                 crop = Crop.around(alpha, size, self.card.context, 2 * self._cell)
                 try:
@@ -166,15 +178,41 @@ class Inpainter:
         if sampling.scheduler is not None and sampling.scheduler not in self.schedulers:
             others = f"choose one of {', '.join(self.schedulers)}" if self.schedulers else "choose none, it has its own"
             raise ValueError(f"The scheduler '{sampling.scheduler}' does not suit {title}: {others}.")
+        if sampling.few_steps is not None and sampling.few_steps not in self.few_steps:
+            others = f"choose {' or '.join(self.few_steps)}" if self.few_steps else "there are none for it"
+            raise ValueError(f"'{sampling.few_steps}' does not fit {title}: {others}.")
         if sampling.negative_prompt and not heeds_negative_prompt(self.pipeline):
             raise ValueError(f"{title} cannot be led away from a text: leave the negative prompt empty.")
-        steps = sampling.steps or self.card.steps
+        steps = sampling.steps or self._suited(sampling).steps
         if steps_of(self.pipeline, steps, sampling.strength) < 1:
             least = ceil(100 / steps) / 100
             raise ValueError(
                 f"A strength of {sampling.strength:g} leaves none of {steps} steps: expected at least {least:g}."
             )
         return steps
+
+    def _suited(self, sampling: Sampling) -> InpainterCard | FewStepsCard:
+        """What says which settings suit."""
+        return self.card if sampling.few_steps is None else FEW_STEPS[sampling.few_steps]
+
+    def _switch(self, few: FewStepsCard | None, file: Path | None) -> None:
+        """Puts a LoRA into the pipeline, or takes it out again, which leaves the weights as they were to the bit."""
+        name = few.name if few else None
+        if name == self._switched_on:
+            return
+        if self._switched_on is not None:
+            self.pipeline.unload_lora_weights()
+            self._switched_on = None
+        if few is None or file is None:
+            return
+        try:
+            self.pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name="few_steps")
+        except Exception as error:  # whatever a damaged file, or one for other weights, provokes
+            self.pipeline.unload_lora_weights()
+            raise ValueError(
+                f"{few.title} cannot be loaded into {self.card.title}: {first_line(error)}; paint without it."
+            ) from error
+        self._switched_on = name
 
     def _sizes(self) -> Iterator[int]:
         size = self.working_size
@@ -212,7 +250,8 @@ class Inpainter:
             # On the processor, so that a seed means the same on every machine.
             "generator": torch.Generator("cpu").manual_seed(sampling.seed or 0),
         }
-        self.pipeline.scheduler = make_scheduler(self._published_scheduler, sampling.scheduler)
+        scheduler = FEW_STEPS[sampling.few_steps].scheduler if sampling.few_steps else sampling.scheduler
+        self.pipeline.scheduler = make_scheduler(self._published_scheduler, scheduler)
         try:
             if self.paints_regions:
                 report(PaintStep(0, steps, crop, None))
@@ -304,15 +343,16 @@ class Inpainter:
         is_led = sampling.negative_prompt or any(text for _, text in texts) or knows_guidance(self.pipeline)
         if not is_led:
             return 1.0  # there is nothing to be led to, or away from: guidance would double the work for nothing
-        return self.card.guidance if sampling.guidance is None else sampling.guidance
+        return self._suited(sampling).guidance if sampling.guidance is None else sampling.guidance
 
     def _settings(self, crop: Crop, texts: tuple[BoxText, ...], sampling: Sampling) -> dict[str, Any]:
-        return {
-            "steps": sampling.steps or self.card.steps,
+        settings = {
+            "steps": sampling.steps or self._suited(sampling).steps,
             "guidance": self._guidance(texts, sampling),
-            "scheduler": sampling.scheduler or type(self._published_scheduler).__name__,
+            "scheduler": sampling.scheduler or type(self.pipeline.scheduler).__name__,
             "painted_at": list(crop.scaled),
         }
+        return settings | ({"few_steps": sampling.few_steps} if sampling.few_steps else {})
 
     def _notes(self, crop: Crop, size: int, texts: tuple[BoxText, ...], sampling: Sampling) -> tuple[str, ...]:
         notes: list[str] = []
@@ -321,6 +361,9 @@ class Inpainter:
         if size < self.working_size:
             notes.append(f"Memory ran out, so it was painted at {size} instead of {self.working_size} pixels.")
         notes += enlarged_much(crop, size)
+        few = FEW_STEPS[sampling.few_steps] if sampling.few_steps else None
+        if few and few.has_fixed_steps and sampling.steps not in (None, few.steps):
+            notes.append(f"{few.title} was made for {few.steps} steps: other numbers give poorer pictures.")
         if sampling.negative_prompt and self._guidance(texts, sampling) <= 1:
             notes.append("Nothing was led away from the negative prompt: that takes a guidance over 1.")
         for _, text in texts:

@@ -79,6 +79,15 @@ def has_half_weights(folder: Path) -> bool:
     return any(folder.glob("*/*.fp16.safetensors")) or any(folder.glob("*/*.index.fp16.json"))
 
 
+def unet_config(folder: Path) -> dict[str, Any]:
+    """The settings of a pipeline's UNet, if there are any that can be read."""
+    try:
+        config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
 def whole_progress(progress: Progress, size_bytes: int) -> Progress:
     """Makes one count of the counts of a pipeline's files, of which all together have about so many bytes."""
     finished: dict[str, int] = {}

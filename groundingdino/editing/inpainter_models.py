@@ -10,7 +10,7 @@ from warnings import catch_warnings, simplefilter
 import torch
 
 from groundingdino.editing.available_models import EMBEDDED_DRAWINGS, InpainterCard, find_inpainter
-from groundingdino.editing.inpainter_files import INDEX, has_half_weights
+from groundingdino.editing.inpainter_files import INDEX, has_half_weights, unet_config
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device
 from groundingdino.runtime.extras import missing
@@ -80,7 +80,7 @@ def _kind(folder: Path) -> Any:
     from groundingdino.editing.gligen import MaskedGLIGENPipeline
     from groundingdino.editing.qwen import SizedQwenImageEditInpaintPipeline
 
-    if _unet_config(folder).get("attention_type") == "gated":
+    if unet_config(folder).get("attention_type") == "gated":
         return MaskedGLIGENPipeline
     return {
         "FluxFillPipeline": FluxFillPipeline,
@@ -159,12 +159,3 @@ def _place(pipeline: Any, device: torch.device) -> None:
         pipeline.enable_sequential_cpu_offload(device=device)
     pipeline.vae.enable_slicing()
     pipeline.vae.enable_tiling()
-
-
-def _unet_config(folder: Path) -> dict[str, Any]:
-    """The settings of a pipeline's UNet, if there are any that can be read."""
-    try:
-        config = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return config if isinstance(config, dict) else {}

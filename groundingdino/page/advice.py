@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page.model_cache import Card, ModelCache, readable_size
 
-DETECTOR, SEGMENTER, INPAINTER = "detector", "segmenter", "inpainter"
+DETECTOR, SEGMENTER, INPAINTER, FEW_STEPS = "detector", "segmenter", "inpainter", "few steps"
 
 
 class Advice(TypedDict):
@@ -14,7 +14,7 @@ class Advice(TypedDict):
 
     text: str
     label: str
-    kind: str  # of model: detector, segmenter or inpainter
+    kind: str  # of model: detector, segmenter, inpainter or few steps
     model: str  # its name
 
 

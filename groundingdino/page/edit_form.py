@@ -24,6 +24,7 @@ from groundingdino.editing.edits import (
 )
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.modes import parse_regions, parse_task
+from groundingdino.page.studio import OFF
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
 
@@ -113,6 +114,7 @@ class Form(NamedTuple):
     candidates: float
     scheduler: str
     effect: str
+    few_steps: str = OFF
 
     def edit(
         self,
@@ -141,6 +143,7 @@ class Form(NamedTuple):
             negative_prompt=self.negative_prompt.strip(),
             candidates=int(self.candidates),
             scheduler=self.scheduler or None,
+            few_steps=None if self.few_steps == OFF else self.few_steps,
         )
         task = self._task(mask, objects, texts, open_picture)
         strokes = () if mask.mode in NOT_OBJECTS else strokes

@@ -20,7 +20,8 @@ from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
-from groundingdino.page.studio import Findings, Studio, Thresholds
+from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
 from groundingdino.segmentation.masks import SPECKS
@@ -164,6 +165,7 @@ class Endpoints:
         scheduler: str | None = None,
         mask: str | None = None,
         margins: str | int | Sequence[str | int] | None = None,
+        few_steps: str | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
@@ -198,6 +200,8 @@ class Endpoints:
             mask: A picture of the same size: what is white in it is edited, as it is, whatever the prompt says.
             margins: Of the mode "outpaint", by how much it grows: pixels or per cent, such as "25%", or a list of four:
                 left, top, right, bottom. By default 25%; at most 100% on each side.
+            few_steps: A name that `/models` lists, of a LoRA by which the inpainter paints in a few steps; by default
+                none.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -210,12 +214,15 @@ class Endpoints:
             _refuse_unread(mode, regions, background, margins)
             check_prompt_of(task, prompt)
             one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
-            sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, scheduler or None)
+            how = (scheduler or None, few_steps or None)
+            sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, *how)
             shape = (grow, feather, one_by_one, boxes)
             edit = edit_of(task, INPAINTERS.get(inpainter), sampling, *shape, own_mask=bool(mask))
             settings = edit.mask
             if task.needs_model:
                 self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
+                if sampling.few_steps:
+                    self.studio.few_steps.require(sampling.few_steps)
             thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None
@@ -249,7 +256,8 @@ class Endpoints:
         Those that detect have thresholds, too.
         """
         detectors = self.studio.detectors
-        others = (("segment", self.studio.segmenters), ("inpaint", self.studio.inpainters))
+        others: list[tuple[str, ModelCache[Any, Any]]] = [("segment", self.studio.segmenters)]
+        others += [("inpaint", self.studio.inpainters), ("few steps", self.studio.few_steps)]
         return [
             {
                 "name": name,
@@ -273,6 +281,7 @@ class Endpoints:
             }
             for task, models in others
             for name, other in models.cards.items()
+            if name != OFF
         ]
 
     def _in_time(self, compute: Callable[..., R], *arguments: Any) -> R:

@@ -66,6 +66,7 @@ class Page:
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self.inpainters = Picker(studio.inpainters)
+        self.few_steps = Picker(studio.few_steps)
         self.jobs = Jobs(WORKERS)
         self._sessions = Lock()
 
@@ -115,6 +116,7 @@ class Page:
             advice.DETECTOR: self.studio.detectors,
             advice.SEGMENTER: self.studio.segmenters,
             advice.INPAINTER: self.studio.inpainters,
+            advice.FEW_STEPS: self.studio.few_steps,
         }
         models = error.models
         (kind,) = (kind for kind, one in kinds.items() if one is models)

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from groundingdino.editing.edits import Outpaint, Remove
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.editing.outpainting import framed
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
@@ -32,6 +33,7 @@ from groundingdino.page.query import Query
 from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import NO_PICTURE, sentence
+from groundingdino.page.studio import OFF
 from groundingdino.page.view import Canvas, jpeg_url
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped
@@ -67,7 +69,8 @@ class InpaintPage:
     """The handlers behind the controls of the tab; sessions are those of `Page`."""
 
     def __init__(self, page: Page):
-        self.page, self.studio, self.inpainters = page, page.studio, page.inpainters
+        self.page, self.studio = page, page.studio
+        self.inpainters, self.few_steps = page.inpainters, page.few_steps
         self.files = WrittenFiles()  # that were written; reported to Gradio, which deletes old ones
 
     def run(self, session: Session, sent: dict[str, Any], *values: Any) -> Generator[Any, None, None]:
@@ -154,12 +157,18 @@ class InpaintPage:
             return outcome.mask
         return self._write(export.png(Image.fromarray(alpha)), path, "-mask.png")
 
-    def choose_inpainter(self, session: Session, model: str, mode: str) -> tuple[float, float, bool, str, str, Any]:
-        """What suits a model: steps, guidance, one by one, masks or boxes; what it is, and its download button."""
+    def choose_inpainter(self, session: Session, model: str, mode: str) -> tuple[Any, ...]:
+        """What suits a model: steps, guidance, one by one, masks or boxes, no few steps; what it is, and its download
+        button."""
         card = self.studio.inpainters.card(model)
         session.chose_shape = False
         suited = card.steps, card.guidance, card.one_by_one, suited_shape(card, mode)
-        return *suited, *self.inpainters.choose(model)
+        return *suited, OFF, *self.few_steps.choose(OFF), *self.inpainters.choose(model)
+
+    def choose_few_steps(self, name: str, model: str) -> tuple[float, float, str, Any]:
+        """Steps and guidance that suit a LoRA, or the model without one; what it is, and its download button."""
+        card = FEW_STEPS[name] if name in FEW_STEPS else self.studio.inpainters.card(model)
+        return card.steps, card.guidance, *self.few_steps.choose(name)
 
     def choose_mode(self, session: Session, mode: str, model: str, shape: str, grow: float) -> tuple[str, float]:
         """Masks or boxes, and how far they grow: what suits the mode, unless it was chosen by hand."""
@@ -207,6 +216,8 @@ class InpaintPage:
         if edit.task.needs_model:  # the controls of what it ignores are hidden
             edit = replace(edit, sampling=self.studio.inpainters.card(form.model).heeded(edit.sampling))
         run.grows = isinstance(edit.task, Outpaint)
+        if edit.task.needs_model and edit.sampling.few_steps:
+            self.studio.few_steps.require(edit.sampling.few_steps)
         run.news.put(STARTING)
         edited = self.studio.edit(self.studio.editable(path), objects, edit, form.model, run.news.put, stop)
         title, better = "no model", None

@@ -34,6 +34,7 @@ from groundingdino.page.edit_form import (
 )
 from groundingdino.page.layout import Choice, choice, hand_over_files, slider
 from groundingdino.page.picker import Picker
+from groundingdino.page.studio import OFF
 
 
 class EditForm(NamedTuple):
@@ -68,6 +69,7 @@ class Painting(NamedTuple):
     repeat: gr.Button
     negative: gr.Textbox
     scheduler: gr.Dropdown
+    few_steps: Choice
 
 
 def edit_column() -> EditForm:
@@ -100,7 +102,7 @@ def edit_column() -> EditForm:
     return EditForm(mode, margins, backdrop, effect, remover, text, color, picture, run, cancel)
 
 
-def painting_column(picker: Picker, model: str) -> Painting:
+def painting_column(picker: Picker, model: str, few_steps: Picker) -> Painting:
     """The mask's controls, the inpainter, and folded away how it paints."""
     card = picker.models.card(model)
     shape = gr.Radio([MASKS, WHOLE_BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
@@ -116,6 +118,7 @@ def painting_column(picker: Picker, model: str) -> Painting:
         hand_over_files(own)
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
+        few = choice(few_steps, OFF, "Few steps")
         info = "As suits the model; more take longer."
         steps = slider(1, 100, card.steps, step=1, label="Steps", info=info, elem_id="steps")
         info = "How closely the text is followed; 1 ignores the negative prompt."
@@ -148,4 +151,5 @@ def painting_column(picker: Picker, model: str) -> Painting:
         repeat,
         negative,
         scheduler,
+        few,
     )

@@ -184,7 +184,7 @@ def masks_column(picker: Picker, segmenter: str) -> Masks:
 
 
 def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
-    name = label.lower()
+    name = label.lower().replace(" ", "-")
     return Choice(
         gr.Dropdown(picker.choices(), value=model, label=label, filterable=False, elem_id=name),
         gr.HTML(picker.about(model), elem_id=f"about-{name}", elem_classes="about"),

@@ -22,6 +22,8 @@ class Picker(Generic[M, C]):
     def _entry(self, name: str, card: C) -> str:
         purpose = " and ".join(card.knows).capitalize()
         title = card.title.partition(" (")[0]  # what is in brackets says again what it is for
+        if not card.size_bytes:
+            return title
         size = ("" if self.models.is_ready(name) else "↓ ") + readable_size(card.size_bytes)
         return " · ".join(filter(None, [purpose, title, size]))
 

@@ -17,6 +17,7 @@ from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
 from groundingdino.editing.available_models import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
+from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, has_few_steps
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.files.assets import PHOTOGRAPHS
@@ -36,6 +37,18 @@ _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen phot
 _MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
 _CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick does not make them again
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
+
+OFF = "off"  # no LoRA of few steps
+
+
+@dataclass(frozen=True)
+class NoFewSteps:
+    """The card of none, which is chosen like one."""
+
+    title: str = "Off"
+    size_bytes: int = 0
+    description: str = "As many steps as the inpainter takes."
+    knows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +129,7 @@ class Studio:
         detectors: The models that turn words into boxes.
         segmenters: The models that turn boxes and points into masks.
         inpainters: The models that paint; without them only edits that need none are possible.
+        few_steps: What lets them paint in a few steps, and `OFF`; without it they take as many as they take.
     """
 
     def __init__(
@@ -123,10 +137,12 @@ class Studio:
         detectors: ModelCache[DetectorLike, ModelCard],
         segmenters: ModelCache[SegmenterLike, SegmenterCard],
         inpainters: ModelCache[Painter, InpainterCard] | None = None,
+        few_steps: ModelCache[Path, FewStepsCard | NoFewSteps] | None = None,
     ):
         self.detectors = detectors
         self.segmenters = segmenters
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
+        self.few_steps = few_steps or ModelCache({OFF: NoFewSteps()}, fetch_few_steps, _has_few_steps)
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
         )
@@ -135,10 +151,12 @@ class Studio:
     @classmethod
     def open(cls, device: str | None = None, local_files_only: bool = False) -> Self:
         """A studio with all published models; None: on the GPU if there is one."""
+        few_steps: dict[str, FewStepsCard | NoFewSteps] = {OFF: NoFewSteps(), **FEW_STEPS}
         return cls(
             ModelCache(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
             ModelCache(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
             ModelCache(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
+            ModelCache(few_steps, fetch_few_steps, _has_few_steps, device, local_files_only),
         )
 
     def image(self, path: str | Path) -> Image.Image:
@@ -237,6 +255,10 @@ class Studio:
         """Edits a picture, see `perform.edit_picture`; the model is loaded only if the task needs it."""
         painter = self.inpainters.get(model) if edit.task.needs_model else None
         return edit_picture(image, objects, edit, painter, progress, stop)
+
+
+def _has_few_steps(name: str) -> bool:
+    return name == OFF or has_few_steps(name)
 
 
 def _mask_bytes(objects: sv.Detections) -> int:

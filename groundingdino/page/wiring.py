@@ -96,12 +96,14 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         candidates=painting.candidates,
         scheduler=painting.scheduler,
         effect=edit_form.effect,
+        few_steps=painting.few_steps.model,
     )
     _wire_examples(page, question, settings, prompts)
     choices: list[tuple[Picker[Any, Any], Choice]] = [
         (page.detectors, settings.detector),
         (page.segmenters, masks.segmenter),
         (page.inpainters, painting.inpainter),
+        (page.few_steps, painting.few_steps),
     ]
     opened = wire_opening(demo, session, question, answer, [*query, *form], choices, prompts, PRIVATE)
     _wire_result(page, opened, session, ready, query, controls)
@@ -223,7 +225,9 @@ def _wire_edits(
     shape, grow, mode = painting.shape, painting.grow, edit_form.mode
     mode.input(edits.choose_mode, [session, mode, inpainter.model, shape, grow], [shape, grow], **PRIVATE)
     painting.repeat.click(edits.repeat_seed, [session, result, picture], painting.seed, **PRIVATE)
-    described = [painting.steps, painting.guidance, painting.one_by_one, shape, inpainter.about, inpainter.fetch]
+    few = painting.few_steps
+    described = [painting.steps, painting.guidance, painting.one_by_one, shape, few.model, few.about, few.fetch]
+    described += [inpainter.about, inpainter.fetch]
 
     def choose(model: str, session: Session, mode: str) -> Any:
         return edits.choose_inpainter(session, model, mode)
@@ -233,6 +237,12 @@ def _wire_edits(
     )
     _wire_download(edits.inpainters, inpainter, ready, taken)
     inpainter.model.input(choose, [inpainter.model, session, mode], described, **PRIVATE)
+    suited = [painting.steps, painting.guidance, few.about, few.fetch]
+    taken = result.take_few_steps(
+        taking(edits.few_steps, edits.choose_few_steps), inpainter.model, [few.model, *suited], **PRIVATE
+    )
+    _wire_download(edits.few_steps, few, ready, taken)
+    few.model.input(edits.choose_few_steps, [few.model, inpainter.model], suited, **PRIVATE)
 
 
 def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, taken: Dependency | None = None) -> None:

@@ -7,7 +7,9 @@ from PIL import Image
 
 from groundingdino.command_line.inpaint import show_steps
 from groundingdino.command_line.main import main
+from groundingdino.command_line.output import show_progress
 from groundingdino.detection.detector import Detector
+from groundingdino.editing import few_steps
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import EditProgress
 from groundingdino.editing.recipe import read_recipe
@@ -119,6 +121,22 @@ def test_a_picture_grows(inpaint, dauber):
     assert record["edit"]["margins"] == [0, 0, "25%", 10]
     assert "find" not in record["edit"]
     assert (image.getpixel((100, 100)), image.getpixel((390, 100))) == (TEAL, (255, 0, 7))
+
+
+def test_few_steps_are_a_switch(inpaint, dauber):
+    inpaint("--replace", "red", "--few-steps", "lcm-sd15", "--inpainter", "sd15")
+    inpaint("--replace", "red", "--inpainter", "sd15")
+    assert [sampling.few_steps for _, sampling in dauber.painted] == ["lcm-sd15", None]
+
+
+def test_few_steps_that_fit_are_fetched_before_painting(inpaint, dauber, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(few_steps, "fetch_few_steps", lambda name, *options: fetched.append((name, *options[1:])))
+    dauber.few_steps = ("lcm-sd15",)
+    inpaint("--replace", "red", "--few-steps", "lcm-sd15", "--inpainter", "sd15")
+    assert fetched == [("lcm-sd15", False, show_progress)]
+    inpaint("--replace", "red", "--few-steps", "hyper-sdxl", "--inpainter", "sd15")  # which a pipeline refuses
+    assert len(fetched) == 1
 
 
 def test_a_text_of_a_region_may_have_commas(inpaint, dauber):
@@ -242,6 +260,7 @@ def test_bad_input_is_one_line_and_status_2(picture, tmp_path, capsys, prompt, o
         ("--region 0,0,9,9,cat --nms-threshold off --segmenter vit_b", "--nms-threshold, --segmenter"),
         ("--outpaint 25% --point 1,1,1 --grow 20 --one-by-one", "--point, --grow, --one-by-one"),
         ("--replace cat --text dog", "--text"),
+        ("--transparent --few-steps lcm-sd15", "--few-steps"),
     ],
 )
 def test_an_option_that_the_task_does_not_read_is_refused(picture, capsys, monkeypatch, options, unread):

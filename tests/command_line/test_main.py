@@ -412,6 +412,8 @@ def test_models_lists_every_model(capsys):
     assert list(rows) == list(MODELS)
     assert set(SEGMENTERS) <= set(segmenters)
     assert "375 MB" in segmenters["vit_b"]
+    assert "135 MB" in segmenters["lcm-sd15"]
+    assert "57700 MB" in segmenters["qwen-image-edit"]
     assert "694 MB" in rows["swin-t"]
     assert "0.30 0.25" in rows["swin-b"]
     assert ("yes" in rows["embedded"]) == EMBEDDED_FILE.is_file()

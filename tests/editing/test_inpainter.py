@@ -13,6 +13,7 @@ from groundingdino.editing import inpainter_models
 from groundingdino.editing.available_models import INPAINTERS
 from groundingdino.editing.crops import Crop
 from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.few_steps import few_steps_for
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.inpainter_models import LoadedInpainter
 from groundingdino.editing.perform import BoxText, EditProgress, HeldBack, edit_picture
@@ -306,6 +307,7 @@ def test_cards_tell_what_pipelines_of_their_kind_ignore(inpainters, name):
         "strength": alike.paints_regions or "strength" not in parameters(alike.pipeline),
         "negative_prompt": not heeds_negative_prompt(alike.pipeline),
         "scheduler": not alike.schedulers,
+        "few_steps": not few_steps_for(INPAINTERS[name].family),
     }
     assert set(INPAINTERS[name].ignores) == {setting for setting, is_ignored in ignored.items() if is_ignored}
 

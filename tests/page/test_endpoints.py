@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_masks
 
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.page import endpoints as answering
 from groundingdino.page import jobs
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.studio import Studio
+from groundingdino.page.studio import OFF, NoFewSteps, Studio
 from groundingdino.runtime.interruption import StopCheck
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
@@ -69,6 +70,7 @@ def endpoints(dauber: Dauber, oracle: Oracle, segmenters: list[str], monkeypatch
                 lambda *_, **__: dauber,
                 lambda name: name != "absent",
             ),
+            ModelCache({OFF: NoFewSteps(), **FEW_STEPS}, lambda *_, **__: Path(), lambda name: name == OFF),
         )
     )
 
@@ -234,6 +236,17 @@ def test_settings_reach_the_model(endpoints, picture, dauber):
     assert {name: getattr(sampling, name) for name in settings} == settings
 
 
+def test_few_steps_reach_the_model_once_they_are_here(endpoints, picture, dauber, monkeypatch):
+    with pytest.raises(gr.Error, match=r"LCM for Stable Diffusion XL is not on this machine yet: .* press Download"):
+        endpoints.inpaint(picture, "cat", text="red", few_steps="lcm-sdxl")
+    monkeypatch.setattr(endpoints.studio.few_steps, "_has_files", lambda _: True)
+    endpoints.inpaint(picture, "cat", text="red", few_steps="lcm-sdxl", one_by_one=False)
+    assert [sampling.few_steps for _, sampling in dauber.painted] == ["lcm-sdxl"]
+    listed = [model for model in endpoints.models() if model["task"] == "few steps"]
+    assert [model["name"] for model in listed] == [*FEW_STEPS]
+    assert listed[0]["size_bytes"] == 135_000_000
+
+
 def test_where_nothing_is_found_the_picture_stays(endpoints, picture, dauber):
     image, record = endpoints.inpaint(picture, "dog", text="red")
     assert image.getpixel((60, 70)) == TEAL
@@ -356,6 +369,8 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
         ({"mode": "regions", "regions": [[0, 0, 50, 50, "red"]] * 5000}, "1 to 30 regions, got 5000"),
         ({"regions": [[0, 0, 50, 50, "red"]]}, "The mode 'replace' makes no use of regions"),
         ({"margins": "25%"}, "The mode 'replace' makes no use of margins"),
+        ({"few_steps": "turbo"}, "There are no few steps 'turbo': choose one of lcm-sd15"),
+        ({"few_steps": "lcm-sd15", "scheduler": "ddim"}, "brings its own scheduler"),
         ({"mode": "outpaint"}, "'cat' is not looked for: pass an empty prompt"),
         ({"mode": "outpaint", "margins": {"left": 5}}, "Expected a margin"),
         ({"mode": "outpaint", "margins": [1, 2]}, "Expected margins in pixels or per cent"),

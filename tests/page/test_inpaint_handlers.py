@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page.edit_form import (
     BACKGROUND,
@@ -38,7 +39,7 @@ from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPa
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import FILL, INPAINT, Query
 from groundingdino.page.session import Session
-from groundingdino.page.studio import Studio
+from groundingdino.page.studio import OFF, NoFewSteps, Studio
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
@@ -66,6 +67,7 @@ def edits(dauber: Dauber) -> InpaintPage:
                 ModelCache(
                     {"embedded": INPAINTER, "large": LARGE}, lambda *_, **__: dauber, lambda name: name == "embedded"
                 ),
+                ModelCache({OFF: NoFewSteps(), **FEW_STEPS}, lambda *_, **__: Path(), lambda name: name == OFF),
             )
         )
     )
@@ -438,9 +440,35 @@ def test_the_seed_of_the_shown_candidate_is_kept(browser: Browser, edits: Inpain
 
 
 def test_a_model_brings_what_suits_it(edits: InpaintPage):
-    *suited, _, button = edits.choose_inpainter(Session(), "large", REPLACE)
+    *suited, few, _, few_button, _, button = edits.choose_inpainter(Session(), "large", REPLACE)
     assert suited == [40, 8, True, WHOLE_BOXES]
     assert button["visible"]
+    assert (few, few_button["visible"]) == (OFF, False)
+
+
+def test_few_steps_bring_what_suits_them_and_off_what_suits_the_model(edits: InpaintPage):
+    steps, guidance, about, button = edits.choose_few_steps("lightning-sdxl", "large")
+    assert (steps, guidance, button["value"], button["visible"]) == (4, 1, "Download 394 MB", True)
+    assert "Licence" in about
+    assert edits.choose_few_steps(OFF, "large")[:2] == (40, 8)
+
+
+def test_few_steps_are_fetched_on_request_alone(browser: Browser, dauber: Dauber, edits: InpaintPage, monkeypatch):
+    browser.run(few_steps="lcm-sd15")
+    assert browser.status == ("LCM for Stable Diffusion 1.5 is not on this machine yet.", "hint")
+    assert browser.edit["status"]["advice"] == {
+        "text": "",
+        "label": "Download · 135 MB",
+        "kind": "few steps",
+        "model": "lcm-sd15",
+    }
+    assert dauber.painted == []
+    monkeypatch.setattr(edits.studio.few_steps, "_has_files", lambda _: True)
+    browser.run(few_steps="lcm-sd15")
+    assert browser.status == ("Done.", "done")
+    assert dauber.painted[-1][1].few_steps == "lcm-sd15"
+    browser.run()
+    assert dauber.painted[-1][1].few_steps is None
 
 
 def test_what_the_inpainter_ignores_is_not_asked_of_it(browser: Browser, edits: InpaintPage, dauber: Dauber):
