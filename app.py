@@ -84,7 +84,7 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
         with gr.Row(elem_id="page"):
             with gr.Column(elem_id="question"):
                 question = question_column(prompts)
-            with gr.Column(elem_id="wish"):
+            with gr.Column(elem_id="edit-form"):
                 edit_form = edit_column()
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)

@@ -379,7 +379,7 @@ def test_switching_tabs_keeps_everything(visitor: Visitor):
         visitor.open_tab(tab)
         visitor.expect_table(CAT, OTHER_CAT)
         expect(visitor.find("#result .after")).not_to_be_visible()
-        expect(visitor.find("#wish")).not_to_be_visible()
+        expect(visitor.find("#edit-form")).not_to_be_visible()
     visitor.open_tab("Inpaint")
     wait_until(visitor, lambda: visitor.mask() == mask)
     expect(visitor.find("#put textarea")).to_have_value("red")

@@ -30,7 +30,7 @@ function takeEdit() {
 
 // What an edit lacked may have been given since.
 document.addEventListener("input", ({ target }) => {
-  if (edit().working || edit().status.tone === "done" || !target.closest("#wish, #paint")) return;
+  if (edit().working || edit().status.tone === "done" || !target.closest("#edit-form, #paint")) return;
   newest = "status";
   drawStatus();
 });

@@ -38,8 +38,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(**options)(function)
 
 
-def _corner_sum(_typing, values, places, shares, output, first, width):
-    """output[first : first + width] = sum of shares[k] * values[places[k] : places[k] + width] over all k.
+def _corner_sum(_typing, values, places, corner_weights, output, first, width):
+    """output[first : first + width] = sum of corner_weights[k] * values[places[k] : places[k] + width] over all k.
 
     `values` is flat and holds float32, or bfloat16 as int16; the number of places is a multiple of four.
     """
@@ -59,7 +59,7 @@ def _corner_sum(_typing, values, places, shares, output, first, width):
             bits = builder.load(builder.bitcast(pointer, ir.VectorType(ir.IntType(16), width).as_pointer()), align=2)
             return builder.bitcast(builder.shl(builder.zext(bits, wide), ir.Constant(wide, [16] * width)), vector)
 
-        def share(k):
+        def weight(k):
             undefined = ir.Constant(vector, ir.Undefined)
             number = builder.load(builder.gep(arrays[2].data, [k]))
             lane = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
@@ -75,7 +75,7 @@ def _corner_sum(_typing, values, places, shares, output, first, width):
         totals = list(sums)
         for corner in range(4):
             at = builder.add(k, index(corner))
-            totals[corner % 2] = builder.call(fma, [load(at), share(at), totals[corner % 2]])
+            totals[corner % 2] = builder.call(fma, [load(at), weight(at), totals[corner % 2]])
         following = builder.add(k, index(4))
         k.add_incoming(following, loop)
         for phi, total in zip(sums, totals, strict=True):
@@ -88,15 +88,15 @@ def _corner_sum(_typing, values, places, shares, output, first, width):
         builder.store(builder.fadd(*totals), pointer, align=4)
         return context.get_dummy_value()
 
-    return types.void(values, places, shares, output, first, types.literal(width)), generate
+    return types.void(values, places, corner_weights, output, first, types.literal(width)), generate
 
 
 _add_corners: Any = intrinsic(prefer_literal=True)(_corner_sum)  # without the typing context that numba fills in
 
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy")
-def _corners(x, y, weights, columns, rows, starts, step, first, places, shares):
-    """Places in a flat value array, and shares, of the four corners of each sample at (x, y); none outside its level.
+def _corners(x, y, weights, columns, rows, starts, step, first, places, corner_weights):
+    """Places in a flat value array, and weights, of the four corners of each sample at (x, y); 0 outside its level.
 
     `columns` and `rows` are each sample's level's, `starts` that level's first token, `step` the numbers per token.
     """
@@ -107,12 +107,12 @@ def _corners(x, y, weights, columns, rows, starts, step, first, places, shares):
         weight = weights[i] if inside else ZERO
         left, top = np.floor(across), np.floor(down)
         across, down = across - left, down - top
-        left_share = weight * (ONE - across) if left >= ZERO else ZERO
-        right_share = weight * across if left + ONE < columns[i] else ZERO
-        top_share = ONE - down if top >= ZERO else ZERO
-        bottom_share = down if top + ONE < rows[i] else ZERO
+        left_weight = weight * (ONE - across) if left >= ZERO else ZERO
+        right_weight = weight * across if left + ONE < columns[i] else ZERO
+        top_weight = ONE - down if top >= ZERO else ZERO
+        bottom_weight = down if top + ONE < rows[i] else ZERO
         width, height = np.int32(columns[i]), np.int32(rows[i])
-        # A corner that lies outside has no share; it only has to be somewhere.
+        # A corner that lies outside has no weight; it only has to be somewhere.
         x0, x1 = max(np.int32(left), np.int32(0)), min(np.int32(left) + np.int32(1), width - np.int32(1))
         y0, y1 = max(np.int32(top), np.int32(0)), min(np.int32(top) + np.int32(1), height - np.int32(1))
         upper, lower = starts[i] + y0 * width, starts[i] + y1 * width
@@ -120,8 +120,11 @@ def _corners(x, y, weights, columns, rows, starts, step, first, places, shares):
         places[count + i] = (upper + x1) * step + first
         places[2 * count + i] = (lower + x0) * step + first
         places[3 * count + i] = (lower + x1) * step + first
-        shares[i], shares[count + i] = left_share * top_share, right_share * top_share
-        shares[2 * count + i], shares[3 * count + i] = left_share * bottom_share, right_share * bottom_share
+        corner_weights[i], corner_weights[count + i] = left_weight * top_weight, right_weight * top_weight
+        corner_weights[2 * count + i], corner_weights[3 * count + i] = (
+            left_weight * bottom_weight,
+            right_weight * bottom_weight,
+        )
 
 
 @njit(nogil=True, fastmath=FAST, error_model="numpy")
@@ -141,9 +144,9 @@ def _softmax(logits, bits, powers, weights):
     for i in range(len(weights)):
         weights[i] *= powers[i]
         total += weights[i]
-    share = ONE / total
+    scale = ONE / total
     for i in range(len(weights)):
-        weights[i] *= share
+        weights[i] *= scale
 
 
 @njit(nogil=True)
@@ -172,7 +175,7 @@ def forward(width: int, levels: int, points: int) -> Callable[..., None]:
     def run(value, shapes, locations, weights, output, first, last):
         heads, queries = weights.shape[1], len(weights) // len(value)
         columns, rows, starts = _levels_of_samples(shapes, points)
-        places, shares = np.empty(4 * count, np.int32), np.empty(4 * count, np.float32)
+        places, corner_weights = np.empty(4 * count, np.int32), np.empty(4 * count, np.float32)
         x, y = np.empty(count, np.float32), np.empty(count, np.float32)
         for row in range(first, last):
             for head in range(heads):
@@ -181,8 +184,8 @@ def forward(width: int, levels: int, points: int) -> Callable[..., None]:
                     x[i] = location[2 * i] * columns[i] - HALF
                     y[i] = location[2 * i + 1] * rows[i] - HALF
                 step, channel = np.int32(heads * width), np.int32(head * width)
-                _corners(x, y, weights[row, head], columns, rows, starts, step, channel, places, shares)
-                _add_corners(value[row // queries], places, shares, output, (row * heads + head) * width, width)
+                _corners(x, y, weights[row, head], columns, rows, starts, step, channel, places, corner_weights)
+                _add_corners(value[row // queries], places, corner_weights, output, (row * heads + head) * width, width)
 
     return run
 
@@ -200,7 +203,7 @@ def fused_forward(width: int, levels: int, points: int) -> Callable[..., None]:
     def run(value, shapes, reference, offsets, logits, output, first, last):
         heads, queries = logits.shape[1], len(logits) // len(value)
         columns, rows, starts = _levels_of_samples(shapes, points)
-        places, shares = np.empty(4 * count, np.int32), np.empty(4 * count, np.float32)
+        places, corner_weights = np.empty(4 * count, np.int32), np.empty(4 * count, np.float32)
         weights, bits = np.empty(count, np.float32), np.empty(count, np.int32)
         powers = bits.view(np.float32)
         x, y = np.empty(count, np.float32), np.empty(count, np.float32)
@@ -221,8 +224,8 @@ def fused_forward(width: int, levels: int, points: int) -> Callable[..., None]:
                     x[i] = offset[2 * i] * unit_x[i] + centre_x[i]
                     y[i] = offset[2 * i + 1] * unit_y[i] + centre_y[i]
                 step, channel = np.int32(heads * width), np.int32(head * width)
-                _corners(x, y, weights, columns, rows, starts, step, channel, places, shares)
-                _add_corners(value[row // queries], places, shares, output, (row * heads + head) * width, width)
+                _corners(x, y, weights, columns, rows, starts, step, channel, places, corner_weights)
+                _add_corners(value[row // queries], places, corner_weights, output, (row * heads + head) * width, width)
 
     return run
 
@@ -257,17 +260,17 @@ def backward(width: int) -> Callable[..., None]:
                         if not (0 <= top + down < rows[i] and 0 <= left + across < columns[i]):
                             continue
                         place = starts[i] + (top + down) * int(columns[i]) + left + across
-                        share_x = x - np.float32(left) if across else ONE - (x - np.float32(left))
-                        share_y = y - np.float32(top) if down else ONE - (y - np.float32(top))
-                        share = weight * share_x * share_y
+                        across_x = x - np.float32(left) if across else ONE - (x - np.float32(left))
+                        across_y = y - np.float32(top) if down else ONE - (y - np.float32(top))
+                        scaled = weight * across_x * across_y
                         dot = ZERO
                         for c in range(width):
                             g = grad[batch, query, head, c]
                             dot += g * value[batch, place, head, c]
-                            grad_value[batch, place, head, c] += share * g
-                        sampled += dot * share_x * share_y
-                        dx += dot * share_y * (ONE if across else -ONE)
-                        dy += dot * share_x * (ONE if down else -ONE)
+                            grad_value[batch, place, head, c] += scaled * g
+                        sampled += dot * across_x * across_y
+                        dx += dot * across_y * (ONE if across else -ONE)
+                        dy += dot * across_x * (ONE if down else -ONE)
                     grad_weights[batch, query, head, level, point] = sampled
                     grad_locations[batch, query, head, level, point, 0] = weight * dx * columns[i]
                     grad_locations[batch, query, head, level, point, 1] = weight * dy * rows[i]

@@ -4,7 +4,7 @@ The authors' CUDA op gives each channel a thread, which computes its sample's pl
 of channels, so that places are computed a quarter (fp32) or an eighth (bf16) as often and a corner is read in wide
 loads. A tile is some queries of one head, or of a few heads where one is narrower than a cache line: neighbouring
 queries look at neighbouring pixels, which the tile then shares. Sums are float32 whatever the inputs are. A sample
-always reads four pixels of its level, those that are not its corners with no share: a read costs less than deciding.
+always reads four pixels of its level, those that are not its corners with no weight: a read costs less than deciding.
 
 Source: Deformable DETR (arXiv 2010.04159), section 4.1, equation 3; `reference` is the definition.
 """
@@ -79,7 +79,7 @@ def _softmax(logits, rows, SAMPLES: tl.constexpr):
 def _axis(at, size):
     """The first of the two pixels beside a place on one axis, and how far from it the place is.
 
-    Both pixels are in the level, also for a place outside: `_share` is then 0 for those that are too far off.
+    Both pixels are in the level, also for a place outside: `_linear` is then 0 for those that are too far off.
     """
     low = tl.maximum(tl.minimum(tl.floor(at), size - 2.0), 0.0)  # also where the place is not a number
     return low.to(tl.int32), at - low
@@ -92,14 +92,14 @@ def _second(size):
 
 
 @triton.jit
-def _share(distance):
+def _linear(distance):
     """What a pixel counts at this distance from a place, 0 if that is not a number."""
     return tl.maximum(1 - tl.abs(distance), 0.0)
 
 
 @triton.jit
 def _slope(distance):
-    """Derivative of `_share`; at a pixel's centre that towards the next one, as grid_sample has it."""
+    """Derivative of `_linear`; at a pixel's centre that towards the next one, as grid_sample has it."""
     slope = tl.where(distance < 0, 1.0, -1.0)
     return tl.where((distance >= -1) & (distance < 1), slope, 0.0)
 
@@ -143,7 +143,7 @@ def _forward(
     value,
     reference,
     places,
-    shares,
+    logits,
     output,
     sizes,
     tokens,
@@ -170,10 +170,10 @@ def _forward(
     words = word < WIDTH // PACK
     value += picture // PACK + head[:, None] * (WIDTH // PACK) + word
     places += first * (HEADS * LEVELS * POINTS * 2)
-    shares += first * (HEADS * LEVELS * POINTS)
+    logits += first * (HEADS * LEVELS * POINTS)
     if REFERENCE != LOCATIONS:
         reference += first * (LEVELS * REFERENCE)
-        peak, scale = _softmax(shares, rows, LEVELS * POINTS)
+        peak, scale = _softmax(logits, rows, LEVELS * POINTS)
 
     total = tl.zeros([ROWS, LANES // PACK], tl.float32)
     odd_total = tl.zeros([ROWS, LANES // PACK], tl.float32)
@@ -184,23 +184,23 @@ def _forward(
         down, below = _second(height)
         for point in tl.static_range(POINTS):
             x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
-            share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
+            weight = tl.load(logits + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
             if REFERENCE != LOCATIONS:
-                share = tl.exp(share - peak)
+                weight = tl.exp(weight - peak)
             column, x = _axis(x, columns)
             row, y = _axis(y, height)
             corner = value + ((start + row * columns + column) * (HEADS * WIDTH // PACK))[:, None]
             for lower in tl.static_range(2):
-                row_share = share * _share(y - below if lower else y)
+                row_weight = weight * _linear(y - below if lower else y)
                 for later in tl.static_range(2):
-                    corner_share = (row_share * _share(x - after if later else x))[:, None]
+                    corner_weight = (row_weight * _linear(x - after if later else x))[:, None]
                     step = (lower * down * columns + later * right) * (HEADS * WIDTH // PACK)
                     seen = tl.load(corner + step, mask=words, other=0)
                     if PAIRS:  # a bf16 is the upper half of a float32
-                        total += corner_share * (seen << 16).to(tl.float32, bitcast=True)
-                        odd_total += corner_share * (seen & -65536).to(tl.float32, bitcast=True)
+                        total += corner_weight * (seen << 16).to(tl.float32, bitcast=True)
+                        odd_total += corner_weight * (seen & -65536).to(tl.float32, bitcast=True)
                     else:
-                        total += corner_share * seen.to(tl.float32)
+                        total += corner_weight * seen.to(tl.float32)
         start += height * columns
     if PAIRS:
         total = tl.interleave(total, odd_total)
@@ -216,11 +216,11 @@ def _backward(
     value,
     reference,
     places,
-    shares,
+    logits,
     output,
     grad_value,
     grad_places,
-    grad_shares,
+    grad_logits,
     sizes,
     tokens,
     queries,
@@ -242,15 +242,15 @@ def _backward(
     value += picture + head[:, None] * WIDTH + lane
     grad_value += picture + head[:, None] * WIDTH + lane
     places += first * (HEADS * LEVELS * POINTS * 2)
-    shares += first * (HEADS * LEVELS * POINTS)
+    logits += first * (HEADS * LEVELS * POINTS)
     grad_places += first * (HEADS * LEVELS * POINTS * 2)
-    grad_shares += first * (HEADS * LEVELS * POINTS)
+    grad_logits += first * (HEADS * LEVELS * POINTS)
     here = first * (HEADS * WIDTH) + (rows * WIDTH)[:, None] + lane
     wanted = tl.load(grad + here, mask=present, other=0.0).to(tl.float32)
     if REFERENCE != LOCATIONS:
         reference += first * (LEVELS * REFERENCE)
-        peak, scale = _softmax(shares, rows, LEVELS * POINTS)
-        # What all samples of a row lose together: sum of share * gradient of share = gradient * output.
+        peak, scale = _softmax(logits, rows, LEVELS * POINTS)
+        # What all samples of a row lose together: sum of weight * gradient of weight = gradient * output.
         common = tl.sum(wanted * tl.load(output + here, mask=present, other=0.0).to(tl.float32), 1)
 
     # Gradients of a row's samples gather in as many slots as it has lanes: so they stay in their threads until the end.
@@ -258,7 +258,7 @@ def _backward(
     slot = tl.arange(0, SLOTS)[None, :]
     grads_x = tl.zeros([ROWS, SLOTS], tl.float32)
     grads_y = tl.zeros([ROWS, SLOTS], tl.float32)
-    grads_share = tl.zeros([ROWS, SLOTS], tl.float32)
+    grads_weight = tl.zeros([ROWS, SLOTS], tl.float32)
     start = 0
     for level in tl.static_range(LEVELS):
         height, columns = _level(sizes, level)
@@ -266,50 +266,50 @@ def _backward(
         down, below = _second(height)
         for point in tl.static_range(POINTS):
             x, y = _place(reference, places, rows, query, height, columns, level, point, LEVELS, POINTS, REFERENCE)
-            share = tl.load(shares + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
+            weight = tl.load(logits + rows * (LEVELS * POINTS) + level * POINTS + point).to(tl.float32)
             if REFERENCE != LOCATIONS:
-                share = tl.exp(share - peak) * scale
+                weight = tl.exp(weight - peak) * scale
             column, x = _axis(x, columns)
             row, y = _axis(y, height)
             corner = ((start + row * columns + column) * (HEADS * WIDTH))[:, None]
-            grad_share = tl.zeros([ROWS], tl.float32)
+            grad_weight = tl.zeros([ROWS], tl.float32)
             grad_x = tl.zeros([ROWS], tl.float32)
             grad_y = tl.zeros([ROWS], tl.float32)
             for lower in tl.static_range(2):
                 y_distance = y - below if lower else y
-                row_share, row_slope = _share(y_distance), _slope(y_distance)
+                row_weight, row_slope = _linear(y_distance), _slope(y_distance)
                 for later in tl.static_range(2):
                     x_distance = x - after if later else x
-                    column_share, column_slope = _share(x_distance), _slope(x_distance)
+                    column_weight, column_slope = _linear(x_distance), _slope(x_distance)
                     step = (lower * down * columns + later * right) * (HEADS * WIDTH)
                     seen = tl.load(value + corner + step, mask=channels, other=0.0).to(tl.float32)
                     agreement = tl.sum(wanted * seen, 1)
-                    corner_share = row_share * column_share
-                    grad_share += agreement * corner_share
-                    grad_x += agreement * row_share * column_slope
-                    grad_y += agreement * column_share * row_slope
+                    corner_weight = row_weight * column_weight
+                    grad_weight += agreement * corner_weight
+                    grad_x += agreement * row_weight * column_slope
+                    grad_y += agreement * column_weight * row_slope
                     tl.atomic_add(
                         grad_value + corner + step,
-                        (share * corner_share)[:, None] * wanted,
-                        mask=present & (corner_share > 0)[:, None],
+                        (weight * corner_weight)[:, None] * wanted,
+                        mask=present & (corner_weight > 0)[:, None],
                         sem="relaxed",
                     )
-            grad_x *= share
-            grad_y *= share
+            grad_x *= weight
+            grad_y *= weight
             if REFERENCE != LOCATIONS:
-                grad_share = share * (grad_share - common)
+                grad_weight = weight * (grad_weight - common)
             if REFERENCE != POINTS_XY:
                 grad_x *= columns
                 grad_y *= height
             grads_x = tl.where(slot == level * POINTS + point, grad_x[:, None], grads_x)
             grads_y = tl.where(slot == level * POINTS + point, grad_y[:, None], grads_y)
-            grads_share = tl.where(slot == level * POINTS + point, grad_share[:, None], grads_share)
+            grads_weight = tl.where(slot == level * POINTS + point, grad_weight[:, None], grads_weight)
         start += height * columns
     sample = (rows * (LEVELS * POINTS))[:, None] + slot
     stored = exists[:, None] & (slot < LEVELS * POINTS)
     tl.store(grad_places + 2 * sample, grads_x.to(grad_places.dtype.element_ty), mask=stored)
     tl.store(grad_places + 2 * sample + 1, grads_y.to(grad_places.dtype.element_ty), mask=stored)
-    tl.store(grad_shares + sample, grads_share.to(grad_shares.dtype.element_ty), mask=stored)
+    tl.store(grad_logits + sample, grads_weight.to(grad_logits.dtype.element_ty), mask=stored)
 
 
 def _sizes(spatial_shapes: Sequence[int], value: Tensor) -> tuple[float, ...]:
@@ -321,15 +321,15 @@ def _sizes(spatial_shapes: Sequence[int], value: Tensor) -> tuple[float, ...]:
     return tuple(map(float, sizes))
 
 
-def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor, sizes: tuple[float, ...]) -> Any:
+def _launch(kernel: Any, value: Tensor, reference: Tensor | None, logits: Tensor, sizes: tuple[float, ...]) -> Any:
     """(kernel's pointers, whatever it wants besides) -> None; one program for each tile of each picture."""
     batch, tokens, heads, width = value.shape
-    _, queries, _, levels, points = shares.shape
+    _, queries, _, levels, points = logits.shape
     tile = tile_for(heads, width, value.element_size())
     grid = (triton.cdiv(queries, tile.rows // tile.group) * (heads // tile.group), batch)
 
     def run(*pointers: Tensor | None, **options: bool) -> None:
-        if not shares.numel():
+        if not logits.numel():
             return
         with torch.cuda.device_of(value):
             kernel[grid](
@@ -354,21 +354,21 @@ def _launch(kernel: Any, value: Tensor, reference: Tensor | None, shares: Tensor
 
 @torch.library.custom_op("groundingdino::deformable_attention", mutates_args=())
 def _op(
-    value: Tensor, spatial_shapes: Sequence[int], reference: Tensor | None, places: Tensor, shares: Tensor
+    value: Tensor, spatial_shapes: Sequence[int], reference: Tensor | None, places: Tensor, logits: Tensor
 ) -> Tensor:
-    value, places, shares = value.contiguous(), places.contiguous(), shares.contiguous()
+    value, places, logits = value.contiguous(), places.contiguous(), logits.contiguous()
     reference = None if reference is None else reference.contiguous()
-    output = value.new_empty(*shares.shape[:2], value.shape[2] * value.shape[3])
+    output = value.new_empty(*logits.shape[:2], value.shape[2] * value.shape[3])
     pairs = value.dtype == torch.bfloat16 and value.shape[3] % 2 == 0 and value.data_ptr() % 4 == 0
-    run = _launch(_forward, value, reference, shares, _sizes(spatial_shapes, value))
-    run(value, reference, places, shares, output, PAIRS=pairs)
+    run = _launch(_forward, value, reference, logits, _sizes(spatial_shapes, value))
+    run(value, reference, places, logits, output, PAIRS=pairs)
     return output
 
 
 @_op.register_fake
 def _(*inputs: Any) -> Tensor:
-    value, _, _, _, shares = inputs
-    return value.new_empty(*shares.shape[:2], value.shape[2] * value.shape[3])
+    value, _, _, _, logits = inputs
+    return value.new_empty(*logits.shape[:2], value.shape[2] * value.shape[3])
 
 
 @torch.library.custom_op("groundingdino::deformable_attention_backward", mutates_args=())
@@ -378,35 +378,35 @@ def _backward_op(
     spatial_shapes: Sequence[int],
     reference: Tensor | None,
     places: Tensor,
-    shares: Tensor,
+    logits: Tensor,
     output: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of value, of places (of locations where `reference` is boxes) and of shares."""
-    grad, value, places, shares = (x.contiguous() for x in (grad, value, places, shares))
+    """Gradients of value, of places (of locations where `reference` is boxes) and of logits."""
+    grad, value, places, logits = (x.contiguous() for x in (grad, value, places, logits))
     reference = None if reference is None else reference.contiguous()
     grad_value = torch.zeros_like(value, dtype=torch.float32)  # many samples add to a pixel
-    grad_places, grad_shares = torch.empty_like(places), torch.empty_like(shares)
-    run = _launch(_backward, value, reference, shares, _sizes(spatial_shapes, value))
-    run(grad, value, reference, places, shares, output, grad_value, grad_places, grad_shares)
-    return grad_value.to(value.dtype), grad_places, grad_shares
+    grad_places, grad_logits = torch.empty_like(places), torch.empty_like(logits)
+    run = _launch(_backward, value, reference, logits, _sizes(spatial_shapes, value))
+    run(grad, value, reference, places, logits, output, grad_value, grad_places, grad_logits)
+    return grad_value.to(value.dtype), grad_places, grad_logits
 
 
 @_backward_op.register_fake
 def _(*inputs: Any) -> tuple[Tensor, ...]:
-    _, value, _, _, places, shares, _ = inputs
-    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (value, places, shares))
+    _, value, _, _, places, logits, _ = inputs
+    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (value, places, logits))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    value, spatial_shapes, reference, places, shares = inputs
-    ctx.save_for_backward(value, reference, places, shares, output)
+    value, spatial_shapes, reference, places, logits = inputs
+    ctx.save_for_backward(value, reference, places, logits, output)
     ctx.spatial_shapes = spatial_shapes
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    value, reference, places, shares, output = ctx.saved_tensors
-    grad_value, grad_places, grad_shares = _backward_op(
-        grad, value, ctx.spatial_shapes, reference, places, shares, output
+    value, reference, places, logits, output = ctx.saved_tensors
+    grad_value, grad_places, grad_logits = _backward_op(
+        grad, value, ctx.spatial_shapes, reference, places, logits, output
     )
     grad_reference = None
     if reference is not None and reference.shape[-1] == BOXES.value:
@@ -418,7 +418,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     elif reference is not None and ctx.needs_input_grad[2]:
         sizes = grad_places.new_tensor(ctx.spatial_shapes, dtype=torch.float32).view(-1, 2).flip(-1)
         grad_reference = (grad_places.sum((2, 4), dtype=torch.float32) * sizes).to(reference.dtype)
-    return grad_value, None, grad_reference, grad_places, grad_shares
+    return grad_value, None, grad_reference, grad_places, grad_logits
 
 
 _op.register_autograd(_differentiate, setup_context=_save)
