@@ -60,12 +60,12 @@ def pictures() -> list[Picture]:
     ]
 
 
-def write_folder(folder, annotations, count=1, names=("cat", "dog")):
-    """`count` pictures of 20 x 10 pixels, and annotations of the first unless they say otherwise."""
+def write_folder(folder, annotations, count=1, names=("cat", "dog"), size=(20, 10)):
+    """`count` white pictures, and annotations of the first unless they say otherwise."""
     (folder / "images").mkdir(parents=True)
-    images = [{"id": 10 + i, "file_name": f"{i:03}.png", "width": 20, "height": 10} for i in range(count)]
+    images = [{"id": 10 + i, "file_name": f"{i:03}.png", "width": size[0], "height": size[1]} for i in range(count)]
     for image in images:
-        Image.new("RGB", (20, 10), "white").save(folder / "images" / image["file_name"])
+        Image.new("RGB", size, "white").save(folder / "images" / image["file_name"])
     stored = {
         "images": images,
         "annotations": [{"id": i, "image_id": 10, **annotation} for i, annotation in enumerate(annotations)],

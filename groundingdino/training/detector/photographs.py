@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 from groundingdino.artwork.names import load_names, may_mean, plural
 from groundingdino.training.detector.coco_folder import Labelled
 from groundingdino.training.detector.targets import Example
+from groundingdino.training.detector.windows import draw_window, overlap
 from groundingdino.training.scenes.scenes import SHORT_RATE, vary_picture
 
 LEAST_SEEN = 0.35  # of an object: what shows less of it is no example of it
@@ -146,10 +147,17 @@ class PhotographSource:
     def _crop(self, rng: np.random.Generator, size: tuple[int, int]) -> _Page:
         """A part of one photograph, or all of it with something around."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
-        mirror = rng.random() < 0.5
-        windows = (_draw_window(rng, picture, size) for _ in range(TRIES))
-        window = min(windows, key=lambda window: _lost(picture.boxes, window))
-        return _view(picture, window, size, mirror, rng)
+        window = draw_window(rng, picture, size, LEAST_SEEN, TRIES)
+        with Image.open(picture.path) as image:
+            pixels = image.convert("RGB")
+        some = tuple(map(int, rng.integers(0, 256, 3)))
+        page = _Page(window.look(pixels, some if rng.random() < 0.5 else _mean_colour(pixels)), [], [])
+        for box, name in zip(picture.boxes, picture.names, strict=True):
+            x0, y0, x1, y1 = shown = window.move(box)
+            if overlap(box, window.part) >= LEAST_SEEN and min(x1 - x0, y1 - y0) >= 2:
+                page.boxes.append(shown)
+                page.names.append(name)
+        return page
 
     def _mosaic(self, rng: np.random.Generator, size: tuple[int, int]) -> _Page:
         """Four photographs beside each other (YOLOv4's mosaic, arXiv 2004.10934, section 3.3)."""
@@ -181,7 +189,7 @@ class PhotographSource:
             return
         page.image.paste(pixels, (x, y), pixels)
         # What the pasted object hides is no example any more.
-        seen = [index for index, old in enumerate(page.boxes) if 1 - _share(old, box) >= LEAST_SEEN]
+        seen = [index for index, old in enumerate(page.boxes) if 1 - overlap(old, box) >= LEAST_SEEN]
         page.boxes[:] = [page.boxes[index] for index in seen] + [
             (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
         ]
@@ -284,66 +292,6 @@ def without_doubles(picture: Labelled) -> Labelled:
     return picture.keep(kept)
 
 
-def _draw_window(rng: np.random.Generator, picture: Labelled, size: tuple[int, int]) -> np.ndarray:
-    """The part of a picture to be shown, xyxy in its pixels and of the aspect of `size`; it may reach beyond."""
-    aspect = size[0] / size[1]
-    cover = min(picture.width / aspect, picture.height)  # height of the largest window inside
-    contain = max(picture.width / aspect, picture.height)  # ... of the smallest around
-    chance = rng.random()
-    if chance < 0.35:
-        height = cover * float(rng.uniform(0.45, 1))
-    elif chance < 0.6:
-        height = contain * float(rng.uniform(1, 1.7))
-    else:
-        height = float(rng.uniform(cover, contain))
-    width = height * aspect
-    x, y = (
-        rng.uniform(min(0.0, side - part), max(0.0, side - part))
-        for side, part in ((picture.width, width), (picture.height, height))
-    )
-    return np.array((x, y, x + width, y + height))
-
-
-def _view(
-    picture: Labelled, window: np.ndarray, size: tuple[int, int], mirror: bool, rng: np.random.Generator
-) -> _Page:
-    """What a window shows of a picture."""
-    scale = size[0] / (window[2] - window[0])
-    inside = np.clip(window, 0, (picture.width, picture.height) * 2)
-    with Image.open(picture.path) as image:
-        pixels = image.convert("RGB")
-    place = np.round((inside - np.tile(window[:2], 2)) * scale).astype(int)
-    shown = (max(1, int(place[2] - place[0])), max(1, int(place[3] - place[1])))
-    pixels = pixels.resize(shown, Image.Resampling.BILINEAR, tuple(inside), reducing_gap=2)
-    if shown != size:
-        colour = (
-            tuple(map(int, rng.integers(0, 256, 3))) if rng.random() < 0.5 else pixels.resize((1, 1)).getpixel((0, 0))
-        )
-        around = Image.new("RGB", size, colour)
-        around.paste(pixels, (int(place[0]), int(place[1])))
-        pixels = around
-    boxes, names = [], []
-    for box, name in zip(picture.boxes, picture.names, strict=True):
-        if _share(box, window) >= LEAST_SEEN:
-            x0, y0, x1, y1 = (
-                np.clip(box, np.tile(window[:2], 2), np.tile(window[2:], 2)) - np.tile(window[:2], 2)
-            ) * scale
-            if min(x1 - x0, y1 - y0) < 2:
-                continue
-            boxes.append((x0, y0, x1, y1) if not mirror else (size[0] - x1, y0, size[0] - x0, y1))
-            names.append(name)
-    return _Page(pixels.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else pixels, boxes, names)
-
-
-def _share(box: Sequence[float] | np.ndarray, window: Sequence[float] | np.ndarray) -> float:
-    """How much of a box is in a window, in [0, 1]."""
-    width, height = (min(box[i + 2], window[i + 2]) - max(box[i], window[i]) for i in (0, 1))
-    area = (box[2] - box[0]) * (box[3] - box[1])
-    return float(max(width, 0) * max(height, 0) / area) if area > 0 else 0.0
-
-
-def _lost(boxes: np.ndarray, window: np.ndarray) -> float:
-    """How much a window cuts off the objects that it shows in part; a window without any object loses most."""
-    shares = np.array([_share(box, window) for box in boxes])
-    cut = shares[(shares > 0.03) & (shares < 0.97)]
-    return float((1 - cut).sum()) + (len(boxes) if len(shares) and (shares < LEAST_SEEN).all() else 0)
+def _mean_colour(image: Image.Image) -> tuple[int, ...]:
+    red, green, blue = image.resize((1, 1)).tobytes()
+    return red, green, blue

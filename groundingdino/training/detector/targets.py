@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class Example(Asked, Protocol):
         """Whether a phrase of another picture may be true of a box, as "puppy" is of a dog."""
 
 
+T = TypeVar("T")
 Source = Callable[[int, tuple[int, int]], Example]  # index and (width, height) -> a labelled picture, always the same
 
 
@@ -112,7 +113,9 @@ def make_target(example: Example, positive_map: Tensor, batch: Sequence[Example]
     return Target(boxes, positive_map[phrases], phrases, others)
 
 
-def mix(sources: Sequence[tuple[float, Source]], seed: int = 0) -> Source:
+def mix(
+    sources: Sequence[tuple[float, Callable[[int, tuple[int, int]], T]]], seed: int = 0
+) -> Callable[[int, tuple[int, int]], T]:
     """One source of several: each picture comes from one of them, drawn by weight.
 
     Args:
@@ -121,7 +124,7 @@ def mix(sources: Sequence[tuple[float, Source]], seed: int = 0) -> Source:
     shares = np.array([weight for weight, _ in sources], float)
     shares /= shares.sum()
 
-    def source(index: int, size: tuple[int, int]) -> Example:
+    def source(index: int, size: tuple[int, int]) -> T:
         choice = int(np.random.default_rng([seed, index, 1]).choice(len(shares), p=shares))
         return sources[choice][1](index, size)
 

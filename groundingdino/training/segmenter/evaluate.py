@@ -2,33 +2,44 @@
 
     python -m groundingdino.training.segmenter.evaluate embedded
 
-prints the figures of docs/training.md.
+prints the figures of docs/training.md, and
+
+    python -m groundingdino.training.segmenter.evaluate embedded --data FOLDER
+
+those for what is outlined in photographs in COCO's layout, on the fifth of them that no training sees.
 """
 
 import argparse
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import supervision as sv
 from tqdm import tqdm
 
 from groundingdino.detection.detector import Detector
+from groundingdino.inputs.image import load_image
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.segmentation.candidates import ImageEmbedding
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.segmenter import Segmenter
+from groundingdino.training.detector.coco_folder import CocoFolder, Labelled
 from groundingdino.training.detector.coco_metrics import Annotations
+from groundingdino.training.detector.photographs import without_doubles
 from groundingdino.training.scenes.scenes import EVALUATION_SCENES, Scene, evaluation_scenes
+from groundingdino.training.segmenter.mask_batches import Masked
+from groundingdino.training.segmenter.photographs import MaskedPhotograph
 from groundingdino.training.segmenter.pointing import click, correction
 
 CORRECTIONS = 3
 FOUND_IOU = 0.75  # from which `everything` has found an object
 WHOLE = 0.999  # of an object is seen: nothing covers it, the picture does not end in it
 LEAST_SCORE = 0.02  # as in `evaluate`
+LEAST_SIDE = 32  # pixels: the root of a box's area, from which an object of a photograph counts
 
 
-def pointing_figures(segmenter: Segmenter, scenes: Iterable[Scene], seed: int = 0) -> dict[str, float]:
+def pointing_figures(segmenter: Segmenter, scenes: Iterable[Masked], seed: int = 0) -> dict[str, float]:
     """Point at each object in turn, without looking at the answer, then with three corrective clicks.
 
     Returns:
@@ -94,6 +105,27 @@ def text_figures(detector: Detector, segmenter: Segmenter, scenes: Iterable[Scen
     return annotations.precision()
 
 
+def held_out(folder: Path) -> list[Labelled]:
+    """What is outlined, and large enough, in the pictures of a folder that no training sees.
+
+    Raises:
+        ValueError: the folder is not in COCO's layout, or nothing in those pictures has an outline.
+    """
+    pictures = []
+    for picture in map(without_doubles, CocoFolder(folder).split()[1]):
+        sides = np.sqrt((picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(1))
+        kept = [n for n, outline in enumerate(picture.outlines) if outline is not None and sides[n] >= LEAST_SIDE]
+        pictures += [picture.keep(kept)] if kept else []
+    if not pictures:
+        raise ValueError(f"Nothing is outlined in the held-out pictures of '{folder}': there is nothing to measure.")
+    return pictures
+
+
+def _whole(picture: Labelled) -> MaskedPhotograph:
+    masks = [picture.mask(number) for number in range(len(picture.names))]
+    return MaskedPhotograph(np.asarray(load_image(picture.path)), np.array(masks, bool))
+
+
 def _mask(segmenter: Segmenter, encoded: ImageEmbedding, prompt: MaskPrompt) -> np.ndarray:
     masks = segmenter.segment(encoded, [prompt]).mask
     assert masks is not None
@@ -110,9 +142,14 @@ def main() -> None:
     parser.add_argument("segmenter", nargs="?", default="embedded", help="name or path of a segmenter")
     parser.add_argument("--detector", default="embedded", help="name or path of the detector that text goes through")
     parser.add_argument("--count", type=int, default=EVALUATION_SCENES, help="how many pictures")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders in COCO's layout, instead of the scenes")
     arguments = parser.parse_args()
     keep_freed_memory()
-    segmenter = Segmenter.from_pretrained(arguments.segmenter)
+    try:
+        segmenter = Segmenter.from_pretrained(arguments.segmenter)
+        folders = {folder.name: held_out(folder)[: arguments.count] for folder in arguments.data or ()}
+    except ValueError as error:
+        parser.error(str(error))
 
     def scenes(what: str) -> Iterable[Scene]:
         return tqdm(evaluation_scenes("noto", arguments.count), total=arguments.count, desc=what, leave=False)
@@ -120,6 +157,11 @@ def main() -> None:
     def show(figures: dict[str, float]) -> None:
         print(json.dumps({name: round(value, 4) for name, value in figures.items()}), flush=True)
 
+    for name, pictures in folders.items():
+        print(json.dumps({"data": name, "pictures": len(pictures)}), flush=True)
+        show(pointing_figures(segmenter, map(_whole, tqdm(pictures, desc=name, leave=False))))
+    if folders:
+        return
     show(pointing_figures(segmenter, scenes("pointing")))
     text = text_figures(Detector.from_pretrained(arguments.detector), segmenter, scenes("text"))
     show({f"text_mask_{name}": value for name, value in text.items()})

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -14,12 +14,27 @@ from torch.utils.data import Dataset
 from groundingdino.segmentation.close_ups import CONTEXT
 from groundingdino.segmentation.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE
 from groundingdino.training.loop import InStages
-from groundingdino.training.scenes.scenes import Scene, draw_scale
+from groundingdino.training.scenes.scenes import draw_scale
 
 CLOSE_UP_OF = (400, 960)  # pixels of the picture's side along the close-up's width
+UNKNOWN = 255  # among owners: it may be object or background
 THIN = 0.5  # of its box an object fills, of those that close-ups show twice as often: most of what is wrong is theirs
 
-Source = Callable[[int, tuple[int, int]], Scene]  # index and (width, height)
+
+class Masked(Protocol):
+    """A picture and the masks of things in it, as `Scene` has them."""
+
+    @property
+    def image(self) -> np.ndarray: ...
+    @property
+    def masks(self) -> np.ndarray: ...
+    @property
+    def boxes(self) -> np.ndarray: ...
+    @property
+    def owners(self) -> np.ndarray: ...
+
+
+Source = Callable[[int, tuple[int, int]], Masked]  # index and (width, height)
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ class MaskBatch(NamedTuple):
 
     pixels: Tensor  # (B, 3, H, W) uint8
     masks: list[Tensor]  # per picture (N, H, W) bool
-    owners: Tensor  # (B, H, W) uint8, the index of the object seen at each pixel plus one; 0 is background
+    owners: Tensor  # (B, H, W) uint8, the index of each pixel's object plus one; 0 is background, or `UNKNOWN`
     extents: Tensor  # (B, 4, H / 8, W / 8) float32, see `extents`
 
     def to(self, device: torch.device) -> "MaskBatch":
@@ -115,6 +130,8 @@ class MaskBatches(Dataset[MaskBatch]):
             chosen = chosen[: stage.objects]
             image = _resize(scene.image[shown], size)
             seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
+            if (scene.owners == UNKNOWN).any():
+                seen[seen == 0] = UNKNOWN
             pixels.append(torch.from_numpy(image).permute(2, 0, 1))
             chosen_masks.append(torch.from_numpy(masks[chosen]))
             owners.append(torch.from_numpy(seen))
@@ -129,12 +146,12 @@ def extents(owners: np.ndarray) -> np.ndarray:
         owners: (H, W) uint8, sides multiples of 8.
 
     Returns:
-        (4, H / 8, W / 8) float32: pixels to the left, top, right and bottom of what is seen of it; NaN on background.
+        (4, H / 8, W / 8) float32: pixels to the left, top, right and bottom of what is seen of it; NaN elsewhere.
     """
     y, x = np.mgrid[STRIDE // 2 : owners.shape[0] : STRIDE, STRIDE // 2 : owners.shape[1] : STRIDE]
     at_centre = owners[y, x]
     result = np.full((4, *at_centre.shape), np.nan, np.float32)
-    for index in np.unique(at_centre[at_centre > 0]):
+    for index in np.unique(at_centre[(at_centre > 0) & (at_centre != UNKNOWN)]):
         rows, columns = np.flatnonzero((owners == index).any(1)), np.flatnonzero((owners == index).any(0))
         reach = np.stack([x - columns[0], y - rows[0], columns[-1] + 1 - x, rows[-1] + 1 - y])
         result[:, at_centre == index] = reach[:, at_centre == index]
@@ -153,7 +170,9 @@ def _draw_size(stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
     return (long, short) if rng.random() < 0.5 else (short, long)
 
 
-def _draw_part(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> tuple[tuple[slice, slice], int | None]:
+def _draw_part(
+    scene: Masked, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[tuple[slice, slice], int | None]:
     """Rows and columns of a picture around one of its objects, in the shape of `size`, and the object's index."""
     height, width = scene.owners.shape
     if not len(scene.boxes):

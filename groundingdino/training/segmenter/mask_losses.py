@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from groundingdino.segmentation.embedded_encoder import FINE_STRIDE, STRIDE
+from groundingdino.training.segmenter.mask_batches import UNKNOWN
 
 BACKGROUND_WEIGHT = 0.1  # of cells far from the object, which are most and mostly right
 EDGE_WEIGHT = 2.0  # of cells at the object's edge, added to that of those around it
@@ -103,14 +104,21 @@ def object_losses(outlines: Tensor, taken: Tensor, reach: Tensor, owners: Tensor
         owners: (B, H, W) and extents: (B, 4, H / 8, W / 8), as `MaskBatch` has them.
     """
     numbers = owners[:, None].float()
-    objects = F.avg_pool2d((numbers > 0).float(), FINE_STRIDE)
+    is_known = (owners != UNKNOWN)[:, None].float()
+    objects = F.avg_pool2d((numbers > 0).float() * is_known, FINE_STRIDE)
     # Of a cell and its neighbours' nearest pixels: more than one number is an edge.
     most, least = (sign * F.max_pool2d(sign * numbers, 2 * FINE_STRIDE, FINE_STRIDE, 1) for sign in (1, -1))
-    seen = F.binary_cross_entropy_with_logits(outlines, torch.cat([objects, (most > least).float()], dim=1))
-    known = ~extents.isnan().any(1)
-    on = F.binary_cross_entropy_with_logits(taken, known.float())
-    predicted, true = (x.permute(0, 2, 3, 1)[known] for x in (reach, extents))  # (cells, 4)
-    return {"seen": seen, "on": on, "reach": reach_loss(predicted, true) if known.any() else seen.new_zeros(())}
+    edges = (most > least).float()
+    # What is not known teaches nothing, but that an object ends where it begins.
+    weights = torch.cat(
+        [F.avg_pool2d(is_known, FINE_STRIDE), F.max_pool2d(is_known, 2 * FINE_STRIDE, FINE_STRIDE, 1)], dim=1
+    )
+    seen = F.binary_cross_entropy_with_logits(outlines, torch.cat([objects, edges], dim=1), weights)
+    on_object = ~extents.isnan().any(1)
+    centres = is_known[:, 0, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    on = F.binary_cross_entropy_with_logits(taken, on_object.float(), centres)
+    predicted, true = (x.permute(0, 2, 3, 1)[on_object] for x in (reach, extents))  # (cells, 4)
+    return {"seen": seen, "on": on, "reach": reach_loss(predicted, true) if on_object.any() else seen.new_zeros(())}
 
 
 def reach_loss(predicted: Tensor, true: Tensor) -> Tensor:

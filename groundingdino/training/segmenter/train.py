@@ -1,14 +1,16 @@
-"""Train the embedded segmenter on synthetic scenes, whose masks are exact.
+"""Train the embedded segmenter on synthetic scenes, whose masks are exact, and on photographs that have outlines.
 
-    python -m groundingdino.training.segmenter.train --output runs/segmenter
+    python -m groundingdino.training.segmenter.train --photographs DATA --output runs/segmenter
 
-trains it, from the embedded detector's backbone; started again with the same folder, it goes on.
+trains it, from the embedded detector's backbone: DATA holds folders in COCO's layout, as the detector's training takes
+them. Started again with the same folder, it goes on.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,10 +27,13 @@ from groundingdino.runtime.devices import find_device
 from groundingdino.segmentation.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE, ImageEncoder
 from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
 from groundingdino.segmentation.segmenter_models import load_segmenter
+from groundingdino.training.detector.mixture import SETTINGS, read_settings
+from groundingdino.training.detector.targets import mix
 from groundingdino.training.loop import follow, numbers, rate, read_options, update
 from groundingdino.training.scenes.scenes import SceneMaker
 from groundingdino.training.segmenter.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
 from groundingdino.training.segmenter.mask_losses import mask_iou, mask_losses, object_losses
+from groundingdino.training.segmenter.photographs import MaskedPhotographs, outlined
 from groundingdino.training.segmenter.pointing import Pointing, draw_kind
 
 # Parts of pictures and whole ones in turns: what learns one alone forgets the other.
@@ -37,6 +42,7 @@ IN_TURNS = (
     Stage(16, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
 )
 TURNS = 70
+SCENES_SHARE = 0.5  # of the pictures: drawings, where there are photographs too
 # About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns fifteen more, or half an hour of a
 # GPU: first what is cheap, last what is asked of it.
 EMBEDDED_PLAN = Plan(
@@ -174,6 +180,34 @@ def start_from_detector(model: Sam, path: Path = EMBEDDED_FILE) -> None:
     load_strictly(model.image_encoder.backbone, backbone, f"The backbone of '{path}'")
 
 
+def start_from(learned: str | None) -> Sam:
+    """The embedded segmenter before its training.
+
+    Args:
+        learned: name or path of one to go on from; by default all behind the detector's backbone is fresh.
+
+    Raises:
+        ValueError: one sentence: a file cannot be read, or is of another kind.
+    """
+    if learned is None:
+        model = build_embedded_sam()
+        start_from_detector(model)
+        return model
+    model, _ = load_segmenter(learned, local_files_only=True)
+    if not isinstance(model.image_encoder, ImageEncoder):
+        raise ValueError(f"--start should be a segmenter of the embedded kind, but {learned} is Meta's.")
+    return model
+
+
+def photographs(folder: Path, settings: Mapping[str, Any], seed: int = 0) -> MaskedPhotographs:
+    """Training pictures of what has outlines in the sets of the settings, which are folders under one folder.
+
+    Raises:
+        ValueError: a set is not there or not in COCO's layout; nothing has outlines.
+    """
+    return MaskedPhotographs(outlined([folder / name for name in settings["sets"]], seed), seed)
+
+
 def make_optimizer(model: Sam, plan: Plan) -> torch.optim.AdamW:
     """AdamW with a rate of its own for the backbone, and decay on matrices only."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -233,27 +267,27 @@ def main() -> None:
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make pictures; a GPU empties many")
     parser.add_argument("--start", help="name or path of an embedded segmenter to go on from")
+    parser.add_argument(
+        "--photographs", type=Path, help="folder of the sets in the settings; without it, drawings alone"
+    )
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="names the sets: %(default)s")
     arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)
-    model = build_embedded_sam()
-    if arguments.start is None:
-        start_from_detector(model)
-    else:
-        try:
-            model, _ = load_segmenter(arguments.start, local_files_only=True)
-        except ValueError as error:
-            parser.error(str(error))
-        if not isinstance(model.image_encoder, ImageEncoder):
-            parser.error(f"--start should be a segmenter of the embedded kind, but {arguments.start} is Meta's.")
+    try:
+        model, photos = start_from(arguments.start), None
+        if arguments.photographs:
+            photos = photographs(arguments.photographs, read_settings(arguments.settings), EMBEDDED_PLAN.seed)
+    except ValueError as error:
+        parser.error(str(error))
     model.to(find_device())
     model.mask_decoder.to(memory_format=torch.channels_last)  # as its inputs are
     artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
-    scenes = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed)
-    average = train(
-        model, scenes.scene, EMBEDDED_PLAN, arguments.output, arguments.workers, first_stage=arguments.stage
-    )
+    source: Source = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed).scene
+    if photos:
+        source = mix([(SCENES_SHARE, source), (1 - SCENES_SHARE, photos)], EMBEDDED_PLAN.seed)
+    average = train(model, source, EMBEDDED_PLAN, arguments.output, arguments.workers, first_stage=arguments.stage)
     save_embedded_sam(average, arguments.output / "model.safetensors")
 
 

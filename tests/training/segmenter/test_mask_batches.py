@@ -29,12 +29,16 @@ def blocks(index: int, size: tuple[int, int]) -> Any:
     masks[1, height // 2 :, width // 2 : -4] = True
     masks[2, 0, -2:] = True
     image[masks.any(0)] = 255
-    return SimpleNamespace(image=image, masks=masks)
+    return SimpleNamespace(image=image, masks=masks, owners=np.zeros((height, width), np.uint8))
 
 
 def nothing(_: int, size: tuple[int, int]) -> Any:
     width, height = size
-    return SimpleNamespace(image=np.zeros((height, width, 3), np.uint8), masks=np.zeros((0, height, width), bool))
+    return SimpleNamespace(
+        image=np.zeros((height, width, 3), np.uint8),
+        masks=np.zeros((0, height, width), bool),
+        owners=np.zeros((height, width), np.uint8),
+    )
 
 
 def test_batches_depend_on_their_step_alone():

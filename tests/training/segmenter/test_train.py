@@ -43,7 +43,7 @@ def blocks(index: int, size: tuple[int, int]) -> SimpleNamespace:
     x, y = rng.integers(0, 12, 2)
     masks[0, y : y + 20, x : x + 16] = True
     image[masks[0]] = 255
-    return SimpleNamespace(image=image, masks=masks)
+    return SimpleNamespace(image=image, masks=masks, owners=np.zeros((height, width), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,11 @@ def test_batch_norm_measures_batches_or_uses_what_it_has_measured(sam, batch, me
 def test_pictures_without_objects_teach_what_is_background(sam):
     def nothing(_, size):
         width, height = size
-        return SimpleNamespace(image=np.zeros((height, width, 3), np.uint8), masks=np.zeros((0, height, width), bool))
+        return SimpleNamespace(
+            image=np.zeros((height, width, 3), np.uint8),
+            masks=np.zeros((0, height, width), bool),
+            owners=np.zeros((height, width), np.uint8),
+        )
 
     losses = training_step(sam, MaskBatches(nothing, PLAN)[1], torch.optim.SGD(sam.parameters(), 0.0), PLAN, 1)
     assert losses["seen"] > 0
