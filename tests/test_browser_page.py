@@ -101,6 +101,9 @@ def test_it_says_which_model_knows_photographs_and_the_button_takes_it(drawings:
     someone.expect_table(CAR)  # at the other model's threshold
     expect(someone.find("#model input")).to_have_value("Photographs · Large · 2 MB")
     expect(someone.find(".advice")).not_to_be_visible()
+    later = visit(drawings.url)  # whose list says that it is here
+    later.find("#model input").click()
+    expect(later.page.get_by_role("option", name="Photographs · Large · 2 MB")).to_be_visible()
 
 
 def test_an_edit_of_a_photograph_says_it_too(drawings: Server, visit: Visit, tmp_path: Path):

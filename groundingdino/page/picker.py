@@ -27,10 +27,6 @@ class Picker(Generic[M, C]):
         size = ("" if self.models.is_ready(name) else "↓ ") + readable_size(card.size_bytes)
         return " · ".join(filter(None, [purpose, title, size]))
 
-    def refresh(self, model: str) -> tuple[Any, Any]:
-        """The list and the download button as they are now: a model may have come since the page was built."""
-        return gr.update(choices=self.choices()), gr.update(**self.fetch_button(model))
-
     def choose(self, model: str) -> tuple[str, Any]:
         """What a model is, and the button that downloads it if it is not there yet."""
         return self.about(model), gr.update(**self.fetch_button(model))

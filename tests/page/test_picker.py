@@ -36,15 +36,6 @@ def test_a_download_ends_with_a_model_that_is_ready(picker: Picker):
     assert picker.models.get("large").card.title == "Large"
 
 
-def test_a_page_opened_after_a_download_knows_of_it(picker: Picker):
-    choice, button = picker.refresh("large")
-    assert (choice["choices"], button["visible"]) == (picker.choices(), True)
-    list(picker.download("large", 0))
-    choice, button = picker.refresh("large")
-    assert choice["choices"] == [("Photographs · Oracle · 12 MB", "embedded"), ("Photographs · Large · 2 MB", "large")]
-    assert not button["visible"]
-
-
 def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
     arrived = Event()
 
