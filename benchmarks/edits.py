@@ -16,25 +16,23 @@ import supervision as sv
 from PIL import Image, ImageDraw, ImageFont
 
 from groundingdino.detection.detector import Detector
-from groundingdino.editing.edits import (
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
+from groundingdino.editing.mask import own_mask
+from groundingdino.editing.perform import edit_picture
+from groundingdino.editing.stickers import Stickers
+from groundingdino.editing.tasks import (
     BlurBackground,
-    Edit,
-    MaskSettings,
     Obscure,
     Recolor,
     Region,
     Regions,
     Remove,
     Replace,
-    Sampling,
     Spotlight,
     Task,
     TransparentBackground,
     box_around,
 )
-from groundingdino.editing.mask import own_mask
-from groundingdino.editing.perform import edit_picture
-from groundingdino.editing.stickers import Stickers
 from groundingdino.inputs.image import load_editable
 from groundingdino.page.layout import PAGE_FILES
 from groundingdino.segmentation.mask_prompts import MaskPrompt

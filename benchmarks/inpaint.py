@@ -17,11 +17,12 @@ from PIL import Image
 from benchmarks.segment import Watch
 from benchmarks.table import machine, print_table
 from groundingdino.editing.available_models import mask_settings_for
-from groundingdino.editing.edits import Background, Edit, Remove, Replace, Sampling, Task, TransparentBackground
+from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.lama import LaMa
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
+from groundingdino.editing.tasks import Background, Remove, Replace, Task, TransparentBackground
 
 TASKS: dict[str, Task] = {
     "replace": Replace("cat"),

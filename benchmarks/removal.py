@@ -21,9 +21,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.table import machine, print_table
-from groundingdino.editing.edits import MaskSettings, Remove
+from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.filling import fill_hole
 from groundingdino.editing.mask import grow
+from groundingdino.editing.tasks import Remove
 from groundingdino.inputs.image import load_image
 from groundingdino.training.scenes.scenes import evaluation_maker
 

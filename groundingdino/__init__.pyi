@@ -4,13 +4,14 @@ from .detection import checkpoints
 from .detection.checkpoints import load_checkpoint
 from .detection.detector import CacheBytes, Detector, EncodedImage
 from .detection.phrases import Grounding
-from .editing.edits import (
+from .editing.edits import BrushStroke, Edit, MaskSettings, Sampling
+from .editing.inpainter import Inpainter
+from .editing.perform import HeldBack, edit_picture
+from .editing.recipe import read_recipe
+from .editing.tasks import (
     Background,
     BlurBackground,
-    BrushStroke,
     ColorBackground,
-    Edit,
-    MaskSettings,
     Obscure,
     Outpaint,
     PictureBackground,
@@ -19,14 +20,10 @@ from .editing.edits import (
     Regions,
     Remove,
     Replace,
-    Sampling,
     Spotlight,
     StickerCutOut,
     TransparentBackground,
 )
-from .editing.inpainter import Inpainter
-from .editing.perform import HeldBack, edit_picture
-from .editing.recipe import read_recipe
 from .inputs.image import load_editable, load_image
 from .model import GroundingDINO
 from .model.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig

@@ -9,20 +9,19 @@ from PIL import Image
 
 from groundingdino.command_line.options import BY_TEXT, refuse_unread
 from groundingdino.editing.available_models import edit_of, find_inpainter_card
-from groundingdino.editing.edits import (
+from groundingdino.editing.edits import Edit, Sampling
+from groundingdino.editing.modes import check_prompt_of, parse_task
+from groundingdino.editing.recipe import png_with_recipe
+from groundingdino.editing.tasks import (
     BACKGROUNDS,
     PLACED,
     ColorBackground,
-    Edit,
     Outpaint,
     PictureBackground,
-    Sampling,
     StickerCutOut,
     Task,
     TransparentBackground,
 )
-from groundingdino.editing.modes import check_prompt_of, parse_task
-from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.inputs.image import load_image
 
 if TYPE_CHECKING:

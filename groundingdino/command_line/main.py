@@ -102,7 +102,7 @@ def segment(options: argparse.Namespace) -> None:
 def inpaint(options: argparse.Namespace) -> None:
     """Edit what the prompt names and what is pointed at, or the regions, and write the results."""
     from groundingdino.command_line.inpaint import candidate_path, read_edit, result_mode, show_steps
-    from groundingdino.editing.edits import PLACED
+    from groundingdino.editing.tasks import PLACED
     from groundingdino.inputs.image import load_image
 
     edit = read_edit(options)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from groundingdino.editing.edits import Edit, MaskSettings, Replace, Sampling, Task
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
 from groundingdino.editing.few_steps import SD15, SDXL, family_of
 from groundingdino.editing.inpainter_files import cached_pipeline, fetch_pipeline, lacking, unet_config, whole_progress
+from groundingdino.editing.tasks import Replace, Task
 from groundingdino.files import hub
 from groundingdino.files.assets import ASSETS, DRAWINGS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress

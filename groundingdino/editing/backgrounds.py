@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from groundingdino.editing.blending import blend
-from groundingdino.editing.edits import ColorBackground, PictureBackground
+from groundingdino.editing.tasks import ColorBackground, PictureBackground
 
 
 def make_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

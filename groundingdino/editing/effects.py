@@ -6,8 +6,8 @@ import supervision as sv
 
 from groundingdino.artwork.sprites import paint_over
 from groundingdino.editing.blending import blend
-from groundingdino.editing.edits import BlurBackground, Obscure, Recolor, Spotlight, StickerCutOut
 from groundingdino.editing.mask import soften
+from groundingdino.editing.tasks import BlurBackground, Obscure, Recolor, Spotlight, StickerCutOut
 
 PIECES = 12  # that the longer side of something pixelated is made of, at least
 BLUR = 0.08  # of the longer side of what is blurred: the standard deviation, so that no face is recognised any more

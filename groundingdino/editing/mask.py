@@ -10,8 +10,9 @@ import supervision as sv
 from PIL import Image
 from scipy import ndimage
 
-from groundingdino.editing.edits import BACKGROUNDS, BrushStroke, Edit, Outpaint, Regions
+from groundingdino.editing.edits import BrushStroke, Edit
 from groundingdino.editing.outpainting import new_part
+from groundingdino.editing.tasks import BACKGROUNDS, Outpaint, Regions
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.image import load_image
 from groundingdino.runtime.interruption import raise_if_stopped

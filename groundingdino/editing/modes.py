@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from PIL import Image
 
-from groundingdino.editing.edits import (
+from groundingdino.editing.margins import Margins
+from groundingdino.editing.tasks import (
     PLACED,
     Background,
     BlurBackground,
@@ -25,7 +26,6 @@ from groundingdino.editing.edits import (
     TransparentBackground,
     check_regions,
 )
-from groundingdino.editing.margins import Margins
 from groundingdino.inputs.coordinates import items, numbers, shown
 from groundingdino.inputs.prompt import Prompt
 

@@ -18,32 +18,30 @@ from PIL import Image
 from groundingdino.editing.backgrounds import lay_behind, make_transparent
 from groundingdino.editing.blending import blend
 from groundingdino.editing.crops import Crop
-from groundingdino.editing.edits import (
-    MAX_SEED,
-    Background,
-    BlurBackground,
-    Box,
-    ColorBackground,
-    Edit,
-    Obscure,
-    Outpaint,
-    PictureBackground,
-    Recolor,
-    Regions,
-    Remove,
-    Sampling,
-    Spotlight,
-    StickerCutOut,
-    TransparentBackground,
-)
+from groundingdino.editing.edits import MAX_SEED, Edit, Sampling
 from groundingdino.editing.effects import change, make_sticker
 from groundingdino.editing.filling import fill
 from groundingdino.editing.mask import EditMask, edit_mask
 from groundingdino.editing.outpainting import grown
 from groundingdino.editing.preview import EditPreview, PaintStep
 from groundingdino.editing.recipe import recipe_of
+from groundingdino.editing.tasks import (
+    Background,
+    BlurBackground,
+    ColorBackground,
+    Obscure,
+    Outpaint,
+    PictureBackground,
+    Recolor,
+    Regions,
+    Remove,
+    Spotlight,
+    StickerCutOut,
+    TransparentBackground,
+)
 from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.runtime.interruption import StopCheck
+from groundingdino.segmentation.mask_prompts import Box
 from groundingdino.segmentation.masks import union
 
 NO_BACKGROUND = (

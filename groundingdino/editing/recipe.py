@@ -13,7 +13,8 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from groundingdino.editing.edits import BACKGROUNDS, PLACED, Edit, Outpaint, Regions
+from groundingdino.editing.edits import Edit
+from groundingdino.editing.tasks import BACKGROUNDS, PLACED, Outpaint, Regions
 from groundingdino.inputs.image import decoded
 
 KEYWORD = "groundingdino"  # of the PNG chunk

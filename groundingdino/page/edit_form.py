@@ -10,20 +10,10 @@ from PIL import Image
 
 from groundingdino.detection.objects import labels_of
 from groundingdino.editing.available_models import InpainterCard
-from groundingdino.editing.edits import (
-    MAX_REACH,
-    BrushStroke,
-    Edit,
-    MaskSettings,
-    Outpaint,
-    Remove,
-    Sampling,
-    Task,
-    TransparentBackground,
-    box_around,
-)
+from groundingdino.editing.edits import MAX_REACH, BrushStroke, Edit, MaskSettings, Sampling
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.modes import parse_regions, parse_task
+from groundingdino.editing.tasks import Outpaint, Remove, Task, TransparentBackground, box_around
 from groundingdino.page.studio import OFF
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing

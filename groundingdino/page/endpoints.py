@@ -12,10 +12,11 @@ from PIL import Image
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.editing.available_models import INPAINTERS, edit_of
-from groundingdino.editing.edits import PLACED, Sampling
+from groundingdino.editing.edits import Sampling
 from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
+from groundingdino.editing.tasks import PLACED
 from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file

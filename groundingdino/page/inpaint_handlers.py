@@ -18,11 +18,11 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from groundingdino.editing.edits import Outpaint, Remove
 from groundingdino.editing.few_steps import FEW_STEPS
 from groundingdino.editing.outpainting import framed
 from groundingdino.editing.perform import Edited, EditProgress
 from groundingdino.editing.recipe import png_with_recipe, recipe_json, search_of
+from groundingdino.editing.tasks import Outpaint, Remove
 from groundingdino.inputs.image import load_image
 from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape

@@ -6,7 +6,8 @@ from safetensors import safe_open
 
 from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS, is_cached
 from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
-from groundingdino.editing.edits import MaskSettings, Remove, Replace
+from groundingdino.editing.edits import MaskSettings
+from groundingdino.editing.tasks import Remove, Replace
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
 
 

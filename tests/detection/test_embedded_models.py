@@ -11,9 +11,10 @@ from PIL import Image
 from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.detection.detector import Detector
-from groundingdino.editing.edits import Edit, Replace, Sampling
+from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture
+from groundingdino.editing.tasks import Replace
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from groundingdino.segmentation.segmenter import Segmenter
 from groundingdino.training.scenes.canvas import Canvas

@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from groundingdino.editing.backgrounds import lay_behind, make_transparent
-from groundingdino.editing.edits import ColorBackground, PictureBackground
+from groundingdino.editing.tasks import ColorBackground, PictureBackground
 
 TEAL, RED = (0, 128, 128), (255, 0, 0)
 ALPHA = np.zeros((20, 30), np.uint8)

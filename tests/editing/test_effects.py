@@ -3,18 +3,10 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.editing.edits import (
-    BlurBackground,
-    ColorBackground,
-    Edit,
-    MaskSettings,
-    Obscure,
-    Recolor,
-    Spotlight,
-    StickerCutOut,
-)
+from groundingdino.editing.edits import Edit, MaskSettings
 from groundingdino.editing.effects import PIECES
 from groundingdino.editing.perform import edit_picture
+from groundingdino.editing.tasks import BlurBackground, ColorBackground, Obscure, Recolor, Spotlight, StickerCutOut
 
 SIZE = (160, 120)
 BOX = (40, 30, 100, 90)

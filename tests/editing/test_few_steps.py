@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from groundingdino.editing import inpainter as inpainter_module
 from groundingdino.editing.available_models import INPAINTERS
-from groundingdino.editing.edits import Edit, Replace, Sampling
+from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.few_steps import (
     FEW_STEPS,
     SD15,
@@ -26,6 +26,7 @@ from groundingdino.editing.few_steps import (
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, edit_picture
 from groundingdino.editing.schedulers import make_scheduler
+from groundingdino.editing.tasks import Replace
 from groundingdino.runtime.interruption import Stopped
 from tests.fake_hub import running_hub
 from tests.tiny_pipelines import save_sd, save_sdxl

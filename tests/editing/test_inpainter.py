@@ -12,12 +12,13 @@ from PIL import Image
 from groundingdino.editing import inpainter_models
 from groundingdino.editing.available_models import INPAINTERS
 from groundingdino.editing.crops import Crop
-from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
 from groundingdino.editing.few_steps import few_steps_for
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.inpainter_models import LoadedInpainter
 from groundingdino.editing.perform import BoxText, EditProgress, HeldBack, edit_picture
 from groundingdino.editing.pipeline_kinds import heeds_negative_prompt, parameters
+from groundingdino.editing.tasks import Background, Region, Regions, Remove, Replace
 from groundingdino.runtime.interruption import Stopped
 from tests.tiny_pipelines import CELL, TOKENS, WORKING_SIZE, save_gligen, save_sd, save_sdxl
 

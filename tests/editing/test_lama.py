@@ -8,12 +8,13 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.editing.available_models import INPAINTERS, find_inpainter_card, has_inpainter
-from groundingdino.editing.edits import Edit, MaskSettings, Outpaint, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.inpainter_models import load_inpainter
 from groundingdino.editing.lama import LaMa
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.perform import EditProgress, edit_picture
+from groundingdino.editing.tasks import Outpaint, Region, Regions, Remove, Replace
 from groundingdino.files.hub import HubFile
 from groundingdino.runtime.interruption import Stopped
 from tests.fake_hub import running_hub

@@ -6,18 +6,9 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.editing.edits import (
-    Background,
-    BrushStroke,
-    Edit,
-    MaskSettings,
-    Region,
-    Regions,
-    Remove,
-    Replace,
-    TransparentBackground,
-)
+from groundingdino.editing.edits import BrushStroke, Edit, MaskSettings
 from groundingdino.editing.mask import edit_mask, grow, own_mask, soften
+from groundingdino.editing.tasks import Background, Region, Regions, Remove, Replace, TransparentBackground
 from groundingdino.runtime.interruption import Stopped, stopping
 
 WIDTH, HEIGHT = SIZE = (60, 40)

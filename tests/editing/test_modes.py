@@ -3,7 +3,9 @@ from itertools import combinations
 import pytest
 from PIL import Image
 
-from groundingdino.editing.edits import (
+from groundingdino.editing.margins import Margins
+from groundingdino.editing.modes import MODES, parse_regions, parse_task
+from groundingdino.editing.tasks import (
     Background,
     BlurBackground,
     ColorBackground,
@@ -19,8 +21,6 @@ from groundingdino.editing.edits import (
     StickerCutOut,
     TransparentBackground,
 )
-from groundingdino.editing.margins import Margins
-from groundingdino.editing.modes import MODES, parse_regions, parse_task
 
 PICTURE = Image.new("RGB", (4, 4))
 REGION = [1, 2, 3, 4, "cat"]

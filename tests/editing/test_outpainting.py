@@ -3,13 +3,14 @@ import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.editing.edits import Edit, MaskSettings, Outpaint, Sampling
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
 from groundingdino.editing.margins import Margins
 from groundingdino.editing.mask import edit_mask
 from groundingdino.editing.outpainting import framed, grown, new_part
 from groundingdino.editing.perform import NO_GROWTH, edit_picture
 from groundingdino.editing.recipe import png_with_recipe, read_recipe
 from groundingdino.editing.stickers import Stickers
+from groundingdino.editing.tasks import Outpaint
 from tests.dauber import Dauber
 
 NOTHING = sv.Detections.empty()

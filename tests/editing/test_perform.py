@@ -5,22 +5,20 @@ import pytest
 import supervision as sv
 from PIL import ExifTags, Image, ImageCms
 
-from groundingdino.editing.edits import (
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
+from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture, unchanged
+from groundingdino.editing.preview import PREVIEW_SIDE
+from groundingdino.editing.recipe import png_with_recipe
+from groundingdino.editing.tasks import (
     Background,
     ColorBackground,
-    Edit,
-    MaskSettings,
     PictureBackground,
     Region,
     Regions,
     Remove,
     Replace,
-    Sampling,
     TransparentBackground,
 )
-from groundingdino.editing.perform import EditProgress, HeldBack, edit_picture, unchanged
-from groundingdino.editing.preview import PREVIEW_SIDE
-from groundingdino.editing.recipe import png_with_recipe
 from groundingdino.inputs.image import load_editable
 from groundingdino.runtime.interruption import Stopped
 from tests.dauber import Dauber

@@ -6,20 +6,18 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import groundingdino
-from groundingdino.editing.edits import (
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
+from groundingdino.editing.margins import Margins
+from groundingdino.editing.recipe import png_with_recipe, read_recipe, recipe_json, recipe_of, search_of
+from groundingdino.editing.tasks import (
     ColorBackground,
-    Edit,
-    MaskSettings,
     Outpaint,
     Region,
     Regions,
     Remove,
     Replace,
-    Sampling,
     TransparentBackground,
 )
-from groundingdino.editing.margins import Margins
-from groundingdino.editing.recipe import png_with_recipe, read_recipe, recipe_json, recipe_of, search_of
 
 SIZE = (960, 640)
 PICTURE = Image.new("RGBA", (4, 4), (1, 2, 3, 4))

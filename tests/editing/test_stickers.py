@@ -6,10 +6,11 @@ import supervision as sv
 from PIL import Image, ImageDraw
 
 from groundingdino.artwork.drawings import MAIN_STYLE
-from groundingdino.editing.edits import Background, Edit, MaskSettings, Region, Regions, Remove, Replace, Sampling
+from groundingdino.editing.edits import Edit, MaskSettings, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import EditProgress, edit_picture
 from groundingdino.editing.stickers import MOST_STRETCH, Stickers, _fitted, _style_of
+from groundingdino.editing.tasks import Background, Region, Regions, Remove, Replace
 from groundingdino.runtime.interruption import Stopped
 
 BOX = (100, 60, 180, 140)

@@ -8,13 +8,12 @@ import supervision as sv
 from PIL import Image
 
 from groundingdino.detection.objects import select
-from groundingdino.editing.edits import (
+from groundingdino.editing.edits import BrushStroke, Edit, MaskSettings, Sampling
+from groundingdino.editing.margins import Margins
+from groundingdino.editing.tasks import (
     Background,
     BlurBackground,
-    BrushStroke,
     ColorBackground,
-    Edit,
-    MaskSettings,
     Obscure,
     Outpaint,
     PictureBackground,
@@ -23,12 +22,10 @@ from groundingdino.editing.edits import (
     Regions,
     Remove,
     Replace,
-    Sampling,
     Spotlight,
     StickerCutOut,
     TransparentBackground,
 )
-from groundingdino.editing.margins import Margins
 from groundingdino.page.edit_form import (
     BACKGROUND,
     BLUR,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, TransparentBackground
+from groundingdino.editing.edits import Edit, Sampling
+from groundingdino.editing.tasks import Remove, Replace, TransparentBackground
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import Studio, Thresholds, Timing
 from groundingdino.segmentation.pointing import Gesture, Pointing

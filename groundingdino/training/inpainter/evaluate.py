@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from groundingdino.artwork.names import load_names
 from groundingdino.detection.detector import Detector
-from groundingdino.editing.edits import Edit, Remove, Replace, Sampling, Task
+from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.lama import LaMa
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.stickers import Stickers
+from groundingdino.editing.tasks import Remove, Replace, Task
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.segmentation.segmenter import Segmenter
 from groundingdino.training.scenes.scenes import Scene, evaluation_scenes

@@ -8,8 +8,9 @@ import supervision as sv
 
 from groundingdino.artwork.names import load_names
 from groundingdino.editing.crops import Crop
-from groundingdino.editing.edits import MaskSettings, Remove, Replace
+from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.perform import Painted
+from groundingdino.editing.tasks import Remove, Replace
 from groundingdino.training.inpainter.evaluate import Target, choose_target, evaluate, judge
 
 BOX = np.array([10, 10, 50, 50], np.float32)
