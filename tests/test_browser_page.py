@@ -106,6 +106,16 @@ def test_it_says_which_model_knows_photographs_and_the_button_takes_it(drawings:
     expect(later.page.get_by_role("option", name="Photographs · Large · 2 MB")).to_be_visible()
 
 
+def test_only_the_best_box_of_each_phrase(visitor: Visitor):
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.page.get_by_text("Thresholds").click()
+    visitor.find("#best-only input").check()
+    visitor.expect_table(CAT)
+    visitor.find("#best-only input").uncheck()
+    visitor.expect_table(CAT, OTHER_CAT)
+
+
 def test_an_edit_of_a_photograph_says_it_too(drawings: Server, visit: Visit, tmp_path: Path):
     someone = visit(drawings.url)
     upload(someone, tmp_path)

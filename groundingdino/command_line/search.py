@@ -98,6 +98,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
         "text_threshold": grounding.text_threshold,
         "nms_threshold": NMS_THRESHOLD,
         **{name: value for name, value in vars(options).items() if name.endswith("_threshold")},
+        **({"best_only": True} if options.best_only else {}),
     }
     return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], thresholds)
 

@@ -122,10 +122,11 @@ class Detector:
         text_threshold: float | None = None,
         nms_threshold: float | None = NMS_THRESHOLD,
         max_detections: int = MAX_DETECTIONS,
+        best_only: bool = False,
     ) -> sv.Detections:
         """Find the prompt's phrases in the picture: `encode_image`, `ground` and `Grounding.detections` in one."""
         grounding = self.ground(self.encode_image(image), prompt)
-        return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections)
+        return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections, best_only)
 
     def encode_image(
         self,

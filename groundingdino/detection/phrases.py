@@ -79,6 +79,7 @@ class Grounding:
         text_threshold: float | None = None,
         nms_threshold: float | None = NMS_THRESHOLD,
         max_detections: int = MAX_DETECTIONS,
+        best_only: bool = False,
     ) -> sv.Detections:
         """The boxes that pass, best first.
 
@@ -90,6 +91,7 @@ class Grounding:
             nms_threshold: Of two boxes of one phrase that overlap by a greater IoU the better one stays, in [0, 1];
                 None keeps both.
             max_detections: The best that many are returned.
+            best_only: Only the best box of each phrase is returned, as for "left lion", which is one.
 
         Returns:
             `xyxy` (N, 4) float32 pixels, `confidence` (N,) float32, `class_id` (N,) the index into `phrases` of the
@@ -119,6 +121,9 @@ class Grounding:
             boxes, best, classes = map(torch.from_numpy, (self.boxes[queries], confidence[queries], class_id))
             kept = np.sort(batched_nms(boxes, best, classes, nms_threshold).numpy())
             queries, class_id = queries[kept], class_id[kept]
+        if best_only:
+            firsts = np.sort(np.unique(class_id, return_index=True)[1])
+            queries, class_id = queries[firsts], class_id[firsts]
         queries, class_id = queries[:max_detections], class_id[:max_detections]
         return sv.Detections(
             xyxy=self.boxes[queries],

@@ -68,7 +68,8 @@ def search_of(prompt: str, models: Sequence[str], thresholds: Mapping[str, float
     Args:
         prompt: The prompt; "" if they were only pointed at.
         models: Names of those that found them and cut them out.
-        thresholds: As used: "box_threshold", "text_threshold", "nms_threshold"; none if they were only pointed at.
+        thresholds: As used: "box_threshold", "text_threshold", "nms_threshold", and "best_only" if so; none if they
+            were only pointed at.
     """
     return {"find": prompt, "found_by": list(models), **thresholds}
 

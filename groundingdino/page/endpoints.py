@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -63,6 +64,7 @@ class Endpoints:
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
+        best_only: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture.
 
@@ -73,6 +75,7 @@ class Endpoints:
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
+            best_only: Only the best box of each phrase counts, as for "left lion", which is one.
 
         Returns:
             The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"},
@@ -80,7 +83,7 @@ class Endpoints:
         """
         with _errors_for_gradio():
             picture = self._picture(image)
-            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
             if not Prompt.parse(prompt or "").phrases:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
             findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
@@ -101,6 +104,7 @@ class Endpoints:
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
         fill: float = SPECKS,
+        best_only: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
 
@@ -119,6 +123,7 @@ class Endpoints:
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             fill: Specks of masks with fewer pixels are removed and such holes filled; below 1 it is a share of each
                 object, and a third of it for holes; 0 leaves masks as they are.
+            best_only: Only the best box of each phrase counts, as for "left lion", which is one.
 
         Returns:
             The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
@@ -129,7 +134,7 @@ class Endpoints:
             pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
             pointing.check_inside(picture.size)
             self.studio.segmenters.require(segmenter)
-            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
             is_named = bool(Prompt.parse(prompt).phrases)
             if not (is_named or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
@@ -167,6 +172,7 @@ class Endpoints:
         mask: str | None = None,
         margins: str | int | Sequence[str | int] | None = None,
         few_steps: str | None = None,
+        best_only: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
@@ -203,6 +209,7 @@ class Endpoints:
                 left, top, right, bottom. By default 25%; at most 100% on each side.
             few_steps: A name that `/models` lists, of a LoRA by which the inpainter paints in a few steps; by default
                 none.
+            best_only: Only the best box of each phrase counts, as for "left lion", which is one.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -224,7 +231,7 @@ class Endpoints:
                 self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
                 if sampling.few_steps:
                     self.studio.few_steps.require(sampling.few_steps)
-            thresholds = Thresholds(box_threshold, text_threshold, nms_threshold)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None
             notes: tuple[str, ...] = ()
@@ -335,6 +342,10 @@ def _flag(name: str, value: Any) -> bool | None:
     return value
 
 
+def _thresholds(box: float | None, text: float | None, nms: float | None, best_only: Any) -> Thresholds:
+    return Thresholds(box, text, nms, _flag("best_only", best_only) or False)
+
+
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:
     text = findings.card.text_threshold if thresholds.text is None else thresholds.text
-    return {"box_threshold": findings.box_threshold, "text_threshold": text, "nms_threshold": thresholds.nms}
+    return replace(thresholds, box=findings.box_threshold, text=text).named()

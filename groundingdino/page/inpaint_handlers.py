@@ -340,12 +340,8 @@ def _search(query: Query, selection: Selection, with_masks: bool) -> dict[str, A
     if not query.names_something:
         is_cut = with_masks and (pointing.gestures or pointing.everything)
         return search_of("", [query.segmenter], {}) if is_cut else {}
-    thresholds = {
-        "box_threshold": query.box_threshold,
-        "text_threshold": query.text_threshold,
-        "nms_threshold": query.nms_threshold,
-    }
-    return search_of(query.prompt, [query.model, *([query.segmenter] if with_masks else [])], thresholds)
+    models = [query.model, *([query.segmenter] if with_masks else [])]
+    return search_of(query.prompt, models, query.thresholds.named())
 
 
 def _candidate(sent: Any, outcome: Outcome | None, path: str | None) -> int | None:

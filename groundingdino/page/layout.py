@@ -65,6 +65,7 @@ class Settings(NamedTuple):
     box: gr.Slider
     text: gr.Slider
     nms: gr.Slider
+    best_only: gr.Checkbox
 
 
 class Masks(NamedTuple):
@@ -170,7 +171,8 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         text = slider(0, 1, card.text_threshold, step=0.01, label="Text", info=info)
         info = "Of two boxes of one phrase that overlap more than this the better stays; 1 keeps both."
         nms = slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)
-    return Settings(gallery, detector, box, text, nms)
+        best_only = gr.Checkbox(label="Only the best box of each phrase", elem_id="best-only")
+    return Settings(gallery, detector, box, text, nms, best_only)
 
 
 def masks_column(picker: Picker, segmenter: str) -> Masks:

@@ -31,6 +31,7 @@ class Query(NamedTuple):
     feather: float = MaskForm().feather
     own: str | None = None  # path of a mask that is edited in place of what was found
     margins: str = MaskForm().margins
+    best_only: bool = False
 
     @property
     def mask(self) -> MaskForm:
@@ -52,7 +53,7 @@ class Query(NamedTuple):
     @property
     def thresholds(self) -> Thresholds:
         """The sliders."""
-        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold)
+        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold, self.best_only)
 
     @property
     def mask_style(self) -> MaskStyle:

@@ -71,6 +71,12 @@ class Thresholds:
     box: float | None = None
     text: float | None = None
     nms: float | None = NMS_THRESHOLD  # IoU; 1 keeps every box
+    best_only: bool = False  # one box of each phrase
+
+    def named(self) -> dict[str, float | None]:
+        """As a recipe has them; that not only the best count goes without saying."""
+        named = {"box_threshold": self.box, "text_threshold": self.text, "nms_threshold": self.nms}
+        return named | ({"best_only": True} if self.best_only else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +201,9 @@ class Studio:
         side = detector.draft_side(image, prompt) if draft else None
         encoded = detector.encode_image(image, side, stop)
         grounding = detector.ground(encoded, prompt, stop=stop)
-        detections = grounding.detections(thresholds.box, thresholds.text, thresholds.nms)
+        detections = grounding.detections(
+            thresholds.box, thresholds.text, thresholds.nms, best_only=thresholds.best_only
+        )
         return Findings(
             detections,
             grounding.phrases,

@@ -73,6 +73,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         feather=painting.feather,
         own=painting.own,
         margins=edit_form.margins,
+        best_only=settings.best_only,
     )
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)

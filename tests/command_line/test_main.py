@@ -124,6 +124,13 @@ def test_each_threshold_changes_what_is_found(model, picture, capsys):
     assert len(found(capsys)) < 5
 
 
+def test_only_the_best_is_kept_if_asked_for(model, picture, capsys):
+    main(["detect", picture, "cat", "--model", model, "--json", "-"])
+    best = found(capsys)[0]
+    main(["detect", picture, "cat", "--model", model, "--json", "-", "--best-only"])
+    assert found(capsys) == [best]
+
+
 def test_the_text_threshold_changes_what_is_found_by_a_sentence(picture, capsys, tmp_path):
     path = tmp_path / "swin.safetensors"
     config = replace(TINY, backbone=SwinConfig(embed_dim=24, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)))

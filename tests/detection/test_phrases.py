@@ -162,6 +162,15 @@ def test_the_limit_keeps_the_best():
     assert grounding.detections(max_detections=2, nms_threshold=None).confidence.tolist() == [0.75, 0.625]
 
 
+def test_only_the_best_of_each_phrase():
+    grounding = make("cat . dog", [[0.5, 0.1], [0.1, 0.75], [0.625, 0.1], [0.1, 0.875], [0.2, 0.1]])
+    found = grounding.detections(best_only=True)
+    assert found["class_name"].tolist() == ["dog", "cat"]
+    assert found.confidence.tolist() == [0.875, 0.625]
+    assert grounding.detections(best_only=True, max_detections=1)["class_name"].tolist() == ["dog"]
+    assert len(grounding.detections(box_threshold=0.9, best_only=True)) == 0
+
+
 def test_equal_scores_keep_their_order():
     found = make("cat", [[0.5]] * 50).detections()
     assert found.xyxy[:, 0].tolist() == [20 * query for query in range(50)]

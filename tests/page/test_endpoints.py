@@ -131,11 +131,24 @@ def test_a_quick_fill_continues_what_is_around(endpoints, picture):
     assert (np.asarray(image) == TEAL).all()
 
 
+def test_only_the_best_box_of_a_phrase_counts_if_asked_for(endpoints, picture):
+    for ask in (endpoints.detect, endpoints.segment):
+        assert [one["box"] for one in ask(picture, "cat", best_only=True)[1]["objects"]] == [[*CAT]]
+    _, record = endpoints.inpaint(picture, "cat", text="red", best_only=True)
+    assert len(record["objects"]) == 1
+    assert record["edit"]["best_only"] is True
+    _, record = endpoints.inpaint(picture, "cat", text="red")
+    assert "best_only" not in record["edit"]
+
+
 @pytest.mark.parametrize("value", ["false", "nonsense", 1, [1]])
 def test_what_is_neither_true_nor_false_is_refused(endpoints, picture, value):
     for name in ("boxes", "one_by_one"):
         with pytest.raises(gr.Error, match=f"Expected true or false as {name}"):
             endpoints.inpaint(picture, "cat", text="red", **{name: value})
+    for ask in (endpoints.detect, endpoints.segment):
+        with pytest.raises(gr.Error, match="Expected true or false as best_only"):
+            ask(picture, "cat", best_only=value)
     with pytest.raises(gr.Error, match="Expected true or false as everything"):
         endpoints.segment(picture, everything=value)
     with pytest.raises(gr.Error, match="Expected points as"):
