@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from PIL import Image
 from segment_anything.utils.amg import calculate_stability_score
-from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 
 from groundingdino.runtime.cache import ByteCache
@@ -17,6 +16,7 @@ from groundingdino.segmentation.close_ups import Part, decode_part, encode_part,
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import Size
 from groundingdino.segmentation.segmenter_models import LoadedSegmenter
+from groundingdino.segmentation.transformers_sam import transform_of
 
 # Prompts that go through the mask decoder together: each holds several copies of the embedding, 4 MB of the published
 # models.
@@ -150,14 +150,20 @@ class CandidateFinder:
         previous = None if corrected is None else corrected.moved(part)[0]
         box = None if inside is None else inside.tolist()
         logits, quality = decode_part(self._model, features, part, box, clicks, previous)
-        chosen = best_first(quality[None], self._is_ambiguous(len(clicks[1]), box is not None))[0]
+        chosen = self._best_first(logits[None], quality[None], len(clicks[1]), box is not None)[0]
         return Candidates(logits[chosen], quality[chosen], part)
 
     def _whole(self, encoded: ImageEmbedding) -> Part:
         return encoded.whole(self._model.image_encoder.img_size)
 
-    def _is_ambiguous(self, clicks: int, has_box: bool) -> bool:
-        return clicks + has_box == 1 and not (has_box and self._card.single_for_box)
+    def _best_first(self, logits: Tensor, quality: Tensor, clicks: int, has_box: bool) -> Tensor:
+        """Which of the decoder's masks (N, 4, h, w) to offer for prompts of so many parts each, (N, 3) indices."""
+        is_ambiguous = clicks + has_box == 1 and not (has_box and self._card.single_for_box)
+        of_several = torch.full((len(quality),), not is_ambiguous, device=quality.device)
+        if self._card.stable_single is not None:
+            offset, least = self._card.stable_single
+            of_several &= calculate_stability_score(logits[:, 0], 0.0, offset).nan_to_num(1.0) >= least
+        return best_first(quality, of_several)
 
     @torch.inference_mode()
     def _decode(
@@ -167,7 +173,7 @@ class CandidateFinder:
 
         `SamPredictor.predict_torch` would enlarge all candidates of all prompts at once.
         """
-        transform = ResizeLongestSide(self._model.image_encoder.img_size)
+        transform = transform_of(self._model)
         clicks = [prompt.clicks(encoded.size) for prompt in prompts]
         boxes = [box for prompt in prompts if (box := prompt.box_in(encoded.size)) is not None]
         original_size = encoded.size[::-1]
@@ -187,7 +193,7 @@ class CandidateFinder:
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
         )
-        order = best_first(quality, self._is_ambiguous(clicks_each, bool(boxes)))
+        order = self._best_first(logits, quality, clicks_each, bool(boxes))
         whole = self._whole(encoded)
         return [
             Candidates(masks[chosen], scores[chosen], whole)
@@ -198,14 +204,17 @@ class CandidateFinder:
         return torch.as_tensor(array, dtype=dtype, device=self._model.device)
 
 
-def best_first(quality: Tensor, is_ambiguous: bool) -> Tensor:
+def best_first(quality: Tensor, takes_single: Tensor) -> Tensor:
     """Which of the decoder's masks to offer for each prompt, (N, 3) indices.
 
     Mask 0 is trained for prompts of several parts, masks 1 to 3 for those that may mean a whole or its parts, such as
     one click (paper, section 3, "Resolving ambiguity"; `select_masks` of segment-anything's ONNX export). So mask 0
     comes first where it counts, and the others follow by predicted IoU.
+
+    Args:
+        quality: (N, 4) predicted IoU.
+        takes_single: (N,) bool, where mask 0 counts.
     """
     others = 1 + quality[:, 1:].argsort(dim=1, descending=True, stable=True)
-    if is_ambiguous:
-        return others
-    return torch.cat([torch.zeros_like(others[:, :1]), others[:, :-1]], dim=1)
+    single_first = torch.cat([torch.zeros_like(others[:, :1]), others[:, :-1]], dim=1)
+    return torch.where(takes_single[:, None], single_first, others)

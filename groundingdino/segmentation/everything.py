@@ -13,6 +13,7 @@ from torch import Tensor
 from groundingdino.segmentation.candidates import Candidates
 from groundingdino.segmentation.mask_prompts import CANDIDATES, MaskPrompt
 from groundingdino.segmentation.masks import Size, compact
+from groundingdino.segmentation.transformers_sam import transform_of
 
 # Bytes of the logits at working size that are held at once, and prompts: a decoder keeps some 20 MB for each.
 LOGIT_BYTES = 128 << 20
@@ -86,6 +87,7 @@ class _EncodedPredictor(SamPredictor):
     def __init__(self, model: Sam, features: Tensor, input_size: tuple[int, int]):
         self._encoded = features, input_size
         super().__init__(model)
+        self.transform = transform_of(model)
 
     def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:  # noqa: ARG002
         """Masks will have the shape of `image`, (H, W, 3); its content is not looked at."""

@@ -11,8 +11,6 @@ import numpy as np
 import supervision as sv
 import torch
 from PIL import Image
-from segment_anything import SamPredictor
-from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor
 from typing_extensions import Self
 
@@ -29,6 +27,7 @@ from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.masks import boxes_of, compact, join, size_bytes, without_overlaps
 from groundingdino.segmentation.proposals import ObjectCells
 from groundingdino.segmentation.segmenter_models import LoadedSegmenter, load_segmenter
+from groundingdino.segmentation.transformers_sam import predictor_of, transform_of
 
 NMS_THRESHOLD = 0.7  # of `everything`, as published
 OWN_OBJECT = 0.6  # agreement of the embedding's cells from which a mask is surely of one object
@@ -36,7 +35,7 @@ OWN_OBJECT = 0.6  # agreement of the embedding's cells from which a mask is sure
 
 @dataclass(frozen=True)
 class SegmenterCacheBytes:
-    """What a segmenter may keep, in bytes. A picture takes 4 MB with the published models, a mask some 10 kB."""
+    """What a segmenter may keep, in bytes. A picture takes 4 MB with SAM 1, 13 to 21 MB with others, a mask 10 kB."""
 
     images: int = 128 << 20
     parts: int = 64 << 20  # of pictures, looked at closer
@@ -89,7 +88,7 @@ class Segmenter:
         start = time.perf_counter()
         picture = load_image(image)
         longest = self.model.image_encoder.img_size
-        height, width = ResizeLongestSide.get_preprocess_shape(*picture.size[::-1], longest)
+        height, width = transform_of(self.model).get_preprocess_shape(*picture.size[::-1], longest)
         check_shape(picture.size, (width, height), longest)
         key = content_hash(picture)
         (features, input_size), cached = self._images.get_or_compute(key, lambda: self._encode_image(picture))
@@ -180,7 +179,7 @@ class Segmenter:
         return _detections(masks, encoded.size, None)
 
     def _encode_image(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
-        predictor = SamPredictor(self.model)
+        predictor = predictor_of(self.model)
         predictor.set_image(np.asarray(image))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step

@@ -1,4 +1,4 @@
-"""Segmenters by name or path, loaded strictly: Meta's published files and our own."""
+"""Segmenters by name or path, loaded strictly: Meta's published files, our own, and folders in transformers' layout."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +17,7 @@ from groundingdino.files.weight_files import check_finite, load_strictly, read_w
 from groundingdino.runtime.devices import check_device
 from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, find_segmenter
 from groundingdino.segmentation.embedded_sam import build_embedded_sam
+from groundingdino.segmentation.transformers_segmenters import load_folder
 
 
 class LoadedSegmenter(NamedTuple):
@@ -44,7 +45,8 @@ def load_segmenter(
     """Load a trained segmenter.
 
     Args:
-        name_or_path: a name of `SEGMENTERS`, or a weight file in Meta's layout or our own.
+        name_or_path: a name of `SEGMENTERS`; a weight file in Meta's layout or our own; a folder in transformers'
+            layout, or a hub repository "owner/name" of one.
         local_files_only: never ask the network, as the environment variable `HF_HUB_OFFLINE` says too.
         progress: called during a download with the bytes done, the bytes in all (or None) and a few words.
 
@@ -54,7 +56,7 @@ def load_segmenter(
     """
     check_device(device)
     path, card = find_segmenter(name_or_path, local_files_only, progress)
-    loaded = _load_file(path, card)
+    loaded = _load_folder(path, str(name_or_path), card) if path.is_dir() else _load_file(path, card)
     loaded.model.to(device)
     return loaded
 
@@ -67,10 +69,31 @@ def _load_file(path: Path, card: SegmenterCard | None) -> LoadedSegmenter:
     model = build().eval()
     load_strictly(model, state, f"'{path}'")
     if card is None:
-        own = SegmenterCard(path.stem, path.stem, path.stat().st_size, "Your own weights.")
-        alike = SEGMENTERS["embedded"] if build is build_embedded_sam else own  # asked as those that learned alike
-        card = replace(alike, name=own.name, title=own.title, size_bytes=own.size_bytes, description=own.description)
+        alike = "embedded" if build is build_embedded_sam else "vit_b"
+        card = _nameless_card(alike, path.stem, path.stat().st_size)
     return LoadedSegmenter(model, card)
+
+
+def _load_folder(folder: Path, name: str, card: SegmenterCard | None) -> LoadedSegmenter:
+    found = load_folder(folder)
+    card = card or _nameless_card(found.alike, name, found.size_bytes)
+    return LoadedSegmenter(found.model, replace(card, stable_single=found.stable_single))
+
+
+def _nameless_card(alike: str, name: str, size_bytes: int) -> SegmenterCard:
+    """A card for weights that say nothing of themselves, which are asked as those that learned alike."""
+    own = SegmenterCard(name, name, size_bytes, "Your own weights.")
+    known = SEGMENTERS[alike]
+    return replace(
+        own,
+        knows=known.knows,
+        points_per_side=known.points_per_side,
+        min_quality=known.min_quality,
+        min_stability=known.min_stability,
+        single_for_box=known.single_for_box,
+        close_ups=known.close_ups,
+        proposes=known.proposes,
+    )
 
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> Callable[[], Sam]:

@@ -8,6 +8,7 @@ from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS, is_c
 from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.tasks import Remove, Replace
+from groundingdino.files.hub import is_repository
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
 
 
@@ -48,10 +49,15 @@ def test_a_segmenters_card_is_whole(name):
     assert card.points_per_side > 1
     assert 0 < card.min_quality < 1
     assert 0 < card.min_stability < 1
+    assert (card.source is None) + (card.repository is None) == (2 if name == "embedded" else 1)
+    assert bool(card.licence) == (name != "embedded")
     if card.source is not None:
         assert card.source.size == card.size_bytes
         assert re.fullmatch("[0-9a-f]{64}", card.source.sha256)
         assert re.fullmatch(rf"https://.*/sam_{name}_[0-9a-f]{{6}}\.pth", card.source.url)
+    if card.repository is not None:
+        assert is_repository(card.repository)
+        assert card.stable_single is None, "the model's configuration says it"
 
 
 def test_the_embedded_segmenter_comes_along():

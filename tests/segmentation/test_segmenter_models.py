@@ -134,7 +134,8 @@ def test_other_files_are_refused(content, sentence, tmp_path):
 @pytest.mark.parametrize(
     ("name", "device", "sentence"),
     [
-        ("vit_x", "cpu", "There is no segmenter 'vit_x': expected embedded, vit_b, vit_l, vit_h or the path"),
+        ("vit_x", "cpu", "There is no segmenter 'vit_x': expected embedded, sam2.1-tiny, sam2.1-small, "),
+        ("vit_x", "cpu", "vit_h, sam3-tracker, the path of a weight file or folder, or a Hugging Face repository"),
         ("missing.pth", "cpu", "There is no segmenter 'missing.pth'"),
         ("embedded", "toaster", "The device 'toaster' cannot be used"),
     ],
