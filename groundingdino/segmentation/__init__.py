@@ -1,1 +1,1 @@
-"""Boxes, points and strokes become masks, by Segment Anything or by the embedded segmenter."""
+"""Boxes, points and strokes become masks, by models of the Segment Anything family or the embedded segmenter."""

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 
 import pytest
 from safetensors import safe_open
@@ -9,6 +10,7 @@ from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.tasks import Remove, Replace
 from groundingdino.files.hub import is_repository
+from groundingdino.page.model_cache import readable_size
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
 
 
@@ -58,6 +60,18 @@ def test_a_segmenters_card_is_whole(name):
     if card.repository is not None:
         assert is_repository(card.repository)
         assert card.stable_single is None, "the model's configuration says it"
+
+
+def test_the_page_on_segmenters_says_what_the_cards_say():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "segmenters.md").read_text(encoding="utf-8")
+    rows = {row[0].strip("`"): row for line in text.splitlines() if len(row := line.strip("| ").split(" | ")) == 6}
+    assert set(SEGMENTERS) == set(rows) - {"name"}
+    for name, card in SEGMENTERS.items():
+        _, _, size, licence, gated, source = rows[name]
+        assert size == readable_size(card.size_bytes)
+        assert not card.licence or card.licence.startswith(licence)
+        assert (gated != "no") == ("gated" in card.licence)
+        assert card.repository is None or f"(https://huggingface.co/{card.repository})" in source
 
 
 def test_the_embedded_segmenter_comes_along():
