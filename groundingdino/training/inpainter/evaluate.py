@@ -1,6 +1,6 @@
 """How well edits do what they are asked to, on the held-out scenes, judged by a detector.
 
-    python -m groundingdino.training.inpainter.evaluate embedded --count 60
+    python -m groundingdino.training.inpainter.evaluate embedded
 
 prints the figures of docs/editing.md. In each scene one object is edited: it becomes something else, and it goes away.
 """
