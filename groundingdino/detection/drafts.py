@@ -34,8 +34,9 @@ class Pace:
 
         def milliseconds(side: int) -> float:
             width, height = scaled_size(*size, side, long_side_for(config, side))
-            # Levels of stride 8, 16, 32, ... have a quarter of the one before.
-            return pace * width * height / 64 * sum(1 / 4**level for level in range(config.num_levels))
+            # Each level has a quarter of the tokens of the one before.
+            finest = width * height / config.backbone.finest_stride**2
+            return pace * finest * sum(1 / 4**level for level in range(config.num_levels))
 
         if milliseconds(config.short_side) <= DRAFT_MILLISECONDS:
             return None

@@ -5,6 +5,7 @@ Shapes elsewhere in the package use one legend: `B` batch, `Q` queries, `T` text
 """
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 # Of ImageNet's pictures: mean and standard deviation of red, green and blue in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -13,12 +14,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """Swin Transformer backbone (arXiv 2103.14030); the last three of its four stages are used."""
+    """Swin Transformer backbone (arXiv 2103.14030); the maps of its last stages are used."""
 
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
     window_size: int = 7
+    first_stage: int = 1  # whose map is used, as those of all stages behind it; counted from 0
+
+    @property
+    def finest_stride(self) -> int:
+        """Pixels between two places of the finest map that is used."""
+        return 4 * 2**self.first_stage
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class ResNetConfig:
     depths: tuple[int, ...] = (1, 1, 2, 1)
     stem_width: int = 24
     pyramid_dim: int = 128
+    finest_stride: ClassVar[int] = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class TimmConfig:
 
     name: str = "tf_efficientnet_lite0"
     pyramid_dim: int = 128
+    finest_stride: ClassVar[int] = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class GroundingDINOConfig:
     enhancer_layers: int = 6
     decoder_layers: int = 6
     num_queries: int = 900
-    num_levels: int = 4  # feature maps; beyond the backbone's three each is a stride-2 convolution of the one before
+    num_levels: int = 4  # feature maps; beyond the backbone's own each is a stride-2 convolution of the one before
     num_points: int = 4  # sampling points per head and level in deformable attention
     max_tokens: int = 256  # text tokens of one pass, special tokens included
     short_side: int = 800  # pixels; pictures are scaled to this short side ...
@@ -75,6 +84,9 @@ class GroundingDINOConfig:
     image_std: tuple[float, float, float] = IMAGENET_STD  # ... which is divided by this
     # The authors clamp probabilities at 1e-3 before taking logits; the transformers port at 1e-5. Boxes differ by it.
     logit_eps: float = 1e-3
+    # What MM Grounding DINO (arXiv 2401.02361) does otherwise than the paper, and LLMDet with it:
+    own_heads: bool = False  # each decoder layer has a box head and a class head of its own; else one serves them all
+    scaled_scores: bool = False  # class heads divide a token's score by sqrt(hidden_dim) and add a learned bias
 
     @property
     def fusion_dim(self) -> int:
@@ -91,8 +103,14 @@ SWIN_T = GroundingDINOConfig()
 SWIN_B = GroundingDINOConfig(
     backbone=SwinConfig(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), window_size=12),
 )
+# The paper's was never released; MM Grounding DINO's has four maps and five levels.
 SWIN_L = GroundingDINOConfig(
-    backbone=SwinConfig(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12),
+    backbone=SwinConfig(embed_dim=192, depths=(2, 2, 18, 2), num_heads=(6, 12, 24, 48), window_size=12, first_stage=0),
+    num_levels=5,
+)
+# MM Grounding DINO and LLMDet, as transformers has them: with its own `logit_eps`.
+MM_SWIN_T, MM_SWIN_B, MM_SWIN_L = (
+    replace(config, own_heads=True, scaled_scores=True, logit_eps=1e-5) for config in (SWIN_T, SWIN_B, SWIN_L)
 )
 EMBEDDED = GroundingDINOConfig(
     backbone=ResNetConfig(),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from groundingdino.model.deformable_attention import DeformableAttention
 from groundingdino.model.layers import MLP, Attention, FeedForward, box_positions, logit
 from groundingdino.model.neck import ImageFeatures
-from groundingdino.model.query_selection import Queries, token_logits
+from groundingdino.model.query_selection import ClassHead, Queries
 from groundingdino.model.text_encoder import TextFeatures
 
 
@@ -17,6 +17,14 @@ class Output(NamedTuple):
 
     logits: Tensor  # (B, Q, T), -inf on text padding
     boxes: Tensor  # (B, Q, 4), cxcywh in [0, 1] of the picture without its padding
+
+
+class State(NamedTuple):
+    """What a decoder layer gives."""
+
+    hidden: Tensor  # (B, Q, C), before the norm
+    boxes: Tensor  # (B, Q, 4), that it refines
+    layer: int
 
 
 class DecoderLayer(nn.Module):
@@ -61,7 +69,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of decoder layers; one box head, shared by all of them as published.
+    """A stack of decoder layers, with heads for boxes and scores: one for all layers, as published, or one for each.
 
     Args:
         dim: C, of queries, image and text tokens.
@@ -69,20 +77,39 @@ class Decoder(nn.Module):
         ffn_dim: hidden width of the feed-forward.
         levels, points: L and P of deformable attention.
         logit_eps: how near to 0 and 1 a box's numbers may come before refinement takes their logits.
+        own_heads: whether each layer has heads of its own.
+        scaled_scores: as `ClassHead` has it.
     """
 
-    def __init__(self, *, layers: int, dim: int, heads: int, ffn_dim: int, levels: int, points: int, logit_eps: float):
+    def __init__(
+        self,
+        *,
+        layers: int,
+        dim: int,
+        heads: int,
+        ffn_dim: int,
+        levels: int,
+        points: int,
+        logit_eps: float,
+        own_heads: bool = False,
+        scaled_scores: bool = False,
+    ):
         super().__init__()
         self.logit_eps = logit_eps
         self.layers = nn.ModuleList(DecoderLayer(dim, heads, ffn_dim, levels, points) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         self.position_head = MLP(2 * dim, dim, dim, num_layers=2)
+        # Of the last layer, and of every other that has none among the earlier ones.
         self.box_head = MLP(dim, dim, 4, num_layers=3)
+        self.class_head = ClassHead(dim=dim, scaled=scaled_scores)
+        earlier = range(layers - 1 if own_heads else 0)
+        self.earlier_box_heads = nn.ModuleList(MLP(dim, dim, 4, num_layers=3) for _ in earlier)
+        self.earlier_class_heads = nn.ModuleList(ClassHead(dim=dim, scaled=scaled_scores) for _ in earlier)
 
     def forward(
         self, queries: Queries, image: ImageFeatures, text: TextFeatures, blocked: Tensor | None = None
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Hidden states (B, Q, C), before the norm, and the boxes (B, Q, 4) they refine, for each layer.
+    ) -> list[State]:
+        """What each layer gives.
 
         `blocked` (Q, Q) bool is True where a query must not attend to another; training has such.
         """
@@ -94,19 +121,21 @@ class Decoder(nn.Module):
             encoding = box_positions(reference[:, :, 0], x.shape[2])  # (B, Q, 2 * C), on the finest level
             positions = self.position_head(encoding.to(self.norm.weight.dtype)).to(x.dtype)  # (B, Q, C)
             x = layer(x, positions, reference, image, text, blocked)
-            states.append((x, start))
+            states.append(State(x, start, index))
             if index < len(self.layers) - 1:
                 # Refinement reads the state before the norm, the output heads after it, as published. Without the
                 # next layer's gradient nothing would teach it ("look forward twice", arXiv 2203.03605, section 3.5).
-                start = self.refine(x, boxes)
+                start = self.refine(x, boxes, index)
                 boxes = start.detach()
         return states
 
-    def refine(self, x: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes (B, Q, 4) in [0, 1] moved by what the states (B, Q, C) say."""
-        return (self.box_head(x).float() + logit(boxes, self.logit_eps)).sigmoid()
+    def refine(self, x: Tensor, boxes: Tensor, layer: int) -> Tensor:
+        """Boxes (B, Q, 4) in [0, 1] moved by what the states (B, Q, C) of a layer say."""
+        box_head = self.earlier_box_heads[layer] if layer < len(self.earlier_box_heads) else self.box_head
+        return (box_head(x).float() + logit(boxes, self.logit_eps)).sigmoid()
 
-    def predict(self, state: tuple[Tensor, Tensor], text: TextFeatures) -> Output:
+    def predict(self, state: State, text: TextFeatures) -> Output:
         """Token scores and boxes of one layer."""
-        hidden, boxes = self.norm(state[0]), state[1]
-        return Output(token_logits(hidden, text), self.refine(hidden, boxes))
+        hidden, layer = self.norm(state.hidden), state.layer
+        class_head = self.earlier_class_heads[layer] if layer < len(self.earlier_class_heads) else self.class_head
+        return Output(class_head(hidden, text), self.refine(hidden, state.boxes, layer))

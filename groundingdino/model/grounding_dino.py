@@ -34,7 +34,9 @@ class GroundingDINO(nn.Module):
             levels=config.num_levels,
             points=config.num_points,
         )
-        self.query_selection = QuerySelection(dim=config.hidden_dim, queries=config.num_queries)
+        self.query_selection = QuerySelection(
+            dim=config.hidden_dim, queries=config.num_queries, scaled_scores=config.scaled_scores
+        )
         self.decoder = Decoder(
             layers=config.decoder_layers,
             dim=config.hidden_dim,
@@ -43,6 +45,8 @@ class GroundingDINO(nn.Module):
             levels=config.num_levels,
             points=config.num_points,
             logit_eps=config.logit_eps,
+            own_heads=config.own_heads,
+            scaled_scores=config.scaled_scores,
         )
 
     @property

@@ -1,5 +1,6 @@
 """Language-guided query selection: the image tokens that answer the text best become queries (section 3.3)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,12 +26,31 @@ class Queries(NamedTuple):
     box_logits: Tensor  # (B, Q, 4); their sigmoid is cxcywh in [0, 1] of the picture
 
 
-def token_logits(features: Tensor, text: TextFeatures) -> Tensor:
-    """(B, N, T) contrastive scores: dot products of features (B, N, C) with text tokens, -inf on text padding."""
-    # In bfloat16 a score of 60 has neighbours 0.25 away: of 900 queries all but a few would tie with others.
-    scores = features.float() @ text.features.float().mT  # (B, N, T)
-    scores = scores.float()  # in training autocast narrows them all the same
-    return scores.masked_fill(~text.tokens.token_mask[:, None], -torch.inf)
+class ClassHead(nn.Module):
+    """Contrastive scores: dot products of features with text tokens.
+
+    Args:
+        dim: C, of both.
+        scaled: the products are divided by sqrt(C), and a learned bias is added (arXiv 2401.02361);
+            without it the head has no parameters.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(self, *, dim: int, scaled: bool):
+        super().__init__()
+        self.scale = dim**-0.5
+        # At the start the bias says 1% for anything.
+        self.register_parameter("bias", nn.Parameter(torch.tensor(-math.log(99))) if scaled else None)
+
+    def forward(self, features: Tensor, text: TextFeatures) -> Tensor:
+        """(B, N, T) logits of features (B, N, C) for each text token, -inf on text padding."""
+        # In bfloat16 a score of 60 has neighbours 0.25 away: of 900 queries all but a few would tie with others.
+        scores = features.float() @ text.features.float().mT  # (B, N, T)
+        scores = scores.float()  # in training autocast narrows them all the same
+        if self.bias is not None:
+            scores = scores * self.scale + self.bias.float()
+        return scores.masked_fill(~text.tokens.token_mask[:, None], -torch.inf)
 
 
 class QuerySelection(nn.Module):
@@ -39,13 +59,15 @@ class QuerySelection(nn.Module):
     Args:
         dim: C, of image and text tokens.
         queries: how many of the tokens are selected, at most.
+        scaled_scores: as `ClassHead` has it.
     """
 
-    def __init__(self, *, dim: int, queries: int):
+    def __init__(self, *, dim: int, queries: int, scaled_scores: bool = False):
         super().__init__()
         self.num_queries = queries
         self.output = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
+        self.class_head = ClassHead(dim=dim, scaled=scaled_scores)
         self.box_head = MLP(dim, dim, 4, num_layers=3)
         self.content = nn.Embedding(queries, dim)  # mixed selection: content is learned, not taken
 
@@ -56,14 +78,15 @@ class QuerySelection(nn.Module):
         head runs for the selected tokens alone: of a picture's 18,000 for 900.
         """
         features = self.project(image)  # (B, S, C)
-        best = self._best(token_logits(features, text))  # (B, Q, 1)
+        best = self._best(self.class_head(features, text))  # (B, Q, 1)
         features, anchors = (x.gather(1, best.expand(-1, -1, x.shape[2])) for x in (features, image.anchors))
         return self._queries(self.box_head(features).float() + anchors)
 
     def propose(self, image: ImageFeatures, text: TextFeatures) -> Proposals:
         """A score for each text token and a box from every image token."""
         features = self.project(image)  # (B, S, C)
-        return Proposals(features, token_logits(features, text), self.box_head(features).float() + image.anchors)
+        box_logits = self.box_head(features).float() + image.anchors
+        return Proposals(features, self.class_head(features, text), box_logits)
 
     def project(self, image: ImageFeatures) -> Tensor:
         """Image tokens to what is compared with the text, (B, S, C)."""

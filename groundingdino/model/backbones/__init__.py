@@ -1,4 +1,4 @@
-"""Backbones: a picture (B, 3, H, W) to three feature maps (B, h, w, C) at strides 8, 16 and 32, one file for each."""
+"""Backbones: a picture (B, 3, H, W) to feature maps (B, h, w, C) at strides (4,) 8, 16 and 32, one file for each."""
 
 from groundingdino.model.backbones.resnet import ResNet
 from groundingdino.model.backbones.swin import Swin

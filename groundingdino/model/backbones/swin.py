@@ -83,13 +83,14 @@ class SwinBlock(nn.Module):
 
 
 class Swin(nn.Module):
-    """Maps of the last three of four stages, each with a norm of its own."""
+    """Maps of the last stages, each with a norm of its own."""
 
     def __init__(self, config: SwinConfig):
         super().__init__()
         dims = [config.embed_dim * 2**stage for stage in range(len(config.depths))]
         shifts = (0, config.window_size // 2)
-        self.channels = tuple(dims[1:])
+        self.first_stage = config.first_stage
+        self.channels = tuple(dims[config.first_stage :])
         self.patch_embed = nn.Conv2d(3, dims[0], kernel_size=4, stride=4)
         self.patch_norm = nn.LayerNorm(dims[0])
         self.stages = nn.ModuleList(
@@ -100,12 +101,15 @@ class Swin(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in self.channels)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) to three maps (B, H / 8, W / 8, C1), (B, H / 16, ...), (B, H / 32, ...), sizes rounded up."""
-        x = self.stages[0](self.embed(pixels))
-        maps = []
-        for downsample, stage, norm in zip(self.downsamples, self.stages[1:], self.norms, strict=True):
-            x = stage(downsample(x))
-            maps.append(norm(x))
+        """(B, 3, H, W) to a map of each stage used, such as (B, H / 8, W / 8, C1), ..., (B, H / 32, W / 32, C3).
+
+        The stages' strides are 4, 8, 16 and 32; sizes are rounded up.
+        """
+        x, maps = self.embed(pixels), []
+        for index, stage in enumerate(self.stages):
+            x = stage(self.downsamples[index - 1](x) if index else x)
+            if index >= self.first_stage:
+                maps.append(self.norms[index - self.first_stage](x))
         return maps
 
     def embed(self, pixels: Tensor) -> Tensor:

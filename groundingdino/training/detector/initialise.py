@@ -3,6 +3,7 @@
 import math
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from groundingdino.model import GroundingDINO
 from groundingdino.model.backbones import TimmBackbone
 from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD
 from groundingdino.model.enhancer import EnhancerLayer
+from groundingdino.model.layers import MLP
 
 # Of the two vectors whose dot product is a token's score. Both come out of a LayerNorm: with gains of 1 the scores of a
 # fresh model would spread by sqrt(width) and the focal loss would start in the thousands.
@@ -34,8 +36,8 @@ def initialise(model: GroundingDINO) -> None:
         norm.bias.fill_(sign * offset)
     model.text_encoder.projection.bias.fill_(-offset)  # where proposals are learned without the enhancer
     nn.init.normal_(model.text_encoder.projection.weight, std=SCORE_GAIN / math.sqrt(model.config.text.hidden_size))
-    for head in (model.decoder.box_head, model.query_selection.box_head):
-        for parameter in head.layers[-1].parameters():
+    for head in (model.decoder.box_head, *model.decoder.earlier_box_heads, model.query_selection.box_head):
+        for parameter in cast(MLP, head).layers[-1].parameters():
             parameter.zero_()
     for layer in layers:
         layer.fusion.image_gain.fill_(FUSION_GAIN)
