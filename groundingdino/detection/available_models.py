@@ -4,18 +4,49 @@ Nothing here needs torch, so that a wrong name is reported at once.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groundingdino.files import hub
 from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
-from groundingdino.files.hub import HubFile
+from groundingdino.files.hub import HubFile, HubFolder
 from groundingdino.inputs.image_files import named
-from groundingdino.model.config import EMBEDDED, SWIN_B, SWIN_T, GroundingDINOConfig, SwinConfig
+from groundingdino.model.config import (
+    EMBEDDED,
+    MM_SWIN_B,
+    MM_SWIN_L,
+    MM_SWIN_T,
+    SWIN_B,
+    SWIN_T,
+    GroundingDINOConfig,
+    SwinConfig,
+)
 
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
 _WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Average precision of boxes, in percent, as somebody published it; none is ours.
+
+    Args:
+        coco: on COCO's val2017.
+        lvis: on LVIS' minival, "fixed AP".
+        saw_coco: COCO's pictures were in training.
+        source: where it is published.
+    """
+
+    coco: float | None = None
+    lvis: float | None = None
+    saw_coco: bool = False
+    source: str = ""
+
+    def sentence(self) -> str:
+        """Such as "COCO AP 50.4, LVIS 41.4, without training on COCO."."""
+        found = [f"{name} {value}" for name, value in (("COCO AP", self.coco), ("LVIS AP", self.lvis)) if value]
+        return f"{', '.join(found)}, {'with COCO in training' if self.saw_coco else 'without training on COCO'}."
 
 
 @dataclass(frozen=True)
@@ -23,7 +54,8 @@ class ModelCard:
     """What a user should know of a model before and after choosing it.
 
     `source` is None for a model that is a file or folder on this machine. The thresholds differ per checkpoint: scores
-    of the larger models are lower for the same objects. `knows` says what it is for.
+    of the larger models are lower for the same objects. `knows` says what it is for. `licence` is of the weights;
+    `gated` ones are for those who have accepted it at the hub.
     """
 
     name: str
@@ -33,8 +65,11 @@ class ModelCard:
     text_threshold: float
     size_bytes: int
     description: str
-    source: HubFile | None = None
+    source: HubFile | HubFolder | None = None
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
+    licence: str = "Apache-2.0"
+    gated: bool = False
+    figures: Figures | None = None
 
     @property
     def reads_sentences(self) -> bool:
@@ -43,6 +78,45 @@ class ModelCard:
         The published models are Swin Transformers and did. Our own training, of other backbones, shows phrases alone.
         """
         return isinstance(self.config.backbone, SwinConfig)
+
+
+_AUTHORS = "https://github.com/IDEA-Research/GroundingDINO"
+_MM = "https://github.com/open-mmlab/mmdetection/blob/main/configs/mm_grounding_dino/README.md"
+_LLMDET = "https://github.com/iSEE-Laboratory/LLMDet"
+_MM_HUB = "openmmlab-community/mm_grounding_dino_"
+
+# Bytes of model.safetensors; the files of one size hold the same tensors.
+_MM_BYTES = {"T": 692_015_412, "B": 936_050_000, "L": 1_376_360_000}
+_MM_CONFIGS = {"T": MM_SWIN_T, "B": MM_SWIN_B, "L": MM_SWIN_L}
+
+
+def _mm(
+    name: str,
+    repository: str,
+    size: str,
+    data: str,
+    figures: Figures,
+    family: str = "MM Grounding DINO",
+    box_threshold: float = 0.40,
+    revision: str = "main",
+) -> ModelCard:
+    """A card of MM Grounding DINO's family.
+
+    0.40 is what its model cards use: there the two cats and two remote controls of transformers' example score 0.57 to
+    0.86. The models that saw everything in training score lower, 0.45 to 0.74 and some below 0.40; they have 0.30,
+    mmdetection's own default.
+    """
+    return ModelCard(
+        name=name,
+        title=f"{family} Swin-{size}",
+        config=_MM_CONFIGS[size],
+        box_threshold=box_threshold,
+        text_threshold=0.25,
+        size_bytes=_MM_BYTES[size],
+        description=f"Trained on {data}. Photos, any English phrase; {figures.sentence()}",
+        source=HubFolder(repository, revision),
+        figures=figures,
+    )
 
 
 MODELS: dict[str, ModelCard] = {
@@ -66,6 +140,7 @@ MODELS: dict[str, ModelCard] = {
             text_threshold=0.25,
             size_bytes=693_997_677,
             description="The authors' OGC weights. Photos, any English phrase; COCO AP 48.4 without training on it.",
+            figures=Figures(coco=48.4, lvis=28.8, source=_MM),
             source=HubFile(
                 repository="ShilongLiu/GroundingDINO",
                 filename="groundingdino_swint_ogc.pth",
@@ -82,6 +157,7 @@ MODELS: dict[str, ModelCard] = {
             text_threshold=0.25,
             size_bytes=938_057_991,
             description="The authors' CogCoOR weights. More accurate and slower; COCO AP 56.7, with COCO in training.",
+            figures=Figures(coco=56.7, saw_coco=True, source=_AUTHORS),
             source=HubFile(
                 repository="ShilongLiu/GroundingDINO",
                 filename="groundingdino_swinb_cogcoor.pth",
@@ -90,6 +166,82 @@ MODELS: dict[str, ModelCard] = {
                 sha256="46270f7a822e6906b655b729c90613e48929d0f2bb8b9b76fd10a856f3ac6ab7",
             ),
         ),
+        _mm(
+            "mm-t",
+            f"{_MM_HUB}tiny_o365v1_goldg_grit_v3det",
+            size="T",
+            data="Objects365, GoldG, GRIT and V3Det",
+            figures=Figures(coco=50.4, lvis=41.4, source=_MM),
+        ),
+        _mm(
+            "mm-b",
+            f"{_MM_HUB}base_o365v1_goldg_v3det",
+            size="B",
+            data="Objects365, GoldG and V3Det",
+            figures=Figures(coco=52.5, source=_MM),
+        ),
+        _mm(
+            "mm-l",
+            f"{_MM_HUB}large_o365v2_oiv6_goldg",
+            size="L",
+            data="Objects365 v2, Open Images v6 and GoldG",
+            figures=Figures(coco=53.0, source=_MM),
+        ),
+        _mm(
+            "llmdet-t",
+            "iSEE-Laboratory/llmdet_tiny",
+            size="T",
+            family="LLMDet",
+            data="the data of mm-t and GroundingCap-1M",
+            figures=Figures(lvis=44.7, saw_coco=True, source=_LLMDET),
+            revision="d05199165a19320a9236396e20fca0a5e065189c",
+        ),
+        _mm(
+            "llmdet-b",
+            "iSEE-Laboratory/llmdet_base",
+            size="B",
+            family="LLMDet",
+            data="the data of mm-b and GroundingCap-1M",
+            figures=Figures(lvis=48.3, saw_coco=True, source=_LLMDET),
+        ),
+        _mm(
+            "llmdet-l",
+            "iSEE-Laboratory/llmdet_large",
+            size="L",
+            family="LLMDet",
+            data="the data of mm-l and GroundingCap-1M",
+            figures=Figures(lvis=51.1, saw_coco=True, source=_LLMDET),
+            revision="bec37f296f05b22f6c6b39bc05a6c611239f4e31",
+        ),
+    )
+}
+
+# Published weights without a name of ours, and without a place in the page's list: they load by their repository.
+OTHER_MODELS: dict[str, ModelCard] = {
+    card.name: card
+    for card in (
+        replace(
+            MODELS["swin-t"],
+            name="IDEA-Research/grounding-dino-tiny",
+            size_bytes=689_000_000,
+            source=HubFolder("IDEA-Research/grounding-dino-tiny"),
+        ),
+        replace(
+            MODELS["swin-b"],
+            name="IDEA-Research/grounding-dino-base",
+            size_bytes=933_000_000,
+            source=HubFolder("IDEA-Research/grounding-dino-base"),
+        ),
+        *(
+            _mm(f"{_MM_HUB}{variant}", f"{_MM_HUB}{variant}", size, data, figures, box_threshold=threshold)
+            for variant, size, data, figures, threshold in (
+                ("tiny_o365v1_goldg", "T", "Objects365 and GoldG", Figures(50.4, 35.7, source=_MM), 0.40),
+                ("tiny_o365v1_goldg_grit", "T", "Objects365, GoldG and GRIT", Figures(50.5, 36.5, source=_MM), 0.40),
+                ("tiny_o365v1_goldg_v3det", "T", "Objects365, GoldG and V3Det", Figures(50.6, 40.5, source=_MM), 0.40),
+                ("base_all", "B", "all of mmdetection's data", Figures(59.5, saw_coco=True, source=_MM), 0.30),
+                ("large_all", "L", "all of mmdetection's data", Figures(60.3, saw_coco=True, source=_MM), 0.30),
+            )
+        ),
     )
 }
 
@@ -97,6 +249,8 @@ MODELS: dict[str, ModelCard] = {
 def is_cached(name: str) -> bool:
     """Whether a model of `MODELS` can be loaded without the network."""
     source = MODELS[name].source
+    if isinstance(source, HubFolder):
+        return hub.cached_model_folder(source.repository, whole=False, revision=source.revision) is not None
     return EMBEDDED_FILE.is_file() if source is None else hub.cached(source) is not None
 
 
@@ -108,13 +262,27 @@ def find_detector(
     Args and errors are those of `checkpoints.load_pretrained`, without what is in the files.
     """
     name, path = str(name_or_path), Path(name_or_path)
-    if card := MODELS.get(name):
-        return (EMBEDDED_FILE if card.source is None else hub.fetch(card.source, local_files_only, progress)), card
-    if os.path.exists(path):  # where `Path.exists` raises, as for a name that is too long, this says no
+    card = MODELS.get(name)
+    if card is None and os.path.exists(
+        path
+    ):  # where `Path.exists` raises, as for a name that is too long, this says no
         return path, None
+    if card := card or _of_repository(name):
+        if isinstance(card.source, HubFolder):
+            source = card.source
+            return hub.fetch_model_folder(source.repository, local_files_only, progress, source.revision), card
+        return (EMBEDDED_FILE if card.source is None else hub.fetch(card.source, local_files_only, progress)), card
     if hub.is_repository(name) and path.suffix not in _WEIGHT_FILES:
         return hub.fetch_model_folder(name, local_files_only, progress), None
     raise ValueError(
         f"There is no model {named(name)}: expected {', '.join(MODELS)}, the path of a weight file or folder, or a "
         "Hugging Face repository as owner/name."
     )
+
+
+def _of_repository(name: str) -> ModelCard | None:
+    """The card of published weights that are asked for by their repository."""
+    for card in (*MODELS.values(), *OTHER_MODELS.values()):
+        if isinstance(card.source, HubFolder) and card.source.repository == name:
+            return replace(card, name=name)
+    return None

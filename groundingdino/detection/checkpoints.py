@@ -1,12 +1,13 @@
 """Trained models by name, path or hub repository; weights are loaded strictly.
 
-Three kinds of files are read: the authors' (`.pth` or `.safetensors`, of a known size), folders in transformers'
-layout, and our own `.safetensors` with the configuration in its metadata, which is how the embedded model is stored and
-how training saves. A tokenizer never needs the network: BERT's vocabulary ships with the package.
+Three kinds of files are read: the authors' and mmdetection's (`.pth` or `.safetensors`, of a known size), folders in
+transformers' layout, and our own `.safetensors` with the configuration in its metadata, which is how the embedded model
+is stored and how training saves. A tokenizer never needs the network: BERT's vocabulary ships with the package.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,22 +17,31 @@ from transformers import BertTokenizerFast
 
 from groundingdino.detection import config_json
 from groundingdino.detection.available_models import MODELS, ModelCard, find_detector, is_cached
-from groundingdino.detection.key_names import AUTHORS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
+from groundingdino.detection.key_names import OURS, TRANSFORMERS, find_layout, fit_heads, strip_prefix, to_our_names
 from groundingdino.detection.tokenizer_files import load_tokenizer
 from groundingdino.files import hub
 from groundingdino.files.downloads import first_line
 from groundingdino.files.hub import Progress
 from groundingdino.files.weight_files import check_finite, half_state, load_strictly, read_weights, write_weights
 from groundingdino.model import GroundingDINO
-from groundingdino.model.config import SWIN_B, SWIN_L, SWIN_T, GroundingDINOConfig
+from groundingdino.model.config import (
+    MM_SWIN_B,
+    MM_SWIN_L,
+    MM_SWIN_T,
+    SWIN_B,
+    SWIN_L,
+    SWIN_T,
+    GroundingDINOConfig,
+)
 from groundingdino.runtime.devices import check_device
 
 __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
 
 T = TypeVar("T")
 
-# The authors' files do not store their configuration; it is recognised by the width of the backbone.
+# The authors' files and mmdetection's do not store their configuration; it is recognised by the width of the backbone.
 PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
+PUBLISHED_BY_MM = {96: MM_SWIN_T, 128: MM_SWIN_B, 192: MM_SWIN_L}  # of MM Grounding DINO and LLMDet
 
 # The entry of our own files' metadata.
 METADATA_KEY = "groundingdino"
@@ -54,8 +64,8 @@ def load_pretrained(
     """Load a trained model.
 
     Args:
-        name_or_path: a name of `MODELS`; a weight file in the authors' layout or our own; a folder in transformers'
-            layout; or a hub repository "owner/name" in transformers' layout.
+        name_or_path: a name of `MODELS`; a weight file in the authors' layout, mmdetection's or our own; a folder in
+            transformers' layout; or a hub repository "owner/name" in transformers' layout.
         local_files_only: never ask the network, as the environment variable `HF_HUB_OFFLINE` says too.
         progress: called during a download with the bytes done, the bytes in all (or None) and a few words.
 
@@ -65,7 +75,7 @@ def load_pretrained(
     """
     check_device(device)
     path, card = find_detector(name_or_path, local_files_only, progress)
-    loaded = _load_folder(path, str(name_or_path)) if path.is_dir() else _load_file(path, card)
+    loaded = _load_folder(path, str(name_or_path), card) if path.is_dir() else _load_file(path, card)
     loaded.model.to(device)
     return loaded
 
@@ -77,9 +87,10 @@ def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mappi
         ValueError: the file cannot be read, or the names and shapes that do not fit, listed.
     """
     if isinstance(path_or_state_dict, Mapping):
-        _load_state(model, path_or_state_dict, "The state dict")
+        state, what = path_or_state_dict, "The state dict"
     else:
-        _load_state(model, read_weights(Path(path_or_state_dict))[0], f"'{path_or_state_dict}'")
+        state, what = read_weights(Path(path_or_state_dict))[0], f"'{path_or_state_dict}'"
+    _fill(model, _renamed(state, what), what)
 
 
 def save_checkpoint(
@@ -111,22 +122,23 @@ def save_checkpoint(
 
 
 def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
-    """A single file: our own layout, or the authors' in a known size."""
+    """A single file: our own layout, or the authors' or mmdetection's in a known size."""
     state, metadata = read_weights(path)
     if METADATA_KEY in metadata:
         name = card.name if card else path.stem
-        return _build(_stored_card(metadata[METADATA_KEY], name, path), state, path, path.parent)
+        return _build(_stored_card(metadata[METADATA_KEY], name, path), _renamed(state, f"'{path}'"), path, path.parent)
     layout = find_layout(strip_prefix(state))
     if layout is TRANSFORMERS:
         raise ValueError(f"'{path}' is in transformers' layout: pass its folder, where config.json is.")
-    if layout is not AUTHORS:
+    if layout is OURS:
         raise ValueError(f"'{path}' does not say its configuration: save models with `save_checkpoint`.")
+    state = _renamed(state, f"'{path}'")
     config = _recognise(state, path)
     card = card or _nameless_card(config, path.stem, path.stat().st_size)
     return _build(card, state, path, path.parent)
 
 
-def _load_folder(folder: Path, name: str) -> LoadedModel:
+def _load_folder(folder: Path, name: str, card: ModelCard | None) -> LoadedModel:
     """A folder as transformers' `save_pretrained` writes it."""
     config_file, weights = folder / "config.json", folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
@@ -145,7 +157,8 @@ def _load_folder(folder: Path, name: str) -> LoadedModel:
     for file in files:
         state |= read_weights(file)[0]
     size = sum(file.stat().st_size for file in files)
-    return _build(_nameless_card(config, name, size), state, folder, folder)
+    card = replace(card, config=config) if card else _nameless_card(config, name, size)
+    return _build(card, _renamed(state, f"'{folder}'"), folder, folder)
 
 
 def _read_json(file: Path, read: Callable[[Any], T]) -> T:
@@ -163,25 +176,34 @@ def _read_json(file: Path, read: Callable[[Any], T]) -> T:
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
     tokenizer = load_tokenizer(folder, card.config.text.vocab_size)
     model = GroundingDINO(card.config).eval()
-    _load_state(model, state, f"'{path}'")
+    _fill(model, state, f"'{path}'")
     return LoadedModel(model, tokenizer, card)
 
 
-def _load_state(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
-    check_finite(state, what)  # before heads are compared that must be equal: NaN equals nothing
-    load_strictly(model, to_our_names(state), what)
+def _renamed(state: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """A file's tensors by our names, where all of their numbers are finite."""
+    check_finite(state, what)  # before tensors are compared that must be equal: NaN equals nothing
+    return to_our_names(state)
+
+
+def _fill(model: GroundingDINO, state: Mapping[str, Tensor], what: str) -> None:
+    config = model.config
+    load_strictly(model, fit_heads(state, config.decoder_layers, config.own_heads), what)
 
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> GroundingDINOConfig:
-    """The configuration of weights in the authors' layout, which do not say it, by the width of their backbone."""
-    weight = strip_prefix(state).get("backbone.0.patch_embed.proj.weight")
+    """The configuration of weights that do not say it: the published one of their backbone's width, and their heads."""
+    weight = state.get("backbone.patch_embed.weight")
     width = None if weight is None else weight.shape[0]
     if width not in PUBLISHED:
         raise ValueError(
             f"'{path}' has no backbone of a published size: expected a Swin of width 96 (T), 128 (B) or 192 (L), "
             f"found {width}."
         )
-    return PUBLISHED[width]
+    own_heads = any(name.startswith("decoder.earlier_box_heads.") for name in state)
+    if "query_selection.class_head.bias" not in state:
+        return replace(PUBLISHED[width], own_heads=own_heads)
+    return replace(PUBLISHED_BY_MM[width], own_heads=own_heads)
 
 
 def _stored_card(metadata: str, name: str, path: Path) -> ModelCard:
@@ -197,9 +219,9 @@ def _stored_card(metadata: str, name: str, path: Path) -> ModelCard:
 
 
 def _nameless_card(config: GroundingDINOConfig, name: str, size_bytes: int) -> ModelCard:
-    """A card for weights that say nothing of themselves, with the thresholds of the published model of their size."""
+    """A card for weights that say nothing of themselves, with the thresholds of published ones like them."""
     is_tiny = config.backbone == SWIN_T.backbone
-    published = MODELS["swin-t" if is_tiny else "swin-b"]
+    published = MODELS["mm-t" if config.scaled_scores else "swin-t" if is_tiny else "swin-b"]
     return ModelCard(
         name=name,
         title=name,

@@ -13,12 +13,14 @@ BACKBONES = {"swin": SwinConfig, "resnet": ResNetConfig, "timm": TimmConfig}
 # transformers clamps probabilities here before taking logits; its models were written for that.
 TRANSFORMERS_LOGIT_EPS = 1e-5
 
+# The `model_type` of those that we implement; the second is LLMDet's, too.
+MODEL_TYPES = ("grounding-dino", "mm-grounding-dino")
+
 # Switches of transformers' configuration that our model does not have, at the only value that it implements: of the
 # whole, of the backbone and of the text encoder. Others change training alone, or tensors, which are loaded strictly.
 FIXED_IN_TRANSFORMERS: dict[str, Any] = {
     "activation_function": "relu",
     "backbone": None,
-    "decoder_bbox_embed_share": True,
     "embedding_init_target": True,
     "layer_norm_eps": 1e-5,
     "position_embedding_type": "sine",
@@ -33,8 +35,6 @@ FIXED_IN_SWIN: dict[str, Any] = {
     "layer_norm_eps": 1e-5,
     "mlp_ratio": 4,
     "num_channels": 3,
-    "out_features": ["stage2", "stage3", "stage4"],
-    "out_indices": [2, 3, 4],
     "patch_size": 4,
     "qkv_bias": True,
     "use_absolute_embeddings": False,
@@ -93,13 +93,9 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
         ValueError: another architecture, or a switch set in a way that our model does not implement.
     """
     kind = values.get("model_type")
-    if kind == "mm-grounding-dino":
-        raise ValueError(
-            "MM Grounding DINO and LLMDet are not supported: their class scores and box heads differ. Expected a "
-            "model of type 'grounding-dino', such as IDEA-Research/grounding-dino-tiny."
-        )
-    if kind != "grounding-dino":
-        raise ValueError(f"config.json describes a model of type '{kind}': expected 'grounding-dino'.")
+    if kind not in MODEL_TYPES:
+        expected = " or ".join(f"'{name}'" for name in MODEL_TYPES)
+        raise ValueError(f"config.json describes a model of type '{kind}': expected {expected}.")
     backbone, text = values.get("backbone_config") or {}, values.get("text_config") or {}
     if backbone.get("model_type", "swin") != "swin" or text.get("model_type", "bert") != "bert":
         raise ValueError(
@@ -126,10 +122,14 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
         "num_points": "encoder_n_points",
         "max_tokens": "max_text_len",
     }
+    is_mm = kind == "mm-grounding-dino"
     return GroundingDINOConfig(
-        backbone=_build(SwinConfig, _known(SwinConfig, backbone)),
+        backbone=_build(SwinConfig, _known(SwinConfig, backbone) | {"first_stage": _first_stage(backbone)}),
         text=_build(TextConfig, _known(TextConfig, text)),
         logit_eps=TRANSFORMERS_LOGIT_EPS,
+        scaled_scores=is_mm,
+        # Published files of MM Grounding DINO have a head for each layer; one that is shared is copied to each.
+        own_heads=is_mm or values.get("decoder_bbox_embed_share") is False,
         **{ours: values[theirs] for ours, theirs in names.items() if values.get(theirs) is not None},
     )
 
@@ -170,6 +170,19 @@ def with_preprocessor(config: GroundingDINOConfig, values: Mapping[str, Any]) ->
             f"{where}image_mean to {mean} and image_std to {std}: expected three numbers each, no std of 0."
         )
     return replace(config, short_side=sides[0], long_side=sides[1], image_mean=mean, image_std=std)
+
+
+def _first_stage(backbone: Mapping[str, Any]) -> int:
+    """The first stage of a Swin Transformer whose map is used, counted from 0: transformers lists them, from 1."""
+    listed = [len(backbone.get(name) or ()) for name in ("out_indices", "out_features")]
+    first = 0 if 4 in listed else 1
+    stages = list(range(first + 1, 5))
+    _check_fixed(
+        backbone,
+        {"out_indices": stages, "out_features": [f"stage{stage}" for stage in stages]},
+        "config.json sets the backbone's ",
+    )
+    return first
 
 
 def _check_fixed(values: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:

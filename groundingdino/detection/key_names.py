@@ -1,26 +1,17 @@
-"""Parameter names: from the authors' checkpoints and transformers' to ours.
+"""Parameter names: from the authors' checkpoints, transformers' and mmdetection's to ours.
 
-Each layout is one table of substitutions. All of them are applied to every name, from the top: first the place in the
-model, then the part within it. A name that none of them fits stays as it is, and a strict load reports it as left over.
+Each `Layout` is one table of substitutions; mmdetection's is in `mmdetection_names`.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Layout(NamedTuple):
-    """How one kind of file names its tensors."""
-
-    name: str
-    mark: str  # pattern of a name that every file of this layout has and no other
-    dropped: tuple[str, ...]  # patterns of tensors that inference does not use
-    renamed: tuple[tuple[str, str], ...]  # pattern, replacement; "[i]" in a result marks part i of a stacked tensor
-
+from groundingdino.detection.layout import FUSION, Layout
+from groundingdino.detection.mmdetection_names import MMDETECTION
 
 OURS = Layout("our own layout", mark=r"query_selection\.content\.weight", dropped=(), renamed=())
 
@@ -39,9 +30,7 @@ AUTHORS = Layout(
         (r"^backbone\.0\.patch_embed\.norm\.", r"backbone.patch_norm."),
         (r"^backbone\.0\.layers\.(\d+)\.blocks\.", r"backbone.stages.\1."),
         (r"^backbone\.0\.layers\.(\d+)\.downsample\.", r"backbone.downsamples.\1."),
-        (r"^backbone\.0\.norm1\.", r"backbone.norms.0."),
-        (r"^backbone\.0\.norm2\.", r"backbone.norms.1."),
-        (r"^backbone\.0\.norm3\.", r"backbone.norms.2."),
+        (r"^backbone\.0\.norm(\d+)\.", r"backbone.norms.\1."),
         (r"^input_proj\.", r"neck.projections."),
         (r"^transformer\.level_embed$", r"neck.level_embed"),
         (r"^bert\.", r"text_encoder.bert."),
@@ -49,22 +38,13 @@ AUTHORS = Layout(
         (r"^transformer\.encoder\.fusion_layers\.(\d+)\.", r"enhancer.layers.\1.fusion."),
         (r"^transformer\.encoder\.text_layers\.(\d+)\.", r"enhancer.layers.\1.text."),
         (r"^transformer\.encoder\.layers\.(\d+)\.", r"enhancer.layers.\1.image."),
-        (r"\.fusion\.gamma_v$", r".fusion.image_gain"),
-        (r"\.fusion\.gamma_l$", r".fusion.text_gain"),
-        (r"\.fusion\.layer_norm_v\.", r".fusion.image_norm."),
-        (r"\.fusion\.layer_norm_l\.", r".fusion.text_norm."),
-        (r"\.fusion\.attn\.v_proj\.", r".fusion.attention.image_query."),
-        (r"\.fusion\.attn\.l_proj\.", r".fusion.attention.text_key."),
-        (r"\.fusion\.attn\.values_v_proj\.", r".fusion.attention.image_value."),
-        (r"\.fusion\.attn\.values_l_proj\.", r".fusion.attention.text_value."),
-        (r"\.fusion\.attn\.out_v_proj\.", r".fusion.attention.image_output."),
-        (r"\.fusion\.attn\.out_l_proj\.", r".fusion.attention.text_output."),
+        *FUSION,
         (r"^transformer\.enc_output\.", r"query_selection.output."),
         (r"^transformer\.enc_output_norm\.", r"query_selection.norm."),
         (r"^transformer\.enc_out_bbox_embed\.", r"query_selection.box_head."),
         (r"^transformer\.tgt_embed\.", r"query_selection.content."),
-        # one head for all layers, stored under the name of each and once more under the decoder's
-        (r"^(?:transformer\.decoder\.)?bbox_embed\.\d+\.", r"decoder.box_head."),
+        # stored under the name of each layer and once more under the decoder's
+        (r"^(?:transformer\.decoder\.)?bbox_embed\.(\d+)\.", r"decoder.box_heads.\1."),
         (r"^transformer\.decoder\.ref_point_head\.", r"decoder.position_head."),
         (r"^transformer\.decoder\.", r"decoder."),
         (r"^(decoder\.layers\.\d+)\.norm1\.", r"\1.image_norm."),
@@ -93,9 +73,7 @@ TRANSFORMERS = Layout(
         (r"^backbone\.embeddings\.patch_embeddings\.projection\.", r"backbone.patch_embed."),
         (r"^backbone\.embeddings\.norm\.", r"backbone.patch_norm."),
         (r"^backbone\.encoder\.layers\.(\d+)\.downsample\.", r"backbone.downsamples.\1."),
-        (r"^backbone\.hidden_states_norms\.stage2\.", r"backbone.norms.0."),
-        (r"^backbone\.hidden_states_norms\.stage3\.", r"backbone.norms.1."),
-        (r"^backbone\.hidden_states_norms\.stage4\.", r"backbone.norms.2."),
+        (r"^backbone\.hidden_states_norms\.stage(\d+)\.", r"backbone.norms.\1."),
         (r"^backbone\.encoder\.layers\.(\d+)\.blocks\.(\d+)\.", r"backbone.stages.\1.\2."),
         (r"^(backbone.+)\.attention\.(?:self\.query|q_proj)\.", r"\1.attn.qkv[0]."),
         (r"^(backbone.+)\.attention\.(?:self\.key|k_proj)\.", r"\1.attn.qkv[1]."),
@@ -131,8 +109,10 @@ TRANSFORMERS = Layout(
         (r"^model\.enc_output_norm\.", r"query_selection.norm."),
         (r"^model\.encoder_output_bbox_embed\.", r"query_selection.box_head."),
         (r"^model\.query_position_embeddings\.", r"query_selection.content."),
-        # one head for all layers; which of its names a file keeps depends on the version that wrote it
-        (r"^(?:model\.decoder\.)?bbox_embed\.\d+\.", r"decoder.box_head."),
+        (r"^model\.encoder_output_class_embed\.", r"query_selection.class_head."),
+        # which of its names a file keeps depends on the version that wrote it
+        (r"^(?:model\.decoder\.)?bbox_embed\.(\d+)\.", r"decoder.box_heads.\1."),
+        (r"^(?:model\.decoder\.)?class_embed\.(\d+)\.", r"decoder.class_heads.\1."),
         (r"^model\.decoder\.reference_points_head\.", r"decoder.position_head."),
         (r"^model\.decoder\.layer_norm\.", r"decoder.norm."),
         (r"^model\.decoder\.", r"decoder."),
@@ -150,7 +130,7 @@ TRANSFORMERS = Layout(
 )
 
 
-LAYOUTS = (OURS, AUTHORS, TRANSFORMERS)
+LAYOUTS = (OURS, AUTHORS, TRANSFORMERS, MMDETECTION)
 
 
 def strip_prefix(state: Mapping[str, Tensor], marks: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -181,25 +161,27 @@ def find_layout(names: Iterable[str]) -> Layout:
             return layout
     some = ", ".join(names[:3]) or "none at all"
     raise ValueError(
-        f"These are no Grounding DINO weights in the authors', transformers' or our own layout: the names are {some}."
+        "These are no Grounding DINO weights in the authors', transformers', mmdetection's or our own layout: "
+        f"the names are {some}."
     )
 
 
 def to_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a checkpoint's tensors, drop those that inference does not use, stack those we keep stacked.
 
+    Heads of the decoder's layers that are all the same become one, whatever the layout stores them as.
+
     Args:
         state: names and tensors in any of the layouts, with or without a prefix.
 
     Raises:
-        ValueError: the layout is unknown, or two tensors that should be one (the box head that all decoder layers share
-            stands under every name it has) differ.
+        ValueError: the layout is unknown, or two tensors that should be one differ.
     """
     state = strip_prefix(state)
     layout = find_layout(state)
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
-    for name, tensor in state.items():
+    for name, tensor in layout.prepared(state).items():
         if any(re.fullmatch(pattern, name) for pattern in layout.dropped):
             continue
         new_name = _rename(name, layout)
@@ -209,13 +191,64 @@ def to_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             ours[new_name] = tensor
         elif not torch.equal(ours[new_name], tensor):
             raise ValueError(
-                f"The checkpoint holds two different values for '{new_name}', the second as '{name}': "
-                "box heads of each decoder layer's own, as in MM Grounding DINO and LLMDet, are not supported."
+                f"The checkpoint holds two different values for '{new_name}', the second as '{name}': download it "
+                "again, or save it anew."
             )
     for name, found in parts.items():
         if len(found) == 3:  # otherwise the name stays missing, and a strict load says so
             ours[name] = torch.cat([found[index] for index in range(3)])
-    return ours
+    return _gather_heads(_count_norms(ours))
+
+
+def fit_heads(state: Mapping[str, Tensor], layers: int, own_heads: bool) -> dict[str, Tensor]:
+    """A state in our names for a decoder whose layers have heads of their own, or one for all.
+
+    Raises:
+        ValueError: the layers' heads differ where there is one for all.
+    """
+    fitted = dict(state)
+    for kind in ("box", "class"):
+        earlier, one = f"decoder.earlier_{kind}_heads.", f"decoder.{kind}_head."
+        if any(name.startswith(earlier) for name in state):
+            if not own_heads:
+                raise ValueError(
+                    f"The checkpoint has a {kind} head for each decoder layer, and they differ, but the model has one "
+                    "for all: set own_heads=True in its configuration, in transformers' decoder_bbox_embed_share=False."
+                )
+        elif own_heads:
+            for name in [name for name in state if name.startswith(one)]:
+                fitted |= {f"{earlier}{layer}.{name.removeprefix(one)}": state[name] for layer in range(layers - 1)}
+    return fitted
+
+
+def _count_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The norms of the backbone's maps, which others number by stage, numbered from 0."""
+    norm = re.compile(r"backbone\.norms\.(\d+)")
+    first = min((int(found[1]) for name in state if (found := norm.match(name))), default=0)
+    return {norm.sub(lambda found: f"backbone.norms.{int(found[1]) - first}", name): x for name, x in state.items()}
+
+
+def _gather_heads(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The numbered heads of the decoder as it keeps them: one of them if all are the same, or the last and the rest."""
+    gathered = {}
+    heads: dict[str, dict[int, dict[str, Tensor]]] = {"box": defaultdict(dict), "class": defaultdict(dict)}
+    for name, tensor in state.items():
+        if found := re.match(r"decoder\.(box|class)_heads\.(\d+)\.", name):
+            heads[found[1]][int(found[2])][name[found.end() :]] = tensor
+        else:
+            gathered[name] = tensor
+    for kind, numbered in heads.items():
+        last = max(numbered, default=0)
+        if all(_same(head, numbered[last]) for head in numbered.values()):
+            numbered = {last: numbered[last]}
+        for layer, head in numbered.items():
+            place = f"{kind}_head" if layer == last else f"earlier_{kind}_heads.{layer}"
+            gathered |= {f"decoder.{place}.{part}": tensor for part, tensor in head.items()}
+    return gathered
+
+
+def _same(head: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return head.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in head.items())
 
 
 def _rename(name: str, layout: Layout) -> str:

@@ -54,6 +54,14 @@ class HubFile:
     sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class HubFolder:
+    """A model repository in transformers' layout: its configuration, its weights and what is beside them."""
+
+    repository: str
+    revision: str = "main"
+
+
 def is_repository(name: str) -> bool:
     """Whether a name has the form of a repository, `owner/name`."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
@@ -119,7 +127,9 @@ def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | No
         raise NotSaved(name, constants.HF_HUB_CACHE, error) from error
 
 
-def fetch_model_folder(repository: str, local_files_only: bool = False, progress: Progress | None = None) -> Path:
+def fetch_model_folder(
+    repository: str, local_files_only: bool = False, progress: Progress | None = None, revision: str = "main"
+) -> Path:
     """Folder in the cache with a repository's configuration and weights, all of one revision.
 
     It has the files of the tokenizer and of what prepares pictures, too, if the repository has any.
@@ -128,9 +138,9 @@ def fetch_model_folder(repository: str, local_files_only: bool = False, progress
         ValueError: as `fetch`.
     """
     # Only the hub knows which other files the repository has; it is queried once.
-    if folder := cached_model_folder(repository, whole=not (local_files_only or is_offline_mode())):
+    if folder := cached_model_folder(repository, not (local_files_only or is_offline_mode()), revision):
         return folder
-    config = fetch(HubFile(repository, "config.json"), local_files_only, progress)
+    config = fetch(HubFile(repository, "config.json", revision), local_files_only, progress)
     revision = config.parent.name
 
     def fetch_beside(filename: str) -> Path:
@@ -150,13 +160,13 @@ def fetch_model_folder(repository: str, local_files_only: bool = False, progress
     return config.parent
 
 
-def cached_model_folder(repository: str, whole: bool = True) -> Path | None:
+def cached_model_folder(repository: str, whole: bool = True, revision: str = "main") -> Path | None:
     """The folder that `fetch_model_folder` would give if all of it is in the cache, or None.
 
     Args:
         whole: It must be known of each optional file that it is here or that the repository has none.
     """
-    config = cached(HubFile(repository, "config.json"))
+    config = cached(HubFile(repository, "config.json", revision))
     if config is None:
         return None
     folder = config.parent

@@ -46,6 +46,17 @@ class _Unread:
         pass
 
 
+class _UnreadLog(_Unread):
+    """Stands for mmengine's record of a training, which holds methods of its own class."""
+
+
+def _attribute(owner: Any, name: str) -> type[_Unread]:
+    """Stands for `getattr`, which pickles ask for to get a method."""
+    if owner is not _UnreadLog:
+        raise pickle.UnpicklingError(f"GLOBAL getattr of '{name}' is not allowed")
+    return _Unread
+
+
 def _dictionary(*_: Any) -> dict[Any, Any]:
     return {}
 
@@ -87,7 +98,11 @@ _BESIDE: dict[str, Any] = dict.fromkeys(
     ),
     OrderedDict,
 )
-_BESIDE["collections.defaultdict"] = _dictionary
+_BESIDE |= {
+    "collections.defaultdict": _dictionary,
+    "mmengine.logging.history_buffer.HistoryBuffer": _UnreadLog,
+    "builtins.getattr": _attribute,
+}
 
 _reading = Lock()  # PyTorch keeps what may be read for the whole process
 

@@ -3,15 +3,26 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
-from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS, is_cached
+from groundingdino.detection.available_models import (
+    EMBEDDED_FILE,
+    MODELS,
+    OTHER_MODELS,
+    Figures,
+    find_detector,
+    is_cached,
+)
 from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.tasks import Remove, Replace
-from groundingdino.files.hub import is_repository
+from groundingdino.files import hub
+from groundingdino.files.hub import HubFile, HubFolder, is_repository
+from groundingdino.model import GroundingDINO
 from groundingdino.page.model_cache import readable_size
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -21,10 +32,82 @@ def test_a_card_is_whole(name):
     assert 0 < card.text_threshold <= card.box_threshold < 1
     assert card.title
     assert card.description.endswith(".")
-    if card.source is not None:
+    if isinstance(card.source, HubFile):
         assert card.source.size == card.size_bytes
         assert re.fullmatch("[0-9a-f]{64}", card.source.sha256)
         assert re.fullmatch("[0-9a-f]{40}", card.source.revision)
+
+
+FOLDERS = [card for card in (*MODELS.values(), *OTHER_MODELS.values()) if isinstance(card.source, HubFolder)]
+
+
+@pytest.mark.parametrize("card", FOLDERS, ids=lambda card: card.name)
+def test_a_card_of_a_repository_is_whole(card):
+    assert is_repository(card.source.repository)
+    assert re.fullmatch("[0-9a-f]{40}|main", card.source.revision)
+    assert (card.name in MODELS) or (card.name == card.source.repository)
+    with torch.device("meta"):
+        numbers = sum(parameter.numel() for parameter in GroundingDINO(card.config).parameters())
+    assert card.size_bytes == pytest.approx(4 * numbers, rel=0.005)
+
+
+def test_each_repository_has_one_card():
+    assert len({card.source.repository for card in FOLDERS}) == len(FOLDERS) == 13
+
+
+@pytest.mark.parametrize(
+    ("figures", "sentence"),
+    [
+        (Figures(50.4, 41.4), "COCO AP 50.4, LVIS AP 41.4, without training on COCO."),
+        (Figures(coco=59.5, saw_coco=True), "COCO AP 59.5, with COCO in training."),
+        (Figures(lvis=44.7, saw_coco=True), "LVIS AP 44.7, with COCO in training."),
+    ],
+)
+def test_figures_as_a_sentence(figures, sentence):
+    assert figures.sentence() == sentence
+
+
+def test_the_table_of_the_documents_says_what_the_cards_say():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    links = dict(re.findall(r"^\[(\w+)\]: (\S+)$", text, re.M))
+    rows = {}
+    for line in re.findall(r"^\| `.+$", text, re.M):
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[name.strip("`")] = [re.sub(r"\[.+\]\[(\w+)\]", lambda link: links[link[1]], cell) for cell in cells]
+    expected = {}
+    for card in (*MODELS.values(), *OTHER_MODELS.values()):
+        figures = card.figures or Figures()
+        expected[card.name] = [
+            card.title,
+            readable_size(card.size_bytes),
+            card.licence,
+            "yes" if card.gated else "no",
+            str(figures.coco or ""),
+            "" if card.figures is None else "no" if figures.saw_coco else "yes",
+            str(figures.lvis or ""),
+            f"{card.box_threshold:.2f} / {card.text_threshold:.2f}",
+            figures.source,
+        ]
+    assert rows == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "thresholds"),
+    [("iSEE-Laboratory/llmdet_tiny", (0.40, 0.25)), ("openmmlab-community/mm_grounding_dino_base_all", (0.30, 0.25))],
+)
+def test_a_repository_that_has_a_card_is_found_with_it(name, thresholds, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(hub, "fetch_model_folder", lambda repository, *_: asked.append(repository) or tmp_path)
+    folder, card = find_detector(name)
+    assert (folder, card.name, (card.box_threshold, card.text_threshold)) == (tmp_path, name, thresholds)
+    assert asked == [name]
+    assert find_detector("owner/unknown") == (tmp_path, None)
+
+
+def test_a_folder_of_the_same_name_comes_first(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "iSEE-Laboratory" / "llmdet_tiny").mkdir(parents=True)
+    assert find_detector("iSEE-Laboratory/llmdet_tiny") == (Path("iSEE-Laboratory/llmdet_tiny"), None)
 
 
 def test_the_embedded_model_is_always_here():

@@ -14,7 +14,7 @@ from groundingdino.detection.checkpoints import MODELS, load_checkpoint, load_pr
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.text_tokens import tokenize_captions
 from groundingdino.model import GroundingDINO
-from groundingdino.model.config import EMBEDDED, SWIN_B, SWIN_L, SWIN_T
+from groundingdino.model.config import EMBEDDED, MM_SWIN_B, MM_SWIN_L, MM_SWIN_T, SWIN_B, SWIN_L, SWIN_T
 
 CARD = {"title": "Mini", "description": "For tests.", "box_threshold": 0.3, "text_threshold": 0.2}
 
@@ -101,7 +101,7 @@ def unshare(state):
         (add, r"1 left over \(decoder\.class_bias\)\."),
         (reshape, r"1 of another shape \(text_encoder\.projection\.bias \(255,\) instead of \(256,\)\)\."),
         (break_down, r"damaged\.pth' holds NaN or infinity, .*: [12] with such numbers \(.*bbox_embed\.0"),
-        (unshare, "two different values for 'decoder.box_head.layers.0.bias'"),
+        (unshare, r"two different values for 'decoder\.box_heads\.1\.layers\.0\.bias'"),
     ],
 )
 def test_what_does_not_fit_is_named(damage, sentence, published, mini_model, tmp_path):
@@ -211,11 +211,12 @@ def test_a_published_size_is_recognised(manifest, config, name, reference, tmp_p
 
 
 def test_every_published_width_is_known():
-    assert {width: config.backbone.embed_dim for width, config in checkpoints.PUBLISHED.items()} == {
-        96: SWIN_T.backbone.embed_dim,
-        128: SWIN_B.backbone.embed_dim,
-        192: SWIN_L.backbone.embed_dim,
-    }
+    for published, sizes in (
+        (checkpoints.PUBLISHED, (SWIN_T, SWIN_B, SWIN_L)),
+        (checkpoints.PUBLISHED_BY_MM, (MM_SWIN_T, MM_SWIN_B, MM_SWIN_L)),
+    ):
+        assert published == {config.backbone.embed_dim: config for config in sizes}
+        assert list(published) == [96, 128, 192]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_a_file_that_does_not_say_what_it_is(layout, sentence, published, mini_m
     "name", ["swin-x", "weights/missing.pth", "weights/missing.safetensors", "a/b/c", "", "no such model"]
 )
 def test_an_unknown_name_is_answered_with_what_there_is(name):
-    with pytest.raises(ValueError, match=r"expected embedded, swin-t, swin-b, the path|no model folder"):
+    with pytest.raises(ValueError, match=r"expected embedded, swin-t, .*, llmdet-l, the path|no model folder"):
         load_pretrained(name)
 
 
@@ -455,6 +456,10 @@ def other_architecture(folder):
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mm-grounding-dino"}))
 
 
+def foreign_architecture(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "detr"}))
+
+
 def other_size(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"num_queries": 61}))
@@ -472,7 +477,8 @@ def truncated(folder):
         (broken_config, r"config\.json' is not JSON"),
         (config_of_nothing, r"config\.json' does not describe a model"),
         (index_of_nothing, r"index\.json' does not list weight files"),
-        (other_architecture, "MM Grounding DINO and LLMDet are not supported"),
+        (other_architecture, r"3 missing \(decoder\.class_head\.bias.*query_selection\.class_head\.bias\)"),
+        (foreign_architecture, "a model of type 'detr': expected 'grounding-dino' or 'mm-grounding-dino'"),
         (other_size, r"query_selection\.content\.weight \(60, 256\) instead of \(61, 256\)"),
         (truncated, r"model\.safetensors' is truncated"),
     ],

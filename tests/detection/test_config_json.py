@@ -3,11 +3,22 @@ import json
 import pytest
 
 from groundingdino.detection.config_json import from_json, from_transformers, to_json, with_preprocessor
-from groundingdino.model.config import EMBEDDED, IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC, SWIN_B, SWIN_T, SwinConfig
+from groundingdino.model.config import (
+    EMBEDDED,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    MM_SWIN_L,
+    PHOTOGRAPHIC,
+    SWIN_B,
+    SWIN_T,
+    SwinConfig,
+)
 
 
 @pytest.mark.parametrize(
-    "config", [EMBEDDED, PHOTOGRAPHIC, SWIN_T, SWIN_B], ids=["embedded", "photographic", "swin-t", "swin-b"]
+    "config",
+    [EMBEDDED, PHOTOGRAPHIC, SWIN_T, SWIN_B, MM_SWIN_L],
+    ids=["embedded", "photographic", "swin-t", "swin-b", "mm-l"],
 )
 def test_round_trip_through_text(config):
     assert from_json(json.loads(json.dumps(to_json(config)))) == config
@@ -65,20 +76,55 @@ def test_values_of_transformers_are_taken_over():
 
 
 @pytest.mark.parametrize(
+    ("values", "own_heads", "scaled_scores"),
+    [
+        ({"model_type": "grounding-dino"}, False, False),
+        ({"model_type": "grounding-dino", "decoder_bbox_embed_share": False}, True, False),
+        ({"model_type": "mm-grounding-dino"}, True, True),
+        ({"model_type": "mm-grounding-dino", "decoder_bbox_embed_share": False}, True, True),
+        ({"model_type": "mm-grounding-dino", "decoder_cls_embed_share": True}, True, True),
+    ],
+)
+def test_heads_are_as_the_type_and_its_switches_say(values, own_heads, scaled_scores):
+    config = from_transformers(values)
+    assert (config.own_heads, config.scaled_scores) == (own_heads, scaled_scores)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "first_stage"),
+    [
+        ({}, 1),
+        ({"out_features": ["stage2", "stage3", "stage4"]}, 1),
+        ({"out_features": ["stage1", "stage2", "stage3", "stage4"]}, 0),
+        ({"out_indices": [1, 2, 3, 4]}, 0),
+        ({"out_indices": (1, 2, 3, 4), "out_features": ["stage1", "stage2", "stage3", "stage4"]}, 0),
+    ],
+)
+def test_the_stages_whose_maps_are_used(backbone, first_stage):
+    config = from_transformers({"model_type": "grounding-dino", "backbone_config": backbone})
+    assert config.backbone.first_stage == first_stage
+    assert config.backbone.finest_stride == 4 * (first_stage + 1)
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"model_type": "mm-grounding-dino"}, "MM Grounding DINO and LLMDet are not supported"),
-        ({"model_type": "detr"}, "type 'detr': expected 'grounding-dino'"),
+        ({"model_type": "detr"}, "type 'detr': expected 'grounding-dino' or 'mm-grounding-dino'"),
         ({"model_type": None}, "type 'None'"),
         ({"backbone_config": {"model_type": "resnet"}}, "backbone 'resnet'"),
         ({"text_config": {"model_type": "roberta"}}, "text encoder 'roberta'"),
-        ({"decoder_bbox_embed_share": False}, "decoder_bbox_embed_share to False: only True"),
         ({"two_stage": False}, "two_stage to False"),
         ({"activation_function": "gelu"}, "activation_function to 'gelu': only 'relu'"),
         ({"backbone": "resnet50", "use_timm_backbone": True}, "sets backbone to 'resnet50': only None"),
         ({"backbone_config": {"hidden_act": "relu"}}, "sets the backbone's hidden_act to 'relu': only 'gelu'"),
         ({"backbone_config": {"layer_norm_eps": 1e-6}}, "sets the backbone's layer_norm_eps to 1e-06"),
         ({"backbone_config": {"out_indices": (1, 2, 3)}}, "sets the backbone's out_indices to "),
+        ({"backbone_config": {"out_indices": [0, 1, 2, 3]}}, r"out_indices to \[0, 1, 2, 3\]: only \[1, 2, 3, 4\]"),
+        ({"backbone_config": {"out_features": ["stage1", "stage4"]}}, "sets the backbone's out_features to "),
+        (
+            {"backbone_config": {"out_features": ["stage1", "stage2", "stage3", "stage4"], "out_indices": [2, 3, 4]}},
+            r"out_indices to \[2, 3, 4\]: only \[1, 2, 3, 4\]",
+        ),
         ({"backbone_config": {"use_absolute_embeddings": True}}, "the backbone's use_absolute_embeddings to True"),
         ({"text_config": {"hidden_act": "relu"}}, "sets the text encoder's hidden_act to 'relu': only 'gelu'"),
         ({"text_config": {"is_decoder": True}}, "sets the text encoder's is_decoder to True: only False"),

@@ -4,7 +4,16 @@ import re
 import pytest
 import torch
 
-from groundingdino.detection.key_names import AUTHORS, OURS, TRANSFORMERS, find_layout, strip_prefix, to_our_names
+from groundingdino.detection.key_names import (
+    AUTHORS,
+    MMDETECTION,
+    OURS,
+    TRANSFORMERS,
+    find_layout,
+    fit_heads,
+    strip_prefix,
+    to_our_names,
+)
 from groundingdino.model import GroundingDINO
 from groundingdino.model.config import SWIN_B, SWIN_T
 
@@ -73,6 +82,7 @@ def test_query_key_and_value_are_stacked_in_this_order(transformers_model):
         (["transformer.tgt_embed.weight"], AUTHORS),
         (["model.query_position_embeddings.weight"], TRANSFORMERS),
         (["query_selection.content.weight"], OURS),
+        (["text_feat_map.weight"], MMDETECTION),
     ],
 )
 def test_layouts_are_told_apart(marks, layout):
@@ -91,13 +101,41 @@ def test_our_own_names_stay():
     assert to_our_names(state) == state
 
 
-def test_the_shared_box_head_must_be_shared():
-    state = {"transformer.tgt_embed.weight": torch.zeros(1), "bbox_embed.0.layers.0.bias": torch.zeros(2)}
-    state["transformer.decoder.bbox_embed.1.layers.0.bias"] = torch.zeros(2)
+CONTENT = {"transformer.tgt_embed.weight": torch.zeros(1)}
+
+
+def test_heads_of_the_layers_that_are_the_same_are_one():
+    state = CONTENT | {f"bbox_embed.{layer}.layers.0.bias": torch.zeros(2) for layer in range(3)}
     assert set(to_our_names(state)) == {"query_selection.content.weight", "decoder.box_head.layers.0.bias"}
-    state["transformer.decoder.bbox_embed.1.layers.0.bias"] = torch.tensor([0.0, 1e-6])
-    with pytest.raises(ValueError, match=r"two different values for 'decoder\.box_head\.layers\.0\.bias'.* LLMDet"):
+
+
+def test_heads_of_the_layers_that_differ_are_each_layers_own():
+    state = CONTENT | {f"bbox_embed.{layer}.layers.0.bias": torch.full((2,), float(layer > 0)) for layer in range(3)}
+    state["transformer.decoder.bbox_embed.0.layers.0.bias"] = torch.zeros(2)
+    ours = to_our_names(state)
+    del ours["query_selection.content.weight"]
+    assert {name: tensor.tolist() for name, tensor in ours.items()} == {
+        "decoder.earlier_box_heads.0.layers.0.bias": [0, 0],
+        "decoder.earlier_box_heads.1.layers.0.bias": [1, 1],
+        "decoder.box_head.layers.0.bias": [1, 1],
+    }
+    state["transformer.decoder.bbox_embed.0.layers.0.bias"] = torch.tensor([0.0, 1e-6])
+    with pytest.raises(
+        ValueError, match=r"two different values for 'decoder\.box_heads\.0\.layers\.0\.bias', the second"
+    ):
         to_our_names(state)
+
+
+def test_one_head_is_copied_where_each_layer_has_its_own():
+    state = {"decoder.box_head.layers.0.bias": torch.ones(2), "decoder.norm.bias": torch.ones(3)}
+    assert set(fit_heads(state, layers=3, own_heads=False)) == set(state)
+    assert set(fit_heads(state, layers=3, own_heads=True)) == {
+        *state,
+        "decoder.earlier_box_heads.0.layers.0.bias",
+        "decoder.earlier_box_heads.1.layers.0.bias",
+    }
+    with pytest.raises(ValueError, match="a class head for each decoder layer, and they differ, but the model has one"):
+        fit_heads({"decoder.earlier_class_heads.0.bias": torch.ones(())}, layers=2, own_heads=False)
 
 
 @pytest.mark.parametrize("layout", [AUTHORS, TRANSFORMERS], ids=lambda layout: layout.name)
@@ -110,7 +148,8 @@ def test_every_rule_is_used(layout, reference, transformers_model):
             f"model.backbone.conv_encoder.model.encoder.layers.0.blocks.0.{name}.weight"
             for name in ("intermediate.dense", "output.dense")
         ]
-        names = [*transformers_model.state_dict(), *old_names]
+        of_mm = ["model.encoder_output_class_embed.bias", "class_embed.0.bias"]
+        names = [*transformers_model.state_dict(), *old_names, *of_mm]
     for pattern, replacement in layout.renamed:
         changed = [re.sub(pattern, replacement, name) for name in names]
         assert changed != names, pattern

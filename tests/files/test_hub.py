@@ -9,9 +9,18 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.checkpoints import load_pretrained, save_checkpoint
 from groundingdino.files import downloads
-from groundingdino.files.hub import HubFile, NotInRepository, cached, cached_model_folder, fetch, fetch_model_folder
+from groundingdino.files.hub import (
+    HubFile,
+    HubFolder,
+    NotInRepository,
+    cached,
+    cached_model_folder,
+    fetch,
+    fetch_model_folder,
+)
 from groundingdino.model import GroundingDINO
 from tests.fake_hub import COMMIT, running_hub
+from tests.mm_models import SMALL_T, random_model
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -315,6 +324,24 @@ def test_a_named_model_is_downloaded_on_request(server, mini_config, monkeypatch
     assert (loaded.card.name, loaded.card.box_threshold) == ("mini", 0.3)
     assert is_cached("mini")
     load_pretrained("mini", local_files_only=True)
+
+
+def test_a_named_model_of_a_whole_repository_is_downloaded_on_request(server, monkeypatch, tmp_path):
+    small_t = random_model(SMALL_T)
+    small_t.save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        server.files[f"owner/mm/{name}"] = (tmp_path / name).read_bytes()
+    card = ModelCard("mm", "MM", SMALL_T, 0.4, 0.25, 1, "", HubFolder("owner/mm", COMMIT))
+    monkeypatch.setitem(MODELS, "mm", card)
+    assert not is_cached("mm")
+    with pytest.raises(ValueError, match="downloads are switched off"):
+        load_pretrained("mm", local_files_only=True)
+    for name in ("mm", "owner/mm"):
+        loaded = load_pretrained(name)
+        assert (loaded.card.name, loaded.card.box_threshold, loaded.card.config) == (name, 0.4, SMALL_T)
+        assert is_cached("mm")
+    monkeypatch.setitem(MODELS, "mm", replace(card, source=HubFolder("owner/mm", "0" * 40)))
+    assert not is_cached("mm")  # of another revision
 
 
 def test_a_repository_in_transformers_layout_is_downloaded(server, tmp_path):
