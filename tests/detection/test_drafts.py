@@ -4,7 +4,7 @@ import pytest
 
 from groundingdino.detection import drafts
 from groundingdino.detection.drafts import Pace
-from groundingdino.model.config import EMBEDDED
+from groundingdino.model.config import EMBEDDED, SwinConfig
 
 CONFIG = dataclasses.replace(EMBEDDED, short_side=64, long_side=96, num_levels=3)
 SIZE = (96, 64)  # 96 + 24 + 6 tokens
@@ -31,6 +31,13 @@ def test_a_draft_that_saves_little_is_not_worth_it(pace, monkeypatch, sides, sid
     monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 1)
     monkeypatch.setattr(drafts, "DRAFT_SIDES", sides)
     assert pace.draft_side(CONFIG, SIZE, is_encoded=False) == side
+
+
+def test_a_map_of_stride_4_has_four_times_the_tokens(pace, monkeypatch):
+    config = dataclasses.replace(CONFIG, backbone=SwinConfig(first_stage=0))
+    for milliseconds, side in ((4 * 126, None), (4 * 125, 48)):
+        monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", milliseconds)
+        assert pace.draft_side(config, SIZE, is_encoded=False) == side
 
 
 def test_an_encoded_picture_has_half_of_the_work_left(pace, monkeypatch):
