@@ -1,9 +1,9 @@
 """One table for a CPU: `python -m benchmarks.cpu`, or some of its sections: `python -m benchmarks.cpu whole-800`.
 
-Swin-T with random weights against transformers' implementation on the same weights and pictures, and each of our
-speed-ups off and on. Medians; what stands in one row was measured in turns in the same run, on PyTorch's number of
-threads (OMP_NUM_THREADS), which sleep while they wait as those of the page and the command line do
-(OMP_WAIT_POLICY=ACTIVE has them spin).
+Swin-T, the paper's and MM Grounding DINO's, with random weights against transformers' implementation on the same
+weights and pictures, and each of our speed-ups off and on. Medians; what stands in one row was measured in turns in the
+same run, on PyTorch's number of threads (OMP_NUM_THREADS), which sleep while they wait as those of the page and the
+command line do (OMP_WAIT_POLICY=ACTIVE has them spin).
 """
 
 import argparse
@@ -28,7 +28,13 @@ import torch
 from PIL import Image
 from timm.models.swin_transformer import WindowAttention
 from torch import Tensor
-from transformers import BertTokenizerFast, GroundingDinoConfig, GroundingDinoForObjectDetection
+from transformers import (
+    BertTokenizerFast,
+    GroundingDinoConfig,
+    GroundingDinoForObjectDetection,
+    MMGroundingDinoConfig,
+    MMGroundingDinoForObjectDetection,
+)
 
 from benchmarks.table import PROMPT, boxes_apart, growing_cases, machine, print_table, spread
 from groundingdino import kernels
@@ -54,6 +60,13 @@ DTYPES = (torch.float32, torch.bfloat16) if multiplies_bfloat16(torch.device("cp
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 SIZES = ((800, 1066), (480, 640))  # height and width
 SHAPES = ((100, 134), (50, 67), (25, 34), (13, 17))  # Swin-T's levels at 800 x 1066
+# transformers' own, untrained; of MM Grounding DINO as published, with heads of each layer's own.
+PEERS: dict[str, Callable[[], Any]] = {
+    "Swin-T": lambda: GroundingDinoForObjectDetection(GroundingDinoConfig()),
+    "MM Swin-T": lambda: MMGroundingDinoForObjectDetection(
+        MMGroundingDinoConfig(decoder_bbox_embed_share=False, decoder_cls_embed_share=False)
+    ),
+}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -123,10 +136,10 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def whole(bench: Bench, height: int, width: int) -> None:
+def whole(bench: Bench, height: int, width: int, kind: str = "Swin-T") -> None:
     """First picture and new prompt, float32 and bfloat16, against transformers."""
     torch.manual_seed(0)
-    theirs = GroundingDinoForObjectDetection(GroundingDinoConfig()).eval()
+    theirs = PEERS[kind]().eval()
     spread(theirs)
     model = GroundingDINO(from_transformers(theirs.config.to_dict())).eval()
     load_checkpoint(model, theirs.state_dict())
@@ -171,7 +184,7 @@ def whole(bench: Bench, height: int, width: int) -> None:
         "",
         "boxes apart: middle, 99%, < 2e-2",
     ]
-    print_table(f"Swin-T against transformers, {height} x {width}, '{PROMPT}'", header, rows)
+    print_table(f"{kind} against transformers, {height} x {width}, '{PROMPT}'", header, rows)
 
 
 @contextmanager
@@ -332,6 +345,7 @@ def resident_mb() -> float:
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "sampling": sampling,
     **{f"whole-{size[0]}": partial(whole, height=size[0], width=size[1]) for size in SIZES},
+    "whole-mm": partial(whole, height=SIZES[0][0], width=SIZES[0][1], kind="MM Swin-T"),
     "ablation": ablation,
     "parts": parts,
     "growth": growth,
