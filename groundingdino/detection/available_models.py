@@ -102,7 +102,7 @@ def _mm(
 ) -> ModelCard:
     """A card of MM Grounding DINO's family.
 
-    0.40 is what its model cards use: there the two cats and two remote controls of transformers' example score 0.57 to
+    0.40 is what its model cards use: there the two cats and two remote controls of transformers' example score 0.55 to
     0.86. The models that saw everything in training score lower, 0.45 to 0.74 and some below 0.40; they have 0.30,
     mmdetection's own default.
     """
