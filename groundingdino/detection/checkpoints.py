@@ -6,10 +6,10 @@ is stored and how training saves. A tokenizer never needs the network: BERT's vo
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,8 @@ from groundingdino.detection import config_json
 from groundingdino.detection.available_models import MODELS, ModelCard, find_detector, is_cached
 from groundingdino.detection.key_names import OURS, TRANSFORMERS, find_layout, fit_heads, strip_prefix, to_our_names
 from groundingdino.detection.tokenizer_files import load_tokenizer
-from groundingdino.files import hub
-from groundingdino.files.downloads import first_line
 from groundingdino.files.hub import Progress
+from groundingdino.files.model_folders import read_folder_weights, read_json
 from groundingdino.files.weight_files import check_finite, half_state, load_strictly, read_weights, write_weights
 from groundingdino.model import GroundingDINO
 from groundingdino.model.config import (
@@ -36,8 +35,6 @@ from groundingdino.model.config import (
 from groundingdino.runtime.devices import check_device
 
 __all__ = ["MODELS", "LoadedModel", "ModelCard", "is_cached", "load_checkpoint", "load_pretrained", "save_checkpoint"]
-
-T = TypeVar("T")
 
 # The authors' files and mmdetection's do not store their configuration; it is recognised by the width of the backbone.
 PUBLISHED = {96: SWIN_T, 128: SWIN_B, 192: SWIN_L}
@@ -140,37 +137,20 @@ def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
 
 def _load_folder(folder: Path, name: str, card: ModelCard | None) -> LoadedModel:
     """A folder as transformers' `save_pretrained` writes it."""
-    config_file, weights = folder / "config.json", folder / "model.safetensors"
-    index = folder / "model.safetensors.index.json"
-    if not config_file.is_file() or not (weights.is_file() or index.is_file()):
+    config_file = folder / "config.json"
+    if not config_file.is_file():
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
-    config = _read_json(config_file, config_json.from_transformers)
+    config = read_json(config_file, config_json.from_transformers)
     # A processor is saved as one file or as one file of each part; transformers asks for the first first.
     processor, preprocessor = folder / "processor_config.json", folder / "preprocessor_config.json"
-    pictures = _read_json(processor, lambda values: values.get("image_processor")) if processor.is_file() else None
+    pictures = read_json(processor, lambda values: values.get("image_processor")) if processor.is_file() else None
     if pictures is not None:
-        config = _read_json(processor, lambda _: config_json.with_preprocessor(config, pictures))
+        config = read_json(processor, lambda _: config_json.with_preprocessor(config, pictures))
     elif preprocessor.is_file():
-        config = _read_json(preprocessor, lambda values: config_json.with_preprocessor(config, values))
-    files = [weights] if weights.is_file() else [folder / shard for shard in hub.shard_names(index)]
-    state: dict[str, Tensor] = {}
-    for file in files:
-        state |= read_weights(file)[0]
-    size = sum(file.stat().st_size for file in files)
+        config = read_json(preprocessor, lambda values: config_json.with_preprocessor(config, values))
+    state, size = read_folder_weights(folder)
     card = replace(card, config=config) if card else _nameless_card(config, name, size)
     return _build(card, _renamed(state, f"'{folder}'"), folder, folder)
-
-
-def _read_json(file: Path, read: Callable[[Any], T]) -> T:
-    """What a file of a folder says, as `read` understands its JSON."""
-    try:
-        return read(json.loads(file.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{file}' is not JSON ({error}): download it again.") from error
-    except OSError as error:
-        raise ValueError(f"'{file}' cannot be read: {error.strerror or error}.") from error
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"'{file}' does not describe a model ({first_line(error)}): download it again.") from error
 
 
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
