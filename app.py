@@ -108,11 +108,11 @@ def _publish(endpoints: Endpoints, model: str) -> None:
         prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(model, label="Model")
         thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
         thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
-        best_only = gr.JSON(label="Only the best")  # true, false or nothing
+        switches = [gr.JSON(label=label) for label in ("Only the best", "Each by itself")]  # true, false or nothing
         drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
         gr.Button().click(
             endpoints.detect,
-            [image, prompt, detector, *thresholds, best_only],
+            [image, prompt, detector, *thresholds, *switches],
             [drawn, found],
             api_name="detect",
             concurrency_limit=WORKERS,
@@ -121,12 +121,12 @@ def _publish(endpoints: Endpoints, model: str) -> None:
         segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(SPECKS, label="Holes and specks")
         gr.Button().click(
             endpoints.segment,
-            [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, best_only],
+            [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, *switches],
             [drawn, found],
             api_name="segment",
             concurrency_limit=WORKERS,
         )
-        _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, best_only)
+        _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
     gr.api(endpoints.models, api_name="models")
 
 
@@ -137,7 +137,7 @@ def _publish_inpaint(
     detector: gr.Textbox,
     thresholds: list[gr.Number],
     segmenter: gr.Textbox,
-    best_only: gr.JSON,
+    switches: list[gr.JSON],
 ) -> None:
     """The same for edits."""
     background = gr.Image(type="filepath", label="The picture to lay behind")
@@ -166,7 +166,7 @@ def _publish_inpaint(
             own,
             gr.JSON(label="Margins"),
             few_steps,
-            best_only,
+            *switches,
         ],
         [edited, recipe],
         api_name="inpaint",

@@ -51,6 +51,7 @@ class Oracle(DetectorLike):
     slow_side: int | None = None  # of the drafts that it offers
     encoded: int = 0  # how often each part of the model ran
     grounded: int = 0
+    each: int = 0  # how often a prompt's phrases were looked for one after the other
 
     def __post_init__(self) -> None:
         self._images: set[str] = set()
@@ -67,6 +68,10 @@ class Oracle(DetectorLike):
         self._images.add(key)
         self.encoded += not cached
         return Known(image.size, key, cached, milliseconds=20.0, share=0.5 if short_side else 1.0)
+
+    def ground_each(self, encoded: Known, prompt: str, stop: StopCheck | None = None) -> Grounding:
+        self.each += 1
+        return self.ground(encoded, prompt, stop=stop)
 
     def ground(
         self,

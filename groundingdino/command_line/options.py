@@ -12,7 +12,14 @@ from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
 _LONGEST_LINE = 300  # letters of a mistake that are repeated
-BY_TEXT = ("model", "box_threshold", "text_threshold", "nms_threshold", "best_only")  # what finds what the prompt names
+BY_TEXT = (
+    "model",
+    "box_threshold",
+    "text_threshold",
+    "nms_threshold",
+    "best_only",
+    "each",
+)  # what finds what the prompt names
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,6 +94,9 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
         command.add_argument(f"--{name}-threshold", type=type, default=argparse.SUPPRESS, metavar="0..1", help=meaning)
     command.add_argument(
         "--best-only", action="store_true", help="keep only the best box of each phrase, as for 'left lion'"
+    )
+    command.add_argument(
+        "--each", action="store_true", help="look for one phrase after the other: finds more of what is described"
     )
     command.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
     command.add_argument("--local-files-only", action="store_true", help="never download anything")

@@ -90,7 +90,8 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
     detector = load_model(Detector.from_pretrained, options.model, options)
-    grounding = detector.ground(detector.encode_image(image), options.prompt)
+    find = detector.ground_each if options.each else detector.ground
+    grounding = find(detector.encode_image(image), options.prompt)
     for note in grounding.notes:
         say(note)
     thresholds = {
@@ -100,7 +101,8 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
         **{name: value for name, value in vars(options).items() if name.endswith("_threshold")},
         **({"best_only": True} if options.best_only else {}),
     }
-    return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], thresholds)
+    search = {**thresholds, **({"each": True} if options.each else {})}
+    return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
 
 
 def check_models(options: argparse.Namespace, *kinds: str) -> None:

@@ -193,6 +193,37 @@ class Detector:
         took = _milliseconds_since(start)
         return replace(grounding, text_milliseconds=0.0, grounding_milliseconds=took, text_cached=True, cached=True)
 
+    def ground_each(
+        self, encoded: EncodedImage, prompt: str | Iterable[str], stop: StopCheck | None = None
+    ) -> Grounding:
+        """`ground` with a pass of its own for each phrase, so that none competes with another.
+
+        On prompts that describe things this finds more (arXiv 2401.02361 measured 22.3 AP for 17.2 on D3); it costs a
+        pass for each phrase that is new. Of a sentence the things that it names are looked for, each by itself.
+
+        Args and errors are those of `ground`.
+        """
+        start = time.perf_counter()
+        whole = self._read(prompt).without_context()
+        each = [(part.phrases[0], self.ground(encoded, [part.text], stop=stop)) for part in whole.parts]
+        if not each:
+            return self.ground(encoded, whole.phrases, stop=stop)
+        text = sum(grounding.text_milliseconds for _, grounding in each)
+        ids = [np.full(grounding.scores.shape, phrase, np.int32) for phrase, grounding in each]
+        return Grounding(
+            whole,
+            boxes=_read_only(np.concatenate([grounding.boxes for _, grounding in each])),
+            scores=_read_only(np.concatenate([grounding.scores for _, grounding in each])),
+            box_threshold=self.card.box_threshold,
+            text_threshold=self.card.text_threshold,
+            notes=tuple(dict.fromkeys(note for _, grounding in each for note in grounding.notes)),
+            text_milliseconds=text,
+            grounding_milliseconds=_milliseconds_since(start) - text,
+            text_cached=all(grounding.text_cached for _, grounding in each),
+            cached=all(grounding.cached for _, grounding in each),
+            phrase_ids=_read_only(np.concatenate(ids)),
+        )
+
     def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
         start = time.perf_counter()
         config = self.model.config

@@ -65,6 +65,7 @@ class Endpoints:
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
         best_only: bool | None = None,
+        each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture.
 
@@ -76,6 +77,7 @@ class Endpoints:
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
+            each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
             The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"},
@@ -83,7 +85,7 @@ class Endpoints:
         """
         with _errors_for_gradio():
             picture = self._picture(image)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
             if not Prompt.parse(prompt or "").phrases:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
             findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
@@ -105,6 +107,7 @@ class Endpoints:
         nms_threshold: float = NMS_THRESHOLD,
         fill: float = SPECKS,
         best_only: bool | None = None,
+        each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
 
@@ -124,6 +127,7 @@ class Endpoints:
             fill: Specks of masks with fewer pixels are removed and such holes filled; below 1 it is a share of each
                 object, and a third of it for holes; 0 leaves masks as they are.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
+            each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
             The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
@@ -134,7 +138,7 @@ class Endpoints:
             pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
             pointing.check_inside(picture.size)
             self.studio.segmenters.require(segmenter)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
             is_named = bool(Prompt.parse(prompt).phrases)
             if not (is_named or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
@@ -173,6 +177,7 @@ class Endpoints:
         margins: str | int | Sequence[str | int] | None = None,
         few_steps: str | None = None,
         best_only: bool | None = None,
+        each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
 
@@ -210,6 +215,7 @@ class Endpoints:
             few_steps: A name that `/models` lists, of a LoRA by which the inpainter paints in a few steps; by default
                 none.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
+            each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -231,7 +237,7 @@ class Endpoints:
                 self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
                 if sampling.few_steps:
                     self.studio.few_steps.require(sampling.few_steps)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None
             notes: tuple[str, ...] = ()
@@ -342,8 +348,8 @@ def _flag(name: str, value: Any) -> bool | None:
     return value
 
 
-def _thresholds(box: float | None, text: float | None, nms: float | None, best_only: Any) -> Thresholds:
-    return Thresholds(box, text, nms, _flag("best_only", best_only) or False)
+def _thresholds(box: float | None, text: float | None, nms: float | None, best_only: Any, each: Any) -> Thresholds:
+    return Thresholds(box, text, nms, _flag("best_only", best_only) or False, _flag("each", each) or False)
 
 
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:

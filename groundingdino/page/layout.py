@@ -66,6 +66,7 @@ class Settings(NamedTuple):
     text: gr.Slider
     nms: gr.Slider
     best_only: gr.Checkbox
+    each: gr.Checkbox
 
 
 class Masks(NamedTuple):
@@ -172,7 +173,9 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         info = "Of two boxes of one phrase that overlap more than this the better stays; 1 keeps both."
         nms = slider(0.1, 1, NMS_THRESHOLD, step=0.05, label="Overlap", info=info)
         best_only = gr.Checkbox(label="Only the best box of each phrase", elem_id="best-only")
-    return Settings(gallery, detector, box, text, nms, best_only)
+        info = "Finds more of what is described; takes as many times as long as there are phrases."
+        each = gr.Checkbox(label="Look for one phrase after the other", info=info, elem_id="each")
+    return Settings(gallery, detector, box, text, nms, best_only, each)
 
 
 def masks_column(picker: Picker, segmenter: str) -> Masks:

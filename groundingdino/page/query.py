@@ -32,6 +32,7 @@ class Query(NamedTuple):
     own: str | None = None  # path of a mask that is edited in place of what was found
     margins: str = MaskForm().margins
     best_only: bool = False
+    each: bool = False  # phrase has a pass of its own
 
     @property
     def mask(self) -> MaskForm:
@@ -43,7 +44,7 @@ class Query(NamedTuple):
     @property
     def keys(self) -> tuple[str, str]:
         """Keys of the picture, and of the model and prompt."""
-        return self.path or "", f"{self.model}: {self.prompt}"
+        return self.path or "", f"{self.model}{' each' if self.each else ''}: {self.prompt}"
 
     @property
     def names_something(self) -> bool:
@@ -53,7 +54,7 @@ class Query(NamedTuple):
     @property
     def thresholds(self) -> Thresholds:
         """The sliders."""
-        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold, self.best_only)
+        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold, self.best_only, self.each)
 
     @property
     def mask_style(self) -> MaskStyle:

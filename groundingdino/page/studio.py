@@ -66,17 +66,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What turns scores into objects; none of it runs the model. None stands for the checkpoint's own value."""
+    """What turns scores into objects; but for `each`, none of it runs the model.
+
+    None stands for the checkpoint's own value.
+    """
 
     box: float | None = None
     text: float | None = None
     nms: float | None = NMS_THRESHOLD  # IoU; 1 keeps every box
     best_only: bool = False  # one box of each phrase
+    each: bool = False  # phrase has a pass of its own
 
     def named(self) -> dict[str, float | None]:
-        """As a recipe has them; that not only the best count goes without saying."""
+        """As a recipe has them; what is off goes without saying."""
         named = {"box_threshold": self.box, "text_threshold": self.text, "nms_threshold": self.nms}
-        return named | ({"best_only": True} if self.best_only else {})
+        return named | {name: True for name in ("best_only", "each") if getattr(self, name)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +130,8 @@ class DetectorLike(Protocol):
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding: ...
+
+    def ground_each(self, encoded: Any, prompt: str, stop: StopCheck | None = None) -> Grounding: ...
 
 
 class Studio:
@@ -200,7 +206,7 @@ class Studio:
         detector = self.detectors.get(model)
         side = detector.draft_side(image, prompt) if draft else None
         encoded = detector.encode_image(image, side, stop)
-        grounding = detector.ground(encoded, prompt, stop=stop)
+        grounding = (detector.ground_each if thresholds.each else detector.ground)(encoded, prompt, stop=stop)
         detections = grounding.detections(
             thresholds.box, thresholds.text, thresholds.nms, best_only=thresholds.best_only
         )

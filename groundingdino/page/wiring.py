@@ -74,6 +74,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         own=painting.own,
         margins=edit_form.margins,
         best_only=settings.best_only,
+        each=settings.each,
     )
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)

@@ -124,6 +124,15 @@ def test_each_threshold_changes_what_is_found(model, picture, capsys):
     assert len(found(capsys)) < 5
 
 
+def test_each_phrase_is_looked_for_by_itself_if_asked_for(model, picture, capsys):
+    alone = []
+    for phrase in ("cat", "dog"):
+        main(["detect", picture, phrase, "--model", model, "--json", "-"])
+        alone += found(capsys)
+    main(["detect", picture, "cat . dog", "--model", model, "--json", "-", "--each"])
+    assert sorted(found(capsys), key=str) == sorted(alone, key=str)
+
+
 def test_only_the_best_is_kept_if_asked_for(model, picture, capsys):
     main(["detect", picture, "cat", "--model", model, "--json", "-"])
     best = found(capsys)[0]

@@ -99,6 +99,34 @@ def test_a_prompt_of_the_same_meaning_never_runs_the_model_again(detector, calls
     assert vars(calls) == {"encode_image": 1, "encode_text": 1, "ground": 1}
 
 
+@pytest.mark.parametrize("prompt", ["cat . red dog", ["cat", "the", "red dog", "cat"], "a cat lies on a red dog"])
+def test_one_phrase_after_the_other_is_what_each_gives_alone(detector, calls, prompt):
+    encoded = detector.encode_image(picture(0))
+    alone = {phrase: detector.ground(encoded, [phrase]) for phrase in ("cat", "red dog")}
+    each = detector.ground_each(encoded, prompt)
+    assert each.cached
+    assert vars(calls) == {"encode_image": 1, "encode_text": 2, "ground": 2}
+    found = each.detections(**PASSES)
+    for phrase, grounding in alone.items():
+        expected = grounding.detections(**PASSES)
+        rows = found["class_name"] == phrase
+        np.testing.assert_array_equal(found.xyxy[rows], expected.xyxy)
+        np.testing.assert_array_equal(found.confidence[rows], expected.confidence)
+    assert [each.phrases[index] for index in found.class_id] == found["class_name"].tolist()
+    assert not detector.ground_each(encoded, "cat . pizza").cached
+    assert calls.ground == 3
+
+
+def test_one_after_the_other_tells_what_each_is_told_and_finds_nothing_in_nothing(detector, calls):
+    encoded = detector.encode_image(picture(0))
+    assert len(detector.ground_each(encoded, "").detections(**PASSES)) == 0
+    assert calls.ground == 0
+    with pytest.raises(ValueError, match="must be text"):
+        detector.ground_each(encoded, 5)
+    with pytest.raises(Stopped):
+        detector.ground_each(encoded, "cat . dog", stop=lambda: True)
+
+
 def test_text_is_encoded_once_for_many_pictures(detector, calls):
     results = [detector.ground(detector.encode_image(picture(seed)), "cat") for seed in (0, 1)]
     assert [result.text_cached for result in results] == [False, True]

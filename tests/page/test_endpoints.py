@@ -131,6 +131,15 @@ def test_a_quick_fill_continues_what_is_around(endpoints, picture):
     assert (np.asarray(image) == TEAL).all()
 
 
+def test_each_phrase_has_a_pass_of_its_own_if_asked_for(endpoints, picture, oracle):
+    endpoints.detect(picture, "cat")
+    assert oracle.each == 0
+    for ask in (endpoints.detect, endpoints.segment):
+        ask(picture, "cat", each=True)
+    _, record = endpoints.inpaint(picture, "cat", text="red", each=True)
+    assert (oracle.each, record["edit"]["each"]) == (3, True)
+
+
 def test_only_the_best_box_of_a_phrase_counts_if_asked_for(endpoints, picture):
     for ask in (endpoints.detect, endpoints.segment):
         assert [one["box"] for one in ask(picture, "cat", best_only=True)[1]["objects"]] == [[*CAT]]
@@ -149,6 +158,8 @@ def test_what_is_neither_true_nor_false_is_refused(endpoints, picture, value):
     for ask in (endpoints.detect, endpoints.segment):
         with pytest.raises(gr.Error, match="Expected true or false as best_only"):
             ask(picture, "cat", best_only=value)
+        with pytest.raises(gr.Error, match="Expected true or false as each"):
+            ask(picture, "cat", each=value)
     with pytest.raises(gr.Error, match="Expected true or false as everything"):
         endpoints.segment(picture, everything=value)
     with pytest.raises(gr.Error, match="Expected points as"):

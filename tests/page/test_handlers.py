@@ -18,7 +18,7 @@ from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import PATIENCE, Page
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT, Query
 from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
 from groundingdino.results import export
@@ -68,6 +68,7 @@ CONTROLS: dict[str, Any] = {
     "specks": 0.0,
     "mode": REPLACE,
     "shape": MASKS,
+    **{name: Query._field_defaults[name] for name in ("grow", "feather", "own", "margins", "best_only", "each")},
 }
 
 
@@ -666,6 +667,14 @@ def test_a_changed_box_is_what_is_shown_cut_out_and_written(browser: Browser, pa
     written = json.loads(Browser(page).export("json", {"picture": picture, **selection}, *values).read_text())
     assert written["objects"][0]["box"] == [20, 30, 60, 90]
     assert written["objects"][0]["phrase"] == "tom"
+
+
+def test_each_phrase_has_a_pass_of_its_own_where_the_page_says_so(page: Page, detector: Oracle, picture: str):
+    browser = Browser(page)
+    browser.ask(picture, "cat . pizza")
+    assert detector.each == 0
+    browser.ask(picture, "cat . pizza", each=True)
+    assert detector.each == 1
 
 
 def drawn_only(knows: tuple[str, ...] = (DRAWINGS,)) -> Page:
