@@ -10,8 +10,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
 import json
-import math
-import reprlib
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -30,30 +28,27 @@ import gradio as gr
 from PIL import Image
 
 from groundingdino.detection.available_models import MODELS
-from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.files.assets import ASSETS
 from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
 from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import edit_column, painting_column
-from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import (
     PAGE_FILES,
     answer_column,
-    hand_over_files,
     masks_column,
     question_column,
     settings_column,
 )
+from groundingdino.page.mcp_answers import answer_agents
+from groundingdino.page.publishing import publish, refuse_call, tell_what_cannot_be_read
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import check_device, find_device
-from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
 MAX_UPLOAD = "100mb"
-UNREADABLE = "What was sent cannot be read: pictures are sent as uploaded files, all else as “Use via API” lists it."
 KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cleared away, and from what age
 THEME = gr.themes.Default(
     primary_hue="indigo",
@@ -95,113 +90,9 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
             with gr.Column(elem_id="settings"):
                 settings = settings_column(page.detectors, model, list(prompts))
         wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
-        _publish(Endpoints(studio), model)
-    _tell_what_cannot_be_read(demo)
+        publish(Endpoints(studio), model)
+    tell_what_cannot_be_read(demo)
     return demo
-
-
-def _publish(endpoints: Endpoints, model: str) -> None:
-    """The endpoints for programs. Their parameters are components of their own: they are no part of the page."""
-    with gr.Row(visible=False):
-        image = gr.Image(type="filepath", label="The picture")
-        hand_over_files(image)
-        prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(model, label="Model")
-        thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
-        thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
-        switches = [gr.JSON(label=label) for label in ("Only the best", "Each by itself")]  # true, false or nothing
-        drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
-        gr.Button().click(
-            endpoints.detect,
-            [image, prompt, detector, *thresholds, *switches],
-            [drawn, found],
-            api_name="detect",
-            concurrency_limit=WORKERS,
-        )
-        pointed = [*(gr.JSON(label=label) for label in ("Points", "Boxes", "Strokes")), gr.Checkbox(label="Everything")]
-        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(SPECKS, label="Holes and specks")
-        gr.Button().click(
-            endpoints.segment,
-            [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, *switches],
-            [drawn, found],
-            api_name="segment",
-            concurrency_limit=WORKERS,
-        )
-        _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
-    gr.api(endpoints.models, api_name="models")
-
-
-def _publish_inpaint(
-    endpoints: Endpoints,
-    image: gr.Image,
-    prompt: gr.Textbox,
-    detector: gr.Textbox,
-    thresholds: list[gr.Number],
-    segmenter: gr.Textbox,
-    switches: list[gr.JSON],
-) -> None:
-    """The same for edits."""
-    background = gr.Image(type="filepath", label="The picture to lay behind")
-    own = gr.Image(type="filepath", label="White is edited")
-    for each in (background, own):
-        hand_over_files(each)
-    what = [gr.Textbox("replace", label="Mode"), gr.Textbox("", label="Text"), gr.JSON(label="Regions"), background]
-    mask: list[Any] = [_number(precision=0, label=label) for label in ("Grow", "Feather")]
-    mask += [gr.JSON(label=label) for label in ("One by one", "Boxes")]  # true, false or nothing
-    sampling: list[Any] = [_number(precision=0, label="Steps"), _number(label="Guidance")]
-    sampling += [_number(1, label="Strength"), _number(precision=0, label="Seed")]
-    sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
-    few_steps = gr.Textbox("", label="Few steps")
-    models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
-    edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
-    gr.Button().click(
-        endpoints.inpaint,
-        [
-            image,
-            prompt,
-            *what,
-            *models,
-            *thresholds,
-            *mask,
-            *sampling,
-            own,
-            gr.JSON(label="Margins"),
-            few_steps,
-            *switches,
-        ],
-        [edited, recipe],
-        api_name="inpaint",
-        concurrency_limit=WORKERS,
-    )
-
-
-def _number(value: float | None = None, **options: Any) -> gr.Number:
-    """A number of an endpoint: what is none is refused by the parameter's name, where Gradio would log a traceback."""
-    component = gr.Number(value, **options)
-    read = component.preprocess
-
-    def preprocess(sent: Any) -> float | int | None:
-        is_number = isinstance(sent, int | float) and not isinstance(sent, bool) and math.isfinite(sent)
-        if sent is not None and not is_number:
-            raise gr.Error(f"{component.label} must be a number, not {reprlib.repr(sent)}.", print_exception=False)
-        return read(sent)
-
-    component.preprocess = preprocess  # type: ignore[assignment, method-assign]
-    return component
-
-
-def _tell_what_cannot_be_read(demo: gr.Blocks) -> None:
-    """A sentence for what no component can read, as text where a picture belongs; Gradio would log a traceback."""
-    read = demo.preprocess_data
-
-    async def preprocess_data(*arguments: Any, **options: Any) -> Any:
-        try:
-            return await read(*arguments, **options)
-        except gr.Error:
-            raise
-        except Exception as error:
-            raise gr.Error(UNREADABLE, print_exception=False) from error
-
-    demo.preprocess_data = preprocess_data  # type: ignore[method-assign]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -215,11 +106,16 @@ def main(arguments: list[str] | None = None) -> int:
         "--device", help="where models run, as PyTorch names it: cpu, cuda, ... (a GPU if there is one)"
     )
     parser.add_argument("--local-files-only", action="store_true", help="never download a model")
-    parser.add_argument("--mcp", action="store_true", help="serve the endpoints as MCP tools, too")
+    parser.add_argument(
+        "--mcp",
+        action=argparse.BooleanOptionalAction,
+        default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
+        help="serve the endpoints as MCP tools, too (GRADIO_MCP_SERVER)",
+    )
     options = parser.parse_args(arguments)
     try:
         if options.mcp and find_spec("mcp") is None:
-            raise ValueError("--mcp needs one more package: pip install 'gradio[mcp]'.")
+            raise ValueError("MCP tools need one more package: pip install 'gradio[mcp]', or start with --no-mcp.")
         if options.host:
             _check_host(options.host)
         if options.port is not None and not 0 < options.port < 65536:
@@ -256,6 +152,8 @@ def serve(demo: gr.Blocks, begin: Callable[[], None] = lambda: None, **options: 
     @asynccontextmanager
     async def running(server: Any) -> AsyncIterator[None]:
         _cancel_twice(server)
+        if demo.mcp_server_obj:
+            answer_agents(demo.mcp_server_obj)
         begin()
         yield
 
@@ -267,7 +165,7 @@ def serve(demo: gr.Blocks, begin: Callable[[], None] = lambda: None, **options: 
         ssr_mode=False,
         # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these none.
         state_session_capacity=300,
-        app_kwargs={"lifespan": running},
+        app_kwargs={"lifespan": running, "exception_handlers": {KeyError: refuse_call, TypeError: refuse_call}},
         **options,
     )
 

@@ -264,7 +264,23 @@ def test_the_page_keeps_memory_where_models_run_on_the_cpu(device, times, monkey
     assert len(calls) == times
 
 
+@pytest.mark.parametrize(
+    ("environment", "arguments", "is_on"),
+    [(None, [], False), ("True", [], True), (None, ["--mcp"], True), ("True", ["--no-mcp"], False)],
+)
+def test_mcp_is_on_by_environment_or_flag_and_off_when_told(environment, arguments, is_on, monkeypatch):
+    launched: dict[str, Any] = {}
+    monkeypatch.setattr(gr.Blocks, "launch", lambda _, **options: launched.update(options))
+    monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
+    monkeypatch.delenv("GRADIO_MCP_SERVER", raising=False)
+    if environment:
+        monkeypatch.setenv("GRADIO_MCP_SERVER", environment)
+    assert app.main(arguments) == 0
+    assert launched["mcp_server"] is is_on
+
+
 def test_mcp_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr(app, "find_spec", lambda _: None)
     assert app.main(["--mcp"]) == 2
-    assert capsys.readouterr().err == "app.py: --mcp needs one more package: pip install 'gradio[mcp]'.\n"
+    told = "app.py: MCP tools need one more package: pip install 'gradio[mcp]', or start with --no-mcp.\n"
+    assert capsys.readouterr().err == told

@@ -26,8 +26,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PINS = ("requirements.txt", "tests/requirements.txt", "groundingdino/training/requirements.txt")
 # Rooms that may import what an extra brings.
 EXTRA_OF = {"page": "demo", "editing": "inpaint", "kernels": "cpu", "training": "train"}
-# Brought by what else is there: triton by torch where there is one, llvmlite by numba.
-BROUGHT = {"triton": "torch", "llvmlite": "numba"}
+# Brought by what else is there: triton by torch where there is one, llvmlite by numba, what makes a server by gradio.
+BROUGHT = {"triton": "torch", "llvmlite": "numba", **dict.fromkeys(("gradio_client", "mcp", "starlette"), "gradio")}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:

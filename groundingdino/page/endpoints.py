@@ -1,6 +1,7 @@
 """The page's endpoints for programs: `/detect`, `/segment`, `/inpaint` and `/models`."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,8 +36,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _null_is_default(endpoint: Callable[P, R]) -> Callable[P, R]:
-    """An endpoint that takes null, which programs send for what they leave open, for the parameter's default."""
+def _published(endpoint: Callable[P, R]) -> Callable[P, R]:
+    """An endpoint that takes null, which programs send for what they leave open, for the parameter's default.
+
+    Its docstring is what programs and agents read of it.
+    """
     signature = inspect.signature(endpoint)
     defaults = {name: None if one.default is one.empty else one.default for name, one in signature.parameters.items()}
 
@@ -46,7 +50,14 @@ def _null_is_default(endpoint: Callable[P, R]) -> Callable[P, R]:
         given.arguments |= {name: defaults[name] for name, value in given.arguments.items() if value is None}
         return endpoint(*given.args, **given.kwargs)
 
+    answer.__doc__ = _in_single_lines(inspect.cleandoc(endpoint.__doc__ or ""))
     return answer
+
+
+def _in_single_lines(docstring: str) -> str:
+    """A docstring with one line for each parameter, and one for what is returned: Gradio reads no more of them."""
+    said, returns, returned = docstring.partition("Returns:\n")
+    return re.sub(r"\n {8,}", " ", said) + returns + f"    {' '.join(returned.split())}"
 
 
 class Endpoints:
@@ -55,7 +66,7 @@ class Endpoints:
     def __init__(self, studio: Studio):
         self.studio, self.jobs = studio, Jobs(WORKERS)
 
-    @_null_is_default
+    @_published
     def detect(
         self,
         image: str,
@@ -67,12 +78,16 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        """Finds the objects that a prompt names in a picture.
+        """Finds the objects that a prompt names in a picture: a box, a phrase and a score for each.
+
+        For where things are and how many; `segment` gives their outlines, `inpaint` changes them. The model "embedded"
+        knows drawings of everyday things; for photographs take one of which `models` says that it knows them.
 
         Args:
-            image: The picture.
-            prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control".
-            model: A name that `/models` lists.
+            image: The picture, as an uploaded file; of MCP the address of one (http or https), or a data URL as in
+                "data:image/png;base64,...".
+            prompt: What to look for: English phrases separated by dots or commas, as in "cat . remote control".
+            model: A name that `models` lists with the task "detect".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
@@ -80,8 +95,9 @@ class Endpoints:
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
-            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"},
-            these being sentences about how it went.
+            The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"}:
+            boxes are [x0, y0, x1, y1] in pixels of the picture, the best first, no objects where nothing was found;
+            notes are sentences about how it went.
         """
         with _errors_for_gradio():
             picture = self._picture(image)
@@ -91,7 +107,7 @@ class Endpoints:
             findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
         return _answer(picture, findings, model)
 
-    @_null_is_default
+    @_published
     def segment(
         self,
         image: str,
@@ -109,18 +125,21 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        """Cuts out the objects that a prompt names in a picture, and those that are pointed at.
+        """Outlines the objects that a prompt names in a picture, and those that are pointed at: a mask for each.
+
+        For shapes and areas; where boxes are enough, `detect` is faster. To cut an object out, call `inpaint` with the
+        mode "transparent".
 
         Args:
-            image: The picture.
-            prompt: What to look for: phrases separated by dots or commas, as in "cat . remote control"; or nothing.
+            image: The picture, as `detect` takes it.
+            prompt: What to look for, as `detect` takes it; or nothing, where something is pointed at.
             points: [[x, y, label], ...] in pixels, label 1 in an object and 0 outside it; together they mean one
                 object.
             boxes: [[x0, y0, x1, y1], ...] in pixels, each around one object.
             strokes: [[[x, y], ...], ...] in pixels, each a line drawn over one object.
             everything: Whether to cut out all other objects, too.
-            model: A name that `/models` lists, of a model that detects.
-            segmenter: A name that `/models` lists, of a model that segments.
+            model: A name that `models` lists with the task "detect".
+            segmenter: A name that `models` lists with the task "segment".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
@@ -130,8 +149,8 @@ class Endpoints:
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
-            The picture with masks, and {"width", "height", "model", "objects": [{"phrase", "score", "box", "mask"}],
-            "notes"} with each mask as COCO run lengths, and sentences about how it went.
+            The picture with masks, and what `detect` returns, where each object has a "mask", too: COCO run lengths; of
+            MCP "mask_pixels" instead, its area.
         """
         with _errors_for_gradio():
             picture = self._picture(image)
@@ -148,7 +167,7 @@ class Endpoints:
             findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
         return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
 
-    @_null_is_default
+    @_published
     def inpaint(
         self,
         image: str,
@@ -179,11 +198,15 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
-        """Replaces or removes the objects that a prompt names in a picture, or changes what is behind them.
+        """Edits a picture: replaces, removes or changes the objects that a prompt names, or what is behind them.
+
+        The rest of the picture stays as it is, to the pixel. Without a model, at once: "fill", "transparent", "color",
+        "picture", "blur", "pixelate", "recolor", "blur-background", "spotlight", "sticker". The inpainter "embedded"
+        lays drawings of everyday things; for photographs take one of which `models` says that it knows them.
 
         Args:
-            image: The picture.
-            prompt: What to edit: phrases separated by dots or commas; of the modes "regions" and "outpaint" nothing.
+            image: The picture, as `detect` takes it.
+            prompt: What to edit, as `detect` takes it; of the modes "regions" and "outpaint" nothing.
             mode: "replace", "remove", "fill" (remove at once, without a model), "background" (keep the objects, repaint
                 the rest), "regions", "outpaint" (the picture grows), or without a model: "transparent", "color" or
                 "picture" (another background), "blur", "pixelate" or "recolor" (the objects), "blur-background",
@@ -191,9 +214,9 @@ class Endpoints:
             text: What to paint; of the modes "color", "recolor" and "sticker" the colour, as a name or #rrggbb.
             regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels, 30 at most.
             background: Of the mode "picture", the picture to lay behind.
-            inpainter: A name that `/models` lists, of a model that inpaints.
-            model: The same, of a model that detects.
-            segmenter: The same, of a model that segments.
+            inpainter: A name that `models` lists with the task "inpaint".
+            model: A name that `models` lists with the task "detect".
+            segmenter: A name that `models` lists with the task "segment".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
@@ -212,14 +235,14 @@ class Endpoints:
             mask: A picture of the same size: what is white in it is edited, as it is, whatever the prompt says.
             margins: Of the mode "outpaint", by how much it grows: pixels or per cent, such as "25%", or a list of four:
                 left, top, right, bottom. By default 25%; at most 100% on each side.
-            few_steps: A name that `/models` lists, of a LoRA by which the inpainter paints in a few steps; by default
-                none.
+            few_steps: A name that `models` lists with the task "few steps", of a LoRA by which the inpainter paints in
+                a few steps; by default none.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
-            "notes"}: what was found and edited, as `/segment` gives it; the recipe, with the seed; and sentences about
+            "notes"}: what was found and edited, as `segment` returns it; the recipe, with the seed; and sentences about
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
         with _errors_for_gradio():
@@ -265,9 +288,10 @@ class Endpoints:
         return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
     def models(self) -> list[dict[str, Any]]:
-        """Lists the models: name, task, title, description, size in bytes, and whether they are downloaded.
+        """Lists the models that the other tools take by name, with what each knows: drawings, photographs or both.
 
-        Those that detect have thresholds, too.
+        Of each: name, task, title, description, what it knows, size in bytes, and whether it is downloaded: one that is
+        not cannot be used. Those that detect have thresholds, too.
         """
         detectors = self.studio.detectors
         others: list[tuple[str, ModelCache[Any, Any]]] = [("segment", self.studio.segmenters)]
@@ -278,6 +302,7 @@ class Endpoints:
                 "task": "detect",
                 "title": card.title,
                 "description": card.description,
+                "knows": [*card.knows],
                 "size_bytes": card.size_bytes,
                 "box_threshold": card.box_threshold,
                 "text_threshold": card.text_threshold,
@@ -290,6 +315,7 @@ class Endpoints:
                 "task": task,
                 "title": other.title,
                 "description": other.description,
+                "knows": [*other.knows],
                 "size_bytes": other.size_bytes,
                 "downloaded": models.is_ready(name),
             }

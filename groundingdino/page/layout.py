@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from gradio.processing_utils import check_all_files_in_cache
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.files.assets import ASSETS
@@ -226,6 +227,10 @@ def hand_over_files(image: gr.Image) -> None:
     """
 
     def path_of(upload: ImageData | None) -> str | None:
-        return upload.path if upload else None
+        if upload is None or upload.path is None:
+            return None
+        # Gradio has looked only if what was sent says that it is a file: else any file of the server could be named.
+        check_all_files_in_cache({"path": upload.path})  # type: ignore[arg-type]
+        return upload.path
 
     image.preprocess = path_of  # type: ignore[assignment, method-assign]

@@ -1,0 +1,154 @@
+"""The endpoints of the page as Gradio publishes them: to programs over HTTP, and to agents as MCP tools."""
+
+import math
+import reprlib
+from typing import Any
+
+import gradio as gr
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from groundingdino.detection.phrases import NMS_THRESHOLD
+from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
+from groundingdino.page.jobs import WORKERS
+from groundingdino.page.layout import hand_over_files
+from groundingdino.segmentation.masks import SPECKS
+
+CALLS = "/call/v2/"  # where programs call endpoints by name, with parameters by name
+
+NUMBERS = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+# What is sent as JSON, as JSON Schema describes it: without it neither a program nor an agent knows what to send.
+FORMS: dict[str, dict[str, Any]] = {
+    "Points": NUMBERS,
+    "Boxes": NUMBERS,
+    "Strokes": {"type": "array", "items": NUMBERS},
+    "Regions": {
+        "type": "array",
+        "items": {"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "string"}]}},
+    },
+    "One by one": {"type": "boolean"},
+    "Only the best": {"type": "boolean"},
+    "Each by itself": {"type": "boolean"},
+    "Whole boxes": {"type": "boolean"},
+    "Margins": {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "number"},
+            {"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "string"}]}},
+        ]
+    },
+}
+UNREADABLE = "What was sent cannot be read: pictures are sent as uploaded files, all else as “Use via API” lists it."
+
+
+def publish(endpoints: Endpoints, model: str) -> None:
+    """The endpoints for programs. Their parameters are components of their own: they are no part of the page."""
+    with gr.Row(visible=False):
+        image = gr.Image(type="filepath", label="The picture")
+        hand_over_files(image)
+        prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(model, label="Model")
+        thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
+        thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
+        switches = [*map(_json, ("Only the best", "Each by itself"))]
+        drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
+        gr.Button().click(
+            endpoints.detect,
+            [image, prompt, detector, *thresholds, *switches],
+            [drawn, found],
+            api_name="detect",
+            concurrency_limit=WORKERS,
+        )
+        pointed = [*map(_json, ("Points", "Boxes", "Strokes")), gr.Checkbox(label="Everything")]
+        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(SPECKS, label="Holes and specks")
+        gr.Button().click(
+            endpoints.segment,
+            [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, *switches],
+            [drawn, found],
+            api_name="segment",
+            concurrency_limit=WORKERS,
+        )
+        _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
+    gr.api(endpoints.models, api_name="models")
+
+
+def _publish_inpaint(
+    endpoints: Endpoints,
+    image: gr.Image,
+    prompt: gr.Textbox,
+    detector: gr.Textbox,
+    thresholds: list[gr.Number],
+    segmenter: gr.Textbox,
+    switches: list[gr.JSON],
+) -> None:
+    """The same for edits."""
+    background = gr.Image(type="filepath", label="The picture to lay behind")
+    own = gr.Image(type="filepath", label="White is edited")
+    for each in (background, own):
+        hand_over_files(each)
+    what = [gr.Textbox("replace", label="Mode"), gr.Textbox("", label="Text"), _json("Regions"), background]
+    mask: list[Any] = [_number(precision=0, label=label) for label in ("Grow", "Feather")]
+    mask += map(_json, ("One by one", "Whole boxes"))  # true, false or nothing
+    sampling: list[Any] = [_number(precision=0, label="Steps"), _number(label="Guidance")]
+    sampling += [_number(1, label="Strength"), _number(precision=0, label="Seed")]
+    sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
+    few_steps = gr.Textbox("", label="Few steps")
+    models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
+    edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
+    gr.Button().click(
+        endpoints.inpaint,
+        [image, prompt, *what, *models, *thresholds, *mask, *sampling, own, _json("Margins"), few_steps, *switches],
+        [edited, recipe],
+        api_name="inpaint",
+        concurrency_limit=WORKERS,
+    )
+
+
+def _json(label: str) -> gr.JSON:
+    """A parameter of an endpoint that is described by `FORMS`."""
+    component = gr.JSON(label=label)
+    component.api_info = lambda: FORMS[label]  # type: ignore[method-assign]
+    return component
+
+
+def _number(value: float | None = None, **options: Any) -> gr.Number:
+    """A number of an endpoint: what is none is refused by the parameter's name, where Gradio would log a traceback."""
+    component = gr.Number(value, **options)
+    read = component.preprocess
+
+    def preprocess(sent: Any) -> float | int | None:
+        is_number = isinstance(sent, int | float) and not isinstance(sent, bool) and math.isfinite(sent)
+        if sent is not None and not is_number:
+            raise gr.Error(f"{component.label} must be a number, not {reprlib.repr(sent)}.", print_exception=False)
+        return read(sent)
+
+    component.preprocess = preprocess  # type: ignore[assignment, method-assign]
+    return component
+
+
+def tell_what_cannot_be_read(demo: gr.Blocks) -> None:
+    """A sentence for what no component can read, as text where a picture belongs; Gradio would log a traceback."""
+    read = demo.preprocess_data
+
+    async def preprocess_data(*arguments: Any, **options: Any) -> Any:
+        try:
+            return await read(*arguments, **options)
+        except Exception as error:
+            if isinstance(error, gr.Error) and not error.print_exception:  # which is ours
+                raise
+            raise gr.Error(UNREADABLE, print_exception=False) from error
+
+    demo.preprocess_data = preprocess_data  # type: ignore[method-assign]
+
+
+async def refuse_call(request: Request, error: Exception) -> JSONResponse:
+    """A sentence for a call of no endpoint (KeyError), or of one without its parameters (TypeError).
+
+    Gradio has none of its own: there was a page of traceback in the log for each.
+    """
+    _, is_call, name = request.url.path.partition(CALLS)
+    if not is_call:
+        raise error
+    if isinstance(error, KeyError):
+        return JSONResponse({"error": f"There is no endpoint {reprlib.repr(name.strip('/'))}."}, 404)
+    words = str(error).partition(" Please click")[0].rstrip(".")
+    return JSONResponse({"error": f"{words}; gradio_api/info lists the parameters."}, 422)
