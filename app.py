@@ -8,13 +8,10 @@ import os
 # Before anything loads PyTorch, see `groundingdino.command_line.main.run`.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import argparse
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,9 +24,8 @@ if _sentence := missing("The page", "demo"):
 import gradio as gr
 from PIL import Image
 
-from groundingdino.detection.available_models import MODELS
 from groundingdino.files.assets import ASSETS
-from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
+from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import edit_column, painting_column
 from groundingdino.page.layout import (
@@ -40,7 +36,8 @@ from groundingdino.page.layout import (
     settings_column,
 )
 from groundingdino.page.mcp_answers import answer_agents
-from groundingdino.page.publishing import publish, refuse_call, tell_what_cannot_be_read
+from groundingdino.page.publishing import publish, read_what_is_sent, refuse_call
+from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime.allocation import keep_freed_memory
@@ -48,7 +45,6 @@ from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
-MAX_UPLOAD = "100mb"
 KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cleared away, and from what age
 THEME = gr.themes.Default(
     primary_hue="indigo",
@@ -66,9 +62,10 @@ THEME = gr.themes.Default(
 )
 
 
-def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES) -> gr.Blocks:
+def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAMPLES) -> gr.Blocks:
     """Lays the page out and wires it up; `examples` is a folder with `examples.json`: [{"file", "prompt"}]."""
-    page = Page(studio)
+    hosting = hosting or Settings()
+    page, first = Page(studio), hosting.first
     entries = json.loads((examples / "examples.json").read_text(encoding="utf-8"))
     prompts = {str(examples / entry["file"]): entry["prompt"] for entry in entries}
     gr.set_static_paths([examples])  # served from where they are, whatever folder the page was started in
@@ -84,70 +81,52 @@ def build(studio: Studio, model: str = DEFAULT_MODEL, examples: Path = EXAMPLES)
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
-                painting = painting_column(page.inpainters, DEFAULT_MODEL, page.few_steps)
+                painting = painting_column(page.inpainters, first.inpainter, page.few_steps, studio.limits)
             with gr.Column(elem_id="masks"):
-                masks = masks_column(page.segmenters, DEFAULT_MODEL)
+                masks = masks_column(page.segmenters, first.segmenter)
             with gr.Column(elem_id="settings"):
-                settings = settings_column(page.detectors, model, list(prompts))
+                settings = settings_column(page.detectors, first.detector, list(prompts))
         wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
-        publish(Endpoints(studio), model)
-    tell_what_cannot_be_read(demo)
+        publish(Endpoints(studio, first))
+    read_what_is_sent(demo, studio.limits.upload if hosting.fetches else None)
     return demo
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Starts the page and serves it until it is interrupted; 2 after one line on stderr if it cannot."""
-    parser = argparse.ArgumentParser(description="Grounding DINO in the browser: type a prompt, see boxes and masks.")
-    parser.add_argument("--host", help="address to listen on: 0.0.0.0 for all (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (the first free one from 7860)")
-    known = ", ".join(MODELS)
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model to start with, of {known} (%(default)s)")
-    parser.add_argument(
-        "--device", help="where models run, as PyTorch names it: cpu, cuda, ... (a GPU if there is one)"
-    )
-    parser.add_argument("--local-files-only", action="store_true", help="never download a model")
-    parser.add_argument(
-        "--mcp",
-        action=argparse.BooleanOptionalAction,
-        default=os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true",
-        help="serve the endpoints as MCP tools, too (GRADIO_MCP_SERVER)",
-    )
-    options = parser.parse_args(arguments)
     try:
-        if options.mcp and find_spec("mcp") is None:
-            raise ValueError("MCP tools need one more package: pip install 'gradio[mcp]', or start with --no-mcp.")
-        if options.host:
-            _check_host(options.host)
-        if options.port is not None and not 0 < options.port < 65536:
-            raise ValueError(f"{options.port} is no port: choose one from 1 to 65535 with --port.")
-        if options.device:
-            check_device(options.device)
-        if str(options.device or find_device()).startswith("cpu"):
+        settings = Settings.read(arguments)
+        if settings.device:
+            check_device(settings.device)
+        if str(settings.device or find_device()).startswith("cpu"):
             keep_freed_memory()
-        studio = Studio.open(options.device, options.local_files_only)
-        demo = build(studio, options.model)
+        studio = Studio.open(settings.device, settings.local_files_only, settings.offered, settings.limits)
+        demo = build(studio, settings)
     except ValueError as error:
         _say(error)
         return 2
     # The page opens at once, and the model is ready before the first word is typed.
-    warming = Thread(target=_warm_up, args=(studio, options.model), daemon=True)
+    warming = Thread(target=_warm_up, args=(studio, settings.first), daemon=True)
     try:
-        # Without a host or port, Gradio's environment variables hold, as on a Space.
-        serve(demo, warming.start, server_name=options.host, server_port=options.port, mcp_server=options.mcp)
+        serve(demo, settings, warming.start)
     except OSError:
-        where = f"port {options.port}" if options.port else "any port from 7860 on"
+        where = f"port {settings.port}" if settings.port else "any port from 7860 on"
         _say(f"cannot listen on {where}; choose another with --port.")
         return 2
     return 0
 
 
-def serve(demo: gr.Blocks, begin: Callable[[], None] = lambda: None, **options: Any) -> None:
+def serve(
+    demo: gr.Blocks, settings: Settings | None = None, begin: Callable[[], None] = lambda: None, **options: Any
+) -> None:
     """Serves the page, for `main` and for tests.
 
     Args:
         begin: Called once the server runs: a program that ends at once, as the port is taken, has begun nothing.
         options: More of `launch`'s.
     """
+    settings = settings or Settings()
+    upload = settings.limits.upload
 
     @asynccontextmanager
     async def running(server: Any) -> AsyncIterator[None]:
@@ -157,17 +136,27 @@ def serve(demo: gr.Blocks, begin: Callable[[], None] = lambda: None, **options: 
         begin()
         yield
 
-    demo.launch(
-        theme=THEME,
-        css_paths=PAGE_FILES / "page.css",
-        footer_links=["api", "settings"],
-        max_file_size=MAX_UPLOAD,
-        ssr_mode=False,
+    ours: dict[str, Any] = {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "root_path": settings.root_path,
+        "share": settings.share,
+        "mcp_server": settings.mcp,
+        "auth": [*settings.auth] or None,
+        "max_file_size": upload,
+        "theme": THEME,
+        "css_paths": PAGE_FILES / "page.css",
+        "footer_links": ["api", "settings"],
+        "ssr_mode": False,
         # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these none.
-        state_session_capacity=300,
-        app_kwargs={"lifespan": running, "exception_handlers": {KeyError: refuse_call, TypeError: refuse_call}},
-        **options,
-    )
+        "state_session_capacity": 300,
+        "app_kwargs": {
+            "lifespan": running,
+            "exception_handlers": {KeyError: refuse_call, TypeError: refuse_call},
+            "max_body_size": 2 * upload,  # in base64 a picture is a third larger
+        },
+    }
+    demo.launch(**ours | options)
 
 
 class _Running(dict[str, Any]):
@@ -186,33 +175,21 @@ def _cancel_twice(server: Any) -> None:
     server.iterators = _Running(server.iterators)
 
 
-def _check_host(host: str) -> None:
-    """A ValueError for what is no address of this machine; Gradio would take each of its ports for taken."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.bind(address)
-    except (OSError, UnicodeError) as error:
-        raise ValueError(
-            f"'{host}' is no address of this machine: choose another with --host, as 127.0.0.1, or 0.0.0.0 for all."
-        ) from error
-
-
 def _say(message: object) -> None:
     """A line for who started the server; visitors read theirs on the page."""
     print(f"app.py: {message}", file=sys.stderr)
 
 
-def _warm_up(studio: Studio, model: str) -> None:
+def _warm_up(studio: Studio, first: First) -> None:
     """Loads the models and runs them once: the first run compiles kernels, which takes longer than the run.
 
     The detector comes first, as every visitor waits for it; the segmenter is ready when its tab is opened.
     """
     blank = Image.new("RGB", (320, 240))
     try:
-        findings = studio.find(blank, "anything", model, Thresholds())
-        if studio.segmenters.is_ready(DEFAULT_MODEL):
-            studio.cut_out(blank, findings, DEFAULT_MODEL, Pointing(), 0)
+        findings = studio.find(blank, "anything", first.detector, Thresholds())
+        if studio.segmenters.is_ready(first.segmenter):
+            studio.cut_out(blank, findings, first.segmenter, Pointing(), 0)
     except ValueError as error:  # the page tells its visitors, too
         _say(error)
 

@@ -1,24 +1,35 @@
 """The page's endpoints as a program calls them, and its command line."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
 import supervision as sv
+import uvicorn
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 import app
 from groundingdino.editing.recipe import read_recipe
+from groundingdino.page import settings
+from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.settings import Settings
 from groundingdino.page.studio import Studio
 from groundingdino.page.wiring import SAVE
 from tests.dauber import INPAINTER, Dauber
@@ -186,7 +197,7 @@ def test_the_command_line_reaches_the_page(monkeypatch):
     made: list[Any] = []
     monkeypatch.setattr(Studio, "open", lambda *options: made.append(options) or studio_of(Oracle({})))
     assert app.main(["--port", "8123", "--host", "0.0.0.0", "--device", "cpu", "--local-files-only"]) == 0
-    assert made == [("cpu", True)]
+    assert made == [("cpu", True, None, Limits())]
     assert (launched["server_port"], launched["server_name"], launched["mcp_server"]) == (8123, "0.0.0.0", False)
     assert launched["title"] == "Grounding DINO"
 
@@ -280,7 +291,81 @@ def test_mcp_is_on_by_environment_or_flag_and_off_when_told(environment, argumen
 
 
 def test_mcp_says_what_to_install(capsys, monkeypatch):
-    monkeypatch.setattr(app, "find_spec", lambda _: None)
+    monkeypatch.setattr(settings, "find_spec", lambda _: None)
     assert app.main(["--mcp"]) == 2
     told = "app.py: MCP tools need one more package: pip install 'gradio[mcp]', or start with --no-mcp.\n"
     assert capsys.readouterr().err == told
+
+
+@contextmanager
+def served(application: Any) -> Iterator[str]:
+    """The address of an ASGI application that runs in a thread."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(application, log_level="error"))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(5)
+
+
+def test_a_proxy_may_offer_the_page_below_a_path(examples: Path, picture: str):
+    """As nginx does it: the path is taken off, and the name that was asked for is passed on."""
+    detector = Oracle({SIZE: {"cat": [(0.9, CAT)]}})
+    demo = app.build(studio_of(detector), examples=examples)
+    app.serve(demo, Settings(root_path="/demos/dino"), prevent_thread_lock=True, quiet=True)
+    upstream = httpx.AsyncClient(base_url=demo.local_url or "", timeout=60)
+
+    async def forward(request: Request) -> StreamingResponse:
+        headers = {**request.headers, "x-forwarded-host": request.headers["host"]}
+        path = f"/{request.path_params['path']}?{request.url.query}"
+        sent = upstream.build_request(request.method, path, headers=headers, content=await request.body())
+        answer = await upstream.send(sent, stream=True)
+        return StreamingResponse(answer.aiter_raw(), answer.status_code, dict(answer.headers))
+
+    proxy = Starlette(routes=[Route("/demos/dino/{path:path}", forward, methods=["GET", "POST"])])
+    try:
+        with served(proxy) as address:
+            program = Client(f"{address}/demos/dino/", verbose=False)
+            drawn, record = program.predict(image=handle_file(picture), prompt="cat", api_name="/detect")
+            assert Image.open(drawn).size == SIZE
+            assert [one["phrase"] for one in record["objects"]] == ["cat"]
+            page = httpx.get(f"{address}/demos/dino/").text
+            config = httpx.get(f"{address}/demos/dino/config").json()
+            assert config["root"] == f"{address}/demos/dino"
+            # What the page loads is below the path, or relative to it; but for Gradio's manifest of an app.
+            loaded = re.findall(r"(?:src|href)=\"(/[^\"]*)\"", page)
+            assert [path for path in loaded if not path.startswith(("/demos/dino/", "//"))] == ["/manifest.json"]
+            (shown,) = (one for one in config["components"] if one["props"].get("elem_id") == "picture")
+            assert httpx.get(shown["props"]["value"]["url"]).status_code == 200
+    finally:
+        demo.close()
+
+
+def test_who_has_no_password_stays_outside(examples: Path, picture: str):
+    demo = app.build(studio_of(Oracle({SIZE: {"cat": [(0.9, CAT)]}})), examples=examples)
+    app.serve(demo, Settings(auth=(("ann", "secret"),)), prevent_thread_lock=True, quiet=True)
+    try:
+        assert httpx.get(f"{demo.local_url}config").status_code == 401
+        sent = httpx.post(f"{demo.local_url}gradio_api/call/v2/models", json={})
+        assert sent.status_code == 401
+        program = Client(demo.local_url, auth=("ann", "secret"), verbose=False)
+        _, record = program.predict(image=handle_file(picture), prompt="cat", api_name="/detect")
+        assert len(record["objects"]) == 1
+    finally:
+        demo.close()
+
+
+def test_more_than_may_be_sent_is_refused(examples: Path):
+    limits = Limits(upload=200_000)
+    demo = app.build(studio_of(Oracle({})), examples=examples)
+    app.serve(demo, Settings(limits=limits), prevent_thread_lock=True, quiet=True)
+    try:
+        with httpx.Client(base_url=f"{demo.local_url}gradio_api") as program:
+            sent = program.post("/upload", files={"files": bytes(limits.upload + 1)})
+            assert sent.status_code == 413
+            sent = program.post("/call/v2/detect", json={"image": "x" * (2 * limits.upload + 1), "prompt": "cat"})
+            assert sent.status_code == 413
+    finally:
+        demo.close()

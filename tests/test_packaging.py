@@ -27,7 +27,11 @@ PINS = ("requirements.txt", "tests/requirements.txt", "groundingdino/training/re
 # Rooms that may import what an extra brings.
 EXTRA_OF = {"page": "demo", "editing": "inpaint", "kernels": "cpu", "training": "train"}
 # Brought by what else is there: triton by torch where there is one, llvmlite by numba, what makes a server by gradio.
-BROUGHT = {"triton": "torch", "llvmlite": "numba", **dict.fromkeys(("gradio_client", "mcp", "starlette"), "gradio")}
+BROUGHT = {
+    "triton": "torch",
+    "llvmlite": "numba",
+    **dict.fromkeys(("gradio_client", "httpx", "mcp", "starlette"), "gradio"),
+}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:

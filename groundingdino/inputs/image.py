@@ -37,7 +37,7 @@ _TURNS = {
 _LOADED, _HASH = "_groundingdino_loaded", "_groundingdino_hash"
 
 
-def load_image(source: ImageSource) -> Image.Image:
+def load_image(source: ImageSource, max_pixels: int = image_files.MAX_PIXELS) -> Image.Image:
     """Open a picture as people see it: upright, RGB, 8 bits, without transparency.
 
     Args:
@@ -48,6 +48,8 @@ def load_image(source: ImageSource) -> Image.Image:
             - a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA;
             - a tensor of shape (H, W), or (C, H, W) with C = 1, 3 or 4, uint8 or of floats in [0, 1].
 
+        max_pixels: how many it may have, up to `image_files.MAX_PIXELS`.
+
     Returns:
         A new RGB image; one that comes from here and was not changed since is returned as it is. EXIF orientation is
         applied; transparent pixels are laid on white, as a page shows them (the colour stored under them is arbitrary);
@@ -57,15 +59,15 @@ def load_image(source: ImageSource) -> Image.Image:
 
     Raises:
         ValueError: one sentence that says what is wrong: no such file, not an image, truncated, empty or more than
-            `MAX_PIXELS` pixels (read from the header, before anything is decoded).
+            `max_pixels` pixels (read from the header, before anything is decoded).
     """
     if isinstance(source, Image.Image) and _is_loaded(source):
         return source
-    with decoded(source) as image:
+    with decoded(source, max_pixels) as image:
         return _as_seen(image)
 
 
-def load_editable(source: ImageSource) -> Image.Image:
+def load_editable(source: ImageSource, max_pixels: int = image_files.MAX_PIXELS) -> Image.Image:
     """Open a picture as `load_image` does, but keep its transparency: upright, 8 bits, RGBA if it has any, else RGB.
 
     A colour profile of these channels stays in `info["icc_profile"]`: without it the same numbers are other colours.
@@ -73,7 +75,7 @@ def load_editable(source: ImageSource) -> Image.Image:
     """
     if isinstance(source, Image.Image) and _is_loaded(source):
         return source
-    with decoded(source) as image:
+    with decoded(source, max_pixels) as image:
         profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
         # Of more than 8 bits `load_image` keeps the channel alone.
         if not image.has_transparency_data or _is_deep(image):
@@ -87,7 +89,7 @@ def load_editable(source: ImageSource) -> Image.Image:
 
 
 @contextmanager
-def decoded(source: ImageSource) -> Iterator[Image.Image]:
+def decoded(source: ImageSource, max_pixels: int = image_files.MAX_PIXELS) -> Iterator[Image.Image]:
     """What a picture is stored as, its pixels read. Errors are those of `load_image`."""
     torch = sys.modules.get("torch")  # without it there are no tensors
     if isinstance(source, Image.Image):
@@ -97,10 +99,10 @@ def decoded(source: ImageSource) -> Iterator[Image.Image]:
     elif torch and isinstance(source, torch.Tensor):
         image = _from_tensor(source)
     else:
-        with image_files.opened(*image_files.read(cast(FileSource, source))) as image:
+        with image_files.opened(*image_files.read(cast(FileSource, source)), max_pixels) as image:
             yield image
         return
-    image_files.decode(image, "The picture")
+    image_files.decode(image, "The picture", max_pixels)
     yield image
 
 

@@ -99,20 +99,23 @@ def read(source: FileSource) -> tuple[bytes, str]:
 
 
 @contextmanager
-def opened(data: bytes, name: str) -> Iterator[Image.Image]:
+def opened(data: bytes, name: str, most: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """A file as Pillow has it, its pixels read.
+
+    Args:
+        most: Pixels that it may have, up to `MAX_PIXELS`.
 
     Raises:
         ValueError: one sentence that begins with `name`: not a picture, of another format, damaged, too large or
-            empty; see `FORMATS` and `MAX_PIXELS`.
+            empty; see `FORMATS`.
     """
-    with _open_pixels(data, name) as image:
+    with _open_pixels(data, name, most) as image:
         yield image
 
 
-def decode(image: Image.Image, name: str) -> None:
+def decode(image: Image.Image, name: str, most: int = MAX_PIXELS) -> None:
     """Reads the pixels of a picture that Pillow has opened, after a look at its size. Errors are those of `opened`."""
-    _check_size(image, name)
+    _check_size(image, name, most)
     # One that was opened elsewhere is held to the same formats, unless it was decoded there.
     if getattr(image, "tile", None) and isinstance(image, ImageFile.ImageFile) and image.format not in FORMATS:
         raise ValueError(_other_format(name, str(image.format)))
@@ -149,24 +152,24 @@ def _small_enough(data: bytes, name: str) -> tuple[bytes, str]:
     return data, name
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, most: int) -> Image.Image:
     _check_scans(data, name)
     _check_tiles(data, name)
     try:
         image = Image.open(_Bounded(data), formats=_OPENED)
     # Pillow warns from 89 and refuses from 179 million pixels; both are over our limit, which `decode` looks at.
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(_too_large(name)) from error
+        raise ValueError(_too_large(name, most)) from error
     except UnidentifiedImageError as error:
         raise ValueError(_unknown(data, name)) from error
     except _TooSlow as error:
         raise ValueError(_too_slow(name)) from error
     except Exception as error:  # as in `decode`
         raise ValueError(f"{name} cannot be read as an image: {_words(error)}.") from error
-    _check_size(image, name)
+    _check_size(image, name, most)
     if isinstance(image, PpmImagePlugin.PpmImageFile) and image.tile[0].codec_name == "ppm":
         return _of_own_depth(image, data, name)
-    decode(image, name)
+    decode(image, name, most)
     return image
 
 
@@ -186,16 +189,16 @@ def _of_own_depth(image: PpmImagePlugin.PpmImageFile, data: bytes, name: str) ->
     return Image.fromarray(eight_bits[np.minimum(values, white)])
 
 
-def _open_pixels(data: bytes, name: str) -> Image.Image:
+def _open_pixels(data: bytes, name: str, most: int) -> Image.Image:
     """As `_open`, but the words and profiles of a PNG do no harm, however large or damaged: its pixels are fine."""
     try:
-        return _open(data, name)
+        return _open(data, name, most)
     except ValueError as error:
         bare = None if isinstance(error.__cause__, _TooSlow) else _pixels_of_png(data)
         if bare is None:
             raise
         with suppress(ValueError):
-            return _open(bare, name)
+            return _open(bare, name, most)
         raise
 
 
@@ -266,15 +269,15 @@ def _pixels_of_png(data: bytes) -> bytes | None:
     return b"".join(kept)
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_size(image: Image.Image, name: str, most: int) -> None:
     if image.width * image.height == 0:
         raise ValueError(f"{name} is empty: its size is {image.width} x {image.height} pixels.")
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(_too_large(name, f"{image.width} x {image.height} pixels, "))
+    if image.width * image.height > most:
+        raise ValueError(_too_large(name, most, f"{image.width} x {image.height} pixels, "))
 
 
-def _too_large(name: str, size: str = "") -> str:
-    return f"{name} is too large: {size}more than {MAX_PIXELS / 1e6:.0f} megapixels; scale it down first."
+def _too_large(name: str, most: int, size: str = "") -> str:
+    return f"{name} is too large: {size}more than {most / 1e6:g} megapixels; scale it down first."
 
 
 def _too_slow(name: str) -> str:

@@ -24,13 +24,12 @@ from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.settings import First
 from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
-
-DEFAULT_MODEL = "embedded"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,15 +62,16 @@ def _in_single_lines(docstring: str) -> str:
 class Endpoints:
     """What programs ask of a studio; Gradio shows the docstrings to them."""
 
-    def __init__(self, studio: Studio):
-        self.studio, self.jobs = studio, Jobs(WORKERS)
+    def __init__(self, studio: Studio, first: First | None = None):
+        self.studio, self.first = studio, first or First()
+        self.jobs = Jobs(WORKERS, studio.limits.seconds)
 
     @_published
     def detect(
         self,
         image: str,
         prompt: str,
-        model: str = DEFAULT_MODEL,
+        model: str | None = None,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
@@ -104,6 +104,7 @@ class Endpoints:
             thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
             if not Prompt.parse(prompt or "").phrases:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
+            model = model or self.first.detector
             findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
         return _answer(picture, findings, model)
 
@@ -116,8 +117,8 @@ class Endpoints:
         boxes: Sequence[Sequence[float]] | None = None,
         strokes: Sequence[Sequence[Sequence[float]]] | None = None,
         everything: bool = False,
-        model: str = DEFAULT_MODEL,
-        segmenter: str = DEFAULT_MODEL,
+        model: str | None = None,
+        segmenter: str | None = None,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
@@ -156,6 +157,7 @@ class Endpoints:
             picture = self._picture(image)
             pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
             pointing.check_inside(picture.size)
+            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
             self.studio.segmenters.require(segmenter)
             thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
             is_named = bool(Prompt.parse(prompt).phrases)
@@ -176,9 +178,9 @@ class Endpoints:
         text: str = "",
         regions: Sequence[Sequence[float | str]] | None = None,
         background: str | None = None,
-        inpainter: str = DEFAULT_MODEL,
-        model: str = DEFAULT_MODEL,
-        segmenter: str = DEFAULT_MODEL,
+        inpainter: str | None = None,
+        model: str | None = None,
+        segmenter: str | None = None,
         box_threshold: float | None = None,
         text_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
@@ -246,7 +248,8 @@ class Endpoints:
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
         with _errors_for_gradio():
-            picture = self._picture(image)
+            picture, inpainter = self._picture(image), inpainter or self.first.inpainter
+            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
             task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
             _refuse_unread(mode, regions, background, margins)
             check_prompt_of(task, prompt)

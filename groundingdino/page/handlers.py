@@ -67,7 +67,7 @@ class Page:
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self.inpainters = Picker(studio.inpainters)
         self.few_steps = Picker(studio.few_steps)
-        self.jobs = Jobs(WORKERS)
+        self.jobs = Jobs(WORKERS, studio.limits.seconds)
         self._sessions = Lock()
 
     def render(self, session: Session, sent: dict[str, Any], *values: Any) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from groundingdino.editing.edits import MAX_CANDIDATES, MAX_GUIDANCE
+from groundingdino.editing.edits import MAX_GUIDANCE
 from groundingdino.editing.schedulers import FOR_DISTILLED, SCHEDULERS
 from groundingdino.page.edit_form import (
     BACKGROUND,
@@ -33,6 +33,7 @@ from groundingdino.page.edit_form import (
     suited_shape,
 )
 from groundingdino.page.layout import Choice, choice, hand_over_files, slider
+from groundingdino.page.limits import Limits
 from groundingdino.page.picker import Picker
 from groundingdino.page.studio import OFF
 
@@ -102,7 +103,7 @@ def edit_column() -> EditForm:
     return EditForm(mode, margins, backdrop, effect, remover, text, color, picture, run, cancel)
 
 
-def painting_column(picker: Picker, model: str, few_steps: Picker) -> Painting:
+def painting_column(picker: Picker, model: str, few_steps: Picker, limits: Limits) -> Painting:
     """The mask's controls, the inpainter, and folded away how it paints."""
     card = picker.models.card(model)
     shape = gr.Radio([MASKS, WHOLE_BOXES], value=suited_shape(card, REPLACE), label="Edit their", elem_id="edit-shape")
@@ -119,13 +120,15 @@ def painting_column(picker: Picker, model: str, few_steps: Picker) -> Painting:
     inpainter = choice(picker, model, "Inpainter")
     with gr.Accordion("Painting", open=False, elem_id="painting"):
         few = choice(few_steps, OFF, "Few steps")
-        info = "As suits the model; more take longer."
-        steps = slider(1, 100, card.steps, step=1, label="Steps", info=info, elem_id="steps")
+        info, most = "As suits the model; more take longer.", max(2, min(100, limits.steps))
+        steps = slider(1, most, min(card.steps, most), step=1, label="Steps", info=info, elem_id="steps")
         info = "How closely the text is followed; 1 ignores the negative prompt."
         guidance = slider(1, MAX_GUIDANCE, card.guidance, step=0.5, label="Guidance", info=info, elem_id="guidance")
         info = "How much of what is there is forgotten; 1 forgets all."
         strength = slider(0.05, 1, 1, step=0.05, label="Strength", info=info, elem_id="strength")
-        candidates = slider(1, MAX_CANDIDATES, 1, step=1, label="Candidates", info="Pictures to choose from.")
+        most, several = max(2, limits.candidates), limits.candidates > 1
+        info = "Pictures to choose from."
+        candidates = slider(1, most, 1, step=1, label="Candidates", info=info, visible=several)
         info = "Of the first candidate. Empty draws a new one for each run."
         # A number field would show nothing as 0.
         seed = gr.Textbox("", label="Seed", info=info, max_lines=1, placeholder="random", elem_id="seed")

@@ -31,11 +31,12 @@ def never() -> bool:
 
 
 class Job(Generic[T]):
-    """One piece of work under way."""
+    """One piece of work under way, for at most `limit` seconds; None: `LIMIT`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float | None = None) -> None:
         self.future: Future[T] = Future()
         self.given_up = False
+        self._limit = LIMIT if limit is None else limit
         self._begun = monotonic()
 
     def is_done_within(self, seconds: float) -> bool:
@@ -49,7 +50,7 @@ class Job(Generic[T]):
 
         Raises:
             Stopped: `stop()` has been true for a while, and the work has not noticed.
-            ValueError: it took longer than `LIMIT`.
+            ValueError: it took longer than its limit.
         """
         unwanted_from = None
         try:
@@ -58,8 +59,8 @@ class Job(Generic[T]):
                 unwanted_from = (unwanted_from or now) if stop() else None
                 if unwanted_from and now - unwanted_from > HEED:
                     raise Stopped
-                if now - self._begun > LIMIT:
-                    raise ValueError(TOO_LONG.format(limit=LIMIT))
+                if now - self._begun > self._limit:
+                    raise ValueError(TOO_LONG.format(limit=self._limit))
             return self.future.result()
         finally:
             self.given_up = not self.future.done()
@@ -72,8 +73,8 @@ class Jobs:
     and the page answers although some never end.
     """
 
-    def __init__(self, at_once: int):
-        self._at_once = at_once
+    def __init__(self, at_once: int, limit: float | None = None):
+        self._at_once, self._limit = at_once, limit
         self._idle: list[SimpleQueue[tuple[Job[Any], Callable[[], Any]]]] = []
         self._threads = 0
         self._lock = Lock()
@@ -82,7 +83,7 @@ class Jobs:
 
     def start(self, work: Callable[[], T]) -> Job[T]:
         """Begins some work; a ValueError if too much goes on already."""
-        job: Job[T] = Job()
+        job: Job[T] = Job(self._limit)
         with self._lock:
             if self._idle:
                 tasks = self._idle.pop()  # the one that worked last: its memory is still in the cache

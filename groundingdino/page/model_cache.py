@@ -12,7 +12,7 @@ from groundingdino.files.downloads import NotSaved
 from groundingdino.inputs.image_files import named
 
 _TICK = 0.2  # seconds between two looks at a download
-_ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
+ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
 _KEPT = 2  # others that stay in memory: as many as one goes back and forth between
 
 logger = logging.getLogger(__name__)
@@ -206,7 +206,7 @@ class ModelCache(Generic[M, C]):
         """Puts a model behind all that were used before it, and drops those for which there is no room."""
         with self._models_lock:
             models = {kept: other for kept, other in self._models.items() if kept != name} | {name: model}
-            others = [kept for kept in models if kept != _ALWAYS_KEPT]
+            others = [kept for kept in models if kept != ALWAYS_KEPT]
             # Replaced as a whole, as it is read without the lock.
             self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
 

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
-from groundingdino.page.endpoints import DEFAULT_MODEL, Endpoints
+from groundingdino.page.endpoints import Endpoints
+from groundingdino.page.fetching import with_fetched
 from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import hand_over_files
 from groundingdino.segmentation.masks import SPECKS
@@ -41,12 +42,12 @@ FORMS: dict[str, dict[str, Any]] = {
 UNREADABLE = "What was sent cannot be read: pictures are sent as uploaded files, all else as “Use via API” lists it."
 
 
-def publish(endpoints: Endpoints, model: str) -> None:
+def publish(endpoints: Endpoints) -> None:
     """The endpoints for programs. Their parameters are components of their own: they are no part of the page."""
     with gr.Row(visible=False):
         image = gr.Image(type="filepath", label="The picture")
         hand_over_files(image)
-        prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(model, label="Model")
+        prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(endpoints.first.detector, label="Model")
         thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
         thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
         switches = [*map(_json, ("Only the best", "Each by itself"))]
@@ -59,7 +60,10 @@ def publish(endpoints: Endpoints, model: str) -> None:
             concurrency_limit=WORKERS,
         )
         pointed = [*map(_json, ("Points", "Boxes", "Strokes")), gr.Checkbox(label="Everything")]
-        segmenter, fill = gr.Textbox(DEFAULT_MODEL, label="Segmenter"), _number(SPECKS, label="Holes and specks")
+        segmenter, fill = (
+            gr.Textbox(endpoints.first.segmenter, label="Segmenter"),
+            _number(SPECKS, label="Holes and specks"),
+        )
         gr.Button().click(
             endpoints.segment,
             [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, *switches],
@@ -92,7 +96,7 @@ def _publish_inpaint(
     sampling += [_number(1, label="Strength"), _number(precision=0, label="Seed")]
     sampling += [gr.Textbox("", label="Negative prompt"), gr.Textbox("", label="Scheduler")]
     few_steps = gr.Textbox("", label="Few steps")
-    models = [gr.Textbox(DEFAULT_MODEL, label="Inpainter"), detector, segmenter]
+    models = [gr.Textbox(endpoints.first.inpainter, label="Inpainter"), detector, segmenter]
     edited, recipe = gr.Image(format="png", label="The edited picture"), gr.JSON(label="Objects and recipe")
     gr.Button().click(
         endpoints.inpaint,
@@ -125,13 +129,23 @@ def _number(value: float | None = None, **options: Any) -> gr.Number:
     return component
 
 
-def tell_what_cannot_be_read(demo: gr.Blocks) -> None:
-    """A sentence for what no component can read, as text where a picture belongs; Gradio would log a traceback."""
+def read_what_is_sent(demo: gr.Blocks, most: int | None = None) -> None:
+    """Fetches pictures that are named by their address, and has a sentence for what no component can read.
+
+    Text where a picture belongs is such; Gradio would log a traceback.
+
+    Args:
+        most: Bytes of a picture that is fetched; None: none is.
+    """
     read = demo.preprocess_data
 
-    async def preprocess_data(*arguments: Any, **options: Any) -> Any:
+    async def preprocess_data(block_fn: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
         try:
-            return await read(*arguments, **options)
+            inputs = await with_fetched(inputs, most)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        try:
+            return await read(block_fn, inputs, *arguments, **options)
         except Exception as error:
             if isinstance(error, gr.Error) and not error.print_exception:  # which is ours
                 raise

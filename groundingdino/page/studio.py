@@ -1,7 +1,7 @@
 """The models and pictures of a running page: the only state there is, shared by all who use it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,8 +22,10 @@ from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
+from groundingdino.inputs.image_files import named
 from groundingdino.inputs.prompt import Span
-from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.limits import Limits
+from groundingdino.page.model_cache import ALWAYS_KEPT, C, ModelCache
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, has_segmenter
@@ -142,6 +144,7 @@ class Studio:
         segmenters: The models that turn boxes and points into masks.
         inpainters: The models that paint; without them only edits that need none are possible.
         few_steps: What lets them paint in a few steps, and `OFF`; without it they take as many as they take.
+        limits: What a request may ask for.
     """
 
     def __init__(
@@ -150,7 +153,9 @@ class Studio:
         segmenters: ModelCache[SegmenterLike, SegmenterCard],
         inpainters: ModelCache[Painter, InpainterCard] | None = None,
         few_steps: ModelCache[Path, FewStepsCard | NoFewSteps] | None = None,
+        limits: Limits | None = None,
     ):
+        self.limits = limits or Limits()
         self.detectors = detectors
         self.segmenters = segmenters
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
@@ -161,26 +166,50 @@ class Studio:
         self._cuts: ByteCache[sv.Detections] = ByteCache(_CUT_BYTES, _mask_bytes)
 
     @classmethod
-    def open(cls, device: str | None = None, local_files_only: bool = False) -> Self:
-        """A studio with all published models; None: on the GPU if there is one."""
+    def open(
+        cls,
+        device: str | None = None,
+        local_files_only: bool = False,
+        offered: Collection[str] | None = None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """A studio with published models.
+
+        Args:
+            device: None: on the GPU if there is one.
+            local_files_only: Refuse downloads.
+            offered: Names of models besides those that come along; None: all there are.
+        """
         few_steps: dict[str, FewStepsCard | NoFewSteps] = {OFF: NoFewSteps(), **FEW_STEPS}
+        kinds: tuple[Mapping[str, Any], ...] = (MODELS, SEGMENTERS, INPAINTERS, few_steps)
+        known = {name for kind in kinds for name in kind} - {ALWAYS_KEPT, OFF}
+        if unknown := sorted({*(offered or ())} - known):
+            raise ValueError(f"There is no model {named(unknown[0])}; offer some of {', '.join(sorted(known))}.")
+
+        def some(kind: Mapping[str, C]) -> dict[str, C]:
+            return {
+                name: card for name, card in kind.items() if offered is None or name in (ALWAYS_KEPT, OFF, *offered)
+            }
+
         return cls(
-            ModelCache(MODELS, Detector.from_pretrained, is_cached, device, local_files_only),
-            ModelCache(SEGMENTERS, Segmenter.from_pretrained, has_segmenter, device, local_files_only),
-            ModelCache(INPAINTERS, Inpainter.from_pretrained, has_inpainter, device, local_files_only),
-            ModelCache(few_steps, fetch_few_steps, _has_few_steps, device, local_files_only),
+            ModelCache(some(MODELS), Detector.from_pretrained, is_cached, device, local_files_only),
+            ModelCache(some(SEGMENTERS), Segmenter.from_pretrained, has_segmenter, device, local_files_only),
+            ModelCache(some(INPAINTERS), Inpainter.from_pretrained, has_inpainter, device, local_files_only),
+            ModelCache(some(few_steps), fetch_few_steps, _has_few_steps, device, local_files_only),
+            limits,
         )
 
     def image(self, path: str | Path) -> Image.Image:
         """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""
-        path = Path(path)
+        path, most = Path(path), self.limits.pixels
         # Loaded from bytes, so that a message does not name the server's folders.
-        return self._pictures.get_or_compute(_version(path), lambda: load_image(path.read_bytes()))[0]
+        return self._pictures.get_or_compute(_version(path), lambda: load_image(path.read_bytes(), most))[0]
 
     def editable(self, path: str | Path) -> Image.Image:
         """The picture in a file with its transparency, see `load_editable`; also decoded once."""
-        path = Path(path)
-        return self._pictures.get_or_compute((*_version(path), "editable"), lambda: load_editable(path.read_bytes()))[0]
+        path, most = Path(path), self.limits.pixels
+        key = (*_version(path), "editable")
+        return self._pictures.get_or_compute(key, lambda: load_editable(path.read_bytes(), most))[0]
 
     def picture(self, path: str | Path, canvas: tuple[int, int]) -> Picture:
         """The picture in a file, and its copy for a canvas of that width and height in pixels."""
@@ -267,8 +296,12 @@ class Studio:
         stop: StopCheck | None = None,
     ) -> Edited:
         """Edits a picture, see `perform.edit_picture`; the model is loaded only if the task needs it."""
-        painter = self.inpainters.get(model) if edit.task.needs_model else None
-        return edit_picture(image, objects, edit, painter, progress, stop)
+        painter = None
+        if edit.task.needs_model:
+            edit = replace(edit, sampling=self.limits.heeded(edit.sampling, self.inpainters.card(model).steps))
+            painter = self.inpainters.get(model)
+        with self.limits.in_time(stop) as stop:
+            return edit_picture(image, objects, edit, painter, progress, stop)
 
 
 def _has_few_steps(name: str) -> bool:

@@ -20,6 +20,7 @@ from tests.oracle import Oracle
 from tests.test_app import CAT, OTHER_CAT, SIZE, studio_of
 
 FILE = {"_type": "gradio.FileData"}
+NOT_PUBLIC = "The picture cannot be fetched: its server is not a public one."
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,7 @@ def test_agents_list_the_models(page: gr.Blocks):
     ("arguments", "message"),
     [
         ({"prompt": "cat", "image": "/etc/hostname"}, "provide a url"),
+        ({"prompt": "cat", "image": "http://127.0.0.1:1/x.png"}, NOT_PUBLIC),
         ({"prompt": "cat", "image": TEAL, "box_threshold": 3}, "must be between 0 and 1"),
         ({"prompt": "cat", "image": TEAL, "model": "huge"}, "There is no model 'huge'"),
         ({"prompt": "cat", "image": TEAL, "model": "large"}, "Large is not on this machine yet"),
@@ -189,7 +191,8 @@ def test_programs_call_by_plain_http(program: httpx.Client, picture: str):
     [
         ({"path": "/etc/hostname", "meta": FILE}, UNREADABLE),
         ({"path": "/etc/hostname"}, UNREADABLE),
-        ({"path": "http://127.0.0.1:1/x.png", "meta": FILE}, UNREADABLE),
+        ({"path": "http://127.0.0.1:1/x.png", "meta": FILE}, NOT_PUBLIC),
+        ({"path": "http://localhost/x.png"}, NOT_PUBLIC),
         ({"path": "file:///etc/hostname", "meta": FILE}, UNREADABLE),
         ("/etc/hostname", UNREADABLE),
         ({"url": "http://127.0.0.1:1/x.png"}, "There is no picture: pass one as `image`."),
