@@ -8,12 +8,14 @@ import os
 # Before anything loads PyTorch, see `groundingdino.command_line.main.run`.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Thread
+from tempfile import gettempdir
+from threading import Event, Thread
 from typing import Any
 
 from groundingdino.runtime.extras import missing
@@ -36,7 +38,9 @@ from groundingdino.page.layout import (
     settings_column,
 )
 from groundingdino.page.mcp_answers import answer_agents
+from groundingdino.page.operation import KEEP, SWEEP, Operation, sweep_regularly
 from groundingdino.page.publishing import publish, read_what_is_sent, refuse_call
+from groundingdino.page.request_log import write_log
 from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
@@ -45,7 +49,6 @@ from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
-KEEP_FILES = (600, 24 * 3600)  # seconds: how often uploads and downloads are cleared away, and from what age
 THEME = gr.themes.Default(
     primary_hue="indigo",
     neutral_hue="slate",
@@ -69,7 +72,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
     entries = json.loads((examples / "examples.json").read_text(encoding="utf-8"))
     prompts = {str(examples / entry["file"]): entry["prompt"] for entry in entries}
     gr.set_static_paths([examples])  # served from where they are, whatever folder the page was started in
-    with gr.Blocks(title="Grounding DINO", analytics_enabled=False, delete_cache=KEEP_FILES) as demo:
+    with gr.Blocks(title="Grounding DINO", analytics_enabled=False, delete_cache=(SWEEP, KEEP)) as demo:
         title = "<h1>Grounding DINO</h1><p>Type what you are looking for. Boxes and masks appear while you type.</p>"
         gr.HTML(title, elem_id="title")
         # Columns of their own, so that a phone can show the answer between the question and the settings.
@@ -102,13 +105,18 @@ def main(arguments: list[str] | None = None) -> int:
             keep_freed_memory()
         studio = Studio.open(settings.device, settings.local_files_only, settings.offered, settings.limits)
         demo = build(studio, settings)
+        operation = Operation(studio)
     except ValueError as error:
         _say(error)
         return 2
     # The page opens at once, and the model is ready before the first word is typed.
-    warming = Thread(target=_warm_up, args=(studio, settings.first), daemon=True)
+    warming = Thread(target=_warm_up, args=(studio, settings.first, operation.warm), daemon=True)
+    write_log(settings.logs_content)
+    # A folder of its own, since what is old in it is cleared away.
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(gettempdir()) / "groundingdino"))
     try:
-        serve(demo, settings, warming.start)
+        with operation.ending_on_sigterm(demo):
+            serve(demo, settings, operation, warming.start)
     except OSError:
         where = f"port {settings.port}" if settings.port else "any port from 7860 on"
         _say(f"cannot listen on {where}; choose another with --port.")
@@ -117,11 +125,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def serve(
-    demo: gr.Blocks, settings: Settings | None = None, begin: Callable[[], None] = lambda: None, **options: Any
+    demo: gr.Blocks,
+    settings: Settings | None = None,
+    operation: Operation | None = None,
+    begin: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> None:
     """Serves the page, for `main` and for tests.
 
     Args:
+        operation: What tells whether it is ready, and clears old files away.
         begin: Called once the server runs: a program that ends at once, as the port is taken, has begun nothing.
         options: More of `launch`'s.
     """
@@ -133,8 +146,13 @@ def serve(
         _cancel_twice(server)
         if demo.mcp_server_obj:
             answer_agents(demo.mcp_server_obj)
+        if operation:
+            operation.tell_health(server, demo)
+        sweeping = asyncio.create_task(sweep_regularly()) if operation else None
         begin()
         yield
+        if sweeping:
+            sweeping.cancel()
 
     ours: dict[str, Any] = {
         "server_name": settings.host,
@@ -180,7 +198,7 @@ def _say(message: object) -> None:
     print(f"app.py: {message}", file=sys.stderr)
 
 
-def _warm_up(studio: Studio, first: First) -> None:
+def _warm_up(studio: Studio, first: First, warm: Event) -> None:
     """Loads the models and runs them once: the first run compiles kernels, which takes longer than the run.
 
     The detector comes first, as every visitor waits for it; the segmenter is ready when its tab is opened.
@@ -192,6 +210,8 @@ def _warm_up(studio: Studio, first: First) -> None:
             studio.cut_out(blank, findings, first.segmenter, Pointing(), 0)
     except ValueError as error:  # the page tells its visitors, too
         _say(error)
+    finally:
+        warm.set()
 
 
 if __name__ == "__main__":

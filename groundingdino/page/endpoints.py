@@ -24,12 +24,16 @@ from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.request_log import logged
 from groundingdino.page.settings import First
 from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
+
+NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
+WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +51,10 @@ def _published(endpoint: Callable[P, R]) -> Callable[P, R]:
     def answer(*values: P.args, **options: P.kwargs) -> R:
         given = signature.bind(*values, **options)
         given.arguments |= {name: defaults[name] for name, value in given.arguments.items() if value is None}
-        return endpoint(*given.args, **given.kwargs)
+        sent = {name: value for name, value in given.arguments.items() if name != "self"}
+        with logged(endpoint.__name__, **{name: sent[name] for name in WORDS if name in sent}) as line:
+            line |= {name: sent[name] for name in NAMES if sent.get(name)}
+            return endpoint(*given.args, **given.kwargs)
 
     answer.__doc__ = _in_single_lines(inspect.cleandoc(endpoint.__doc__ or ""))
     return answer
@@ -106,7 +113,7 @@ class Endpoints:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
             model = model or self.first.detector
             findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
-        return _answer(picture, findings, model)
+            return _answer(picture, findings, model)
 
     @_published
     def segment(
@@ -167,7 +174,7 @@ class Endpoints:
             if is_named:
                 findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
             findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
-        return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
+            return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
 
     @_published
     def inpaint(
@@ -284,11 +291,11 @@ class Endpoints:
                     record = export.record(objects, picture.size, " + ".join(models))
                     return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
             edited = self.studio.edit(self.studio.editable(image), objects if own is None else own, edit, inpainter)
-        recipe = {**search, **edited.recipe_of(0)}
-        models += [inpainter] if task.needs_model else []
-        record = export.record(objects, edited.images[0].size, " + ".join(models))
-        written = _as_file(png_with_recipe(edited.images[0], recipe))
-        return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
+            recipe = {**search, **edited.recipe_of(0)}
+            models += [inpainter] if task.needs_model else []
+            record = export.record(objects, edited.images[0].size, " + ".join(models))
+            written = _as_file(png_with_recipe(edited.images[0], recipe))
+            return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
     def models(self) -> list[dict[str, Any]]:
         """Lists the models that the other tools take by name, with what each knows: drawings, photographs or both.

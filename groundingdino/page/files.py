@@ -1,5 +1,7 @@
 """Files that the page and the endpoints hand out."""
 
+import errno
+import logging
 import os
 from pathlib import Path
 from tempfile import mkstemp
@@ -7,23 +9,37 @@ from tempfile import mkstemp
 import gradio as gr
 from gradio.processing_utils import hash_bytes
 
+NO_SPACE = "The server's disk is full: please try again later, or tell who runs it."
+NOT_WRITTEN = "The server cannot write files: please tell who runs it."
 _LONGEST_NAME = 240  # bytes; file systems take 255
+
+logger = logging.getLogger(__name__)
 
 
 def write_file(data: bytes, name: str) -> str:
     """Path of a file with that content and name, where Gradio looks for what it hands out.
 
     Gradio's `save_bytes_to_cache` writes the same content again, in place, while others are being sent it.
+
+    Raises:
+        ValueError: one sentence: the disk is full, or nothing can be written to it.
     """
     path = Path(gr.utils.get_upload_folder()).resolve() / hash_bytes(data) / _short(Path(name))
     if path.exists():
         os.utime(path)  # Gradio clears old ones away
         return str(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    number, partial = mkstemp(dir=path.parent)
-    with open(number, "wb") as file:
-        file.write(data)
-    os.replace(partial, path)
+    partial = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        number, partial = mkstemp(dir=path.parent)
+        with open(number, "wb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError as error:
+        logger.error("Nothing can be written to %s: %s", path.parent, error)
+        if partial:
+            Path(partial).unlink(missing_ok=True)
+        raise ValueError(NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else NOT_WRITTEN) from error
     return str(path)
 
 

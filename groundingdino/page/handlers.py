@@ -42,6 +42,7 @@ from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker
 from groundingdino.page.query import DETECT, INPAINT, SEGMENT, Query
+from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import NO_PICTURE, mask_status, sentence, status
@@ -79,10 +80,14 @@ class Page:
         def stop() -> bool:
             return session.interrupted > stamp + SAME_EVENT
 
-        for update in self._answer(session, query, sent, canvas, stop):
-            if session.newest > stamp:
-                return
-            yield update
+        with logged("render", prompt=query.prompt) as line:
+            line |= {"tab": query.tab, "model": query.model}
+            for update in self._answer(session, query, sent, canvas, stop):
+                if session.newest > stamp:
+                    line["ended"] = OVERTAKEN
+                    return
+                line["ended"] = ended(update.get("status"))
+                yield update
 
     def interrupt(self, session: Session, sent: dict[str, Any]) -> None:
         """Give up the requests before this moment; the next request follows by itself."""
@@ -336,11 +341,14 @@ class Page:
             findings = self.findings(query, selection, image)
             return self._write(kind, query, image, findings, selection)
 
-        try:
-            return self.jobs.run(write)
-        except ValueError as error:
-            gr.Warning(str(error))
-            return None
+        with logged("export") as line:
+            line["file"] = kind
+            try:
+                return self.jobs.run(write)
+            except ValueError as error:
+                line["ended"] = REFUSED
+                gr.Warning(str(error))
+                return None
 
     def _write(self, kind: str, query: Query, image: Image.Image, findings: Findings, selection: Selection) -> str:
         objects, marked = chosen(findings.detections, selection)
@@ -390,6 +398,13 @@ class Page:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""
         card = self.studio.detectors.card(model)
         return card.box_threshold, card.text_threshold, *self.detectors.choose(model)
+
+
+def ended(status_line: dict[str, Any] | None) -> str:
+    """How a request ended, by the status line that it leaves."""
+    if not status_line or status_line["tone"] != "error":
+        return OK
+    return FAILED if status_line["message"] == FAULT else REFUSED
 
 
 def _from(moment: float, stop: StopCheck) -> bool:

@@ -28,8 +28,9 @@ from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.files import write_file
-from groundingdino.page.handlers import FAULT, Page
+from groundingdino.page.handlers import FAULT, Page, ended
 from groundingdino.page.query import Query
+from groundingdino.page.request_log import WITHDRAWN, logged
 from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import NO_PICTURE, sentence
@@ -87,10 +88,16 @@ class InpaintPage:
             return run.given_up or session.cancelled > stamp or session.path != query.path
 
         Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
-        try:
-            yield from self._follow(run, session, query.path, stamp, stop)
-        finally:  # also when the visitor has left
-            run.given_up = True
+        with logged("edit", prompt=query.prompt, text=form.text) as line:
+            line |= {"mode": query.mode, "inpainter": form.model}
+            try:
+                for update in self._follow(run, session, query.path, stamp, stop):
+                    line["ended"] = ended(update["edit"].get("status"))
+                    yield update
+                if stop():
+                    line["ended"] = WITHDRAWN
+            finally:  # also when the visitor has left
+                run.given_up = True
 
     def cancel(self, session: Session, sent: dict[str, Any]) -> None:
         """Gives up the edit under way; `run` then ends by itself."""

@@ -104,6 +104,10 @@ class ModelCache(Generic[M, C]):
             raise ValueError(f"There is no model {named(name)}; choose one of {', '.join(self.cards)}.")
         return self.cards[name]
 
+    def in_memory(self) -> list[str]:
+        """Names of the models that are loaded, the one used last at the end."""
+        return [*self._models]
+
     def is_ready(self, name: str) -> bool:
         """Whether a model can be used without a download."""
         self.card(name)

@@ -7,6 +7,7 @@ from typing import Any, Generic
 import gradio as gr
 
 from groundingdino.page.model_cache import C, M, ModelCache, readable_size
+from groundingdino.page.request_log import logged
 
 
 class Picker(Generic[M, C]):
@@ -53,10 +54,12 @@ class Picker(Generic[M, C]):
         or the model can be used.
         """
         try:
-            for done, total, what in self.models.download(model):
-                share = f"{readable_size(done)} of {readable_size(total)}" if total else readable_size(done)
-                bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
-                yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready + 1
+            with logged("download") as line:
+                line["model"] = model
+                for done, total, what in self.models.download(model):
+                    share = f"{readable_size(done)} of {readable_size(total)}" if total else readable_size(done)
+                    bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
+                    yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready + 1
         except ValueError as error:
             yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return

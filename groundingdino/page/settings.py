@@ -41,6 +41,7 @@ class Settings:
         local_files_only: Whether nothing is ever downloaded.
         fetches: Whether pictures may be named by a public address, which the server fetches.
         limits: Of one request.
+        logs_content: Whether the log tells what visitors type, too.
     """
 
     host: str | None = None
@@ -55,6 +56,7 @@ class Settings:
     local_files_only: bool = False
     fetches: bool = True
     limits: Limits = field(default_factory=Limits)
+    logs_content: bool = False
 
     def __post_init__(self) -> None:
         if self.mcp and find_spec("mcp") is None:
@@ -107,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--local-files-only", "GROUNDINGDINO_LOCAL_FILES_ONLY", "never download a model", kind=bool)
     text = "fetch pictures that programs and agents name by a public address"
     add("--fetch-pictures", "GROUNDINGDINO_FETCH_PICTURES", text, kind=bool, default="yes", dest="fetches")
+    text = "write into the log what visitors type, too"
+    add("--log-content", "GROUNDINGDINO_LOG_CONTENT", text, kind=bool, dest="logs_content")
     text = "megabytes of a picture that is sent"
     add("--max-upload", "GROUNDINGDINO_MAX_UPLOAD", text, type=float, default=usual.upload / 1e6)
     text = "megapixels of a picture"

@@ -1,5 +1,8 @@
+import errno
+import os
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -46,3 +49,18 @@ def test_a_long_name_loses_its_middle(letter):
     assert set(path.name) == set(f"picture{letter}-boxes.png")
     exact = "a" * 236 + ".png"
     assert Path(write_file(b"content", exact)).name == exact
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(errno.ENOSPC, "The server's disk is full"), (errno.EROFS, "The server cannot write files")]
+)
+def test_a_disk_that_takes_nothing_is_told(number, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(ValueError, match=message):
+        write_file(b"a picture", "picture.png")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "nothing of it stays"

@@ -26,6 +26,7 @@ FLAGS = {
     "GRADIO_MCP_SERVER": ("mcp", False),
     "GROUNDINGDINO_LOCAL_FILES_ONLY": ("local-files-only", False),
     "GROUNDINGDINO_FETCH_PICTURES": ("fetch-pictures", True),
+    "GROUNDINGDINO_LOG_CONTENT": ("log-content", False),
 }
 
 
@@ -48,7 +49,7 @@ def test_an_option_or_a_variable_sets_it(variable: str, monkeypatch):
 @pytest.mark.parametrize("variable", FLAGS)
 def test_a_flag_or_a_variable_switches_it(variable: str, monkeypatch):
     option, usual = FLAGS[variable]
-    name = {"fetch-pictures": "fetches"}.get(option, option.replace("-", "_"))
+    name = {"fetch-pictures": "fetches", "log-content": "logs_content"}.get(option, option.replace("-", "_"))
     assert getattr(Settings.read([]), name) is usual
     monkeypatch.setenv(variable, "false" if usual else "True")
     assert getattr(Settings.read([]), name) is not usual
