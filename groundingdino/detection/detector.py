@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import supervision as sv
@@ -68,6 +68,14 @@ class EncodedImage:
     cached: bool  # the model did not run for this call
     milliseconds: float
     owner: "Detector" = field(repr=False)  # another detector cannot read these features
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A picture as a model takes it, for `Detector.ground_batch`; about 13 MB at 800 x 1333."""
+
+    image: Image.Image = field(repr=False)  # upright RGB
+    pixels: Tensor = field(repr=False)  # (3, H, W) float32, scaled and normalised
 
 
 class Detector:
@@ -186,7 +194,10 @@ class Detector:
         parsed = self._read(prompt, spans)
         key = (encoded.key, parsed)
         grounding, cached = unless_stopped(
-            lambda: self._groundings.get_or_compute(key, lambda: self._ground(encoded, parsed)), stop
+            lambda: self._groundings.get_or_compute(
+                key, lambda: self._ground(encoded.features, [encoded.size], parsed)[0]
+            ),
+            stop,
         )
         if not cached:
             return grounding
@@ -224,13 +235,47 @@ class Detector:
             phrase_ids=_read_only(np.concatenate(ids)),
         )
 
+    def prepare(self, image: ImageSource) -> PreparedImage:
+        """Read and scale a picture for `ground_batch`, which threads can do ahead while the model computes.
+
+        Raises:
+            ValueError: as `encode_image`.
+        """
+        image = load_image(image)
+        return PreparedImage(image, self._preprocess(image, self.model.config.short_side))
+
+    def ground_batch(self, images: Sequence[PreparedImage], prompt: str | Iterable[str]) -> list[Grounding]:
+        """Ground one prompt in several pictures at once, for many pictures that are looked at once.
+
+        The result is that of `ground` but for the last digits: pictures of the same scaled size share a pass, others
+        have their own, since what pads a picture changes what is found in it. Nothing of a picture is cached.
+
+        Raises:
+            ValueError: as `ground` for the prompt.
+        """
+        parsed = self._read(prompt)
+        sizes: dict[torch.Size, list[int]] = {}
+        for index, image in enumerate(images):
+            sizes.setdefault(image.pixels.shape, []).append(index)
+        found: dict[int, Grounding] = {}
+        for alike in sizes.values():
+            features = self._encode([images[index].pixels for index in alike])
+            found.update(
+                zip(alike, self._ground(features, [images[index].image.size for index in alike], parsed), strict=True)
+            )
+        return [found[index] for index in range(len(images))]
+
+    def _preprocess(self, image: Image.Image, short_side: int) -> Tensor:
+        config = self.model.config
+        return preprocess(image, short_side, long_side_for(config, short_side), config.image_mean, config.image_std)
+
+    def _encode(self, pictures: Sequence[Tensor]) -> ImageFeatures:
+        pixels, padding_mask = collate(pictures)
+        return self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
+
     def _encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
         start = time.perf_counter()
-        config = self.model.config
-        pixels, padding_mask = collate(
-            [preprocess(image, short_side, long_side_for(config, short_side), config.image_mean, config.image_std)]
-        )
-        features = self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
+        features = self._encode([self._preprocess(image, short_side)])
         self._pace.encoding.append(_milliseconds_since(start) / features.tokens.shape[1])
         return features
 
@@ -240,7 +285,8 @@ class Detector:
 
         return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
 
-    def _ground(self, encoded: EncodedImage, prompt: Prompt) -> Grounding:
+    def _ground(self, features: ImageFeatures, sizes: Sequence[tuple[int, int]], prompt: Prompt) -> list[Grounding]:
+        """Of each picture of a batch, of those (width, height); times are of the batch."""
         start = time.perf_counter()
         with self._tokenizer_lock:
             passages, notes = tokenize(prompt, self.tokenizer, self.model.config.max_tokens)
@@ -248,31 +294,41 @@ class Detector:
         text_milliseconds = _milliseconds_since(start)
 
         start = time.perf_counter()
-        boxes, scores, nouns, ids = [np.empty((0, 4), np.float32)], [], [], []
-        for passage, (text, _) in zip(passages, texts, strict=True):
-            output = self._infer(partial(self.model.ground, encoded.features, text))
-            token_scores = output.logits[0].float().cpu().sigmoid()  # (Q, T)
-            boxes.append(to_pixels(output.boxes[0].float().cpu(), encoded.size).numpy())
-            score = span_scores if prompt.kind == "spans" else phrase_scores
-            scores.append(score(token_scores, passage.positive_map).numpy())
-            nouns.append(noun_scores(token_scores, passage.noun_map).numpy())
-            ids.append(np.broadcast_to(np.array(passage.phrases, np.int32), scores[-1].shape))
-        if passages:
-            self._pace.grounding.append(_milliseconds_since(start) / encoded.features.tokens.shape[1])
-        return Grounding(
-            prompt,
-            boxes=_read_only(np.concatenate(boxes)),
-            scores=_read_only(_below_each_other(scores)),
-            box_threshold=self.card.box_threshold,
-            text_threshold=self.card.text_threshold,
-            notes=notes,
-            text_milliseconds=text_milliseconds,
-            grounding_milliseconds=_milliseconds_since(start),
-            text_cached=all(cached for _, cached in texts),
-            cached=False,
-            phrase_ids=_read_only(_below_each_other(ids)),
-            noun_scores=_read_only(_below_each_other(nouns)) if prompt.kind == "sentence" else None,
-        )
+        outputs = []
+        for text, _ in texts:
+            output = self._infer(partial(self.model.ground, features, _for_each(text, len(sizes))))
+            outputs.append((output.logits.float().cpu(), output.boxes.float().cpu()))
+        score = span_scores if prompt.kind == "spans" else phrase_scores
+        found = []
+        for index, size in enumerate(sizes):
+            boxes, scores, nouns, ids = [np.empty((0, 4), np.float32)], [], [], []
+            for passage, (logits, normalised) in zip(passages, outputs, strict=True):
+                token_scores = logits[index].sigmoid()  # (Q, T)
+                boxes.append(to_pixels(normalised[index], size).numpy())
+                scores.append(score(token_scores, passage.positive_map).numpy())
+                nouns.append(noun_scores(token_scores, passage.noun_map).numpy())
+                ids.append(np.broadcast_to(np.array(passage.phrases, np.int32), scores[-1].shape))
+            found.append((np.concatenate(boxes), *map(_below_each_other, (scores, ids, nouns))))
+        milliseconds = _milliseconds_since(start)
+        if passages and len(sizes) == 1:
+            self._pace.grounding.append(milliseconds / features.tokens.shape[1])
+        return [
+            Grounding(
+                prompt,
+                boxes=_read_only(boxes),
+                scores=_read_only(scores),
+                box_threshold=self.card.box_threshold,
+                text_threshold=self.card.text_threshold,
+                notes=notes,
+                text_milliseconds=text_milliseconds,
+                grounding_milliseconds=milliseconds,
+                text_cached=all(cached for _, cached in texts),
+                cached=False,
+                phrase_ids=_read_only(ids),
+                noun_scores=_read_only(nouns) if prompt.kind == "sentence" else None,
+            )
+            for boxes, scores, ids, nouns in found
+        ]
 
     def _read(self, prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
         read = read_prompt(prompt, spans)
@@ -296,6 +352,13 @@ def _below_each_other(parts: Sequence[np.ndarray]) -> np.ndarray:
         array[start : start + len(part), : part.shape[1]] = part
         start += len(part)
     return array
+
+
+def _for_each(value: Any, pictures: int) -> Any:
+    """All tensors (1, ...) in (nested) named tuples as (B, ...) views, one row for each picture of a batch."""
+    if isinstance(value, Tensor):
+        return value.expand(pictures, *value.shape[1:])
+    return type(value)(*(_for_each(part, pictures) for part in value)) if isinstance(value, tuple) else value
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
