@@ -110,36 +110,40 @@ def coco_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
     object with a mask is that around the mask. Each annotation has its `score` beside what COCO asks for; readers of
     COCO files ignore it.
     """
-    categories = vocabulary(detections, phrases)
-    width, height = image.size
-    rows = zip(
-        labels_of(detections),
-        scores_of(detections),
-        detections.xyxy,
-        _masks_or_none(detections, image.size),
-        strict=True,
-    )
-    coco = {
-        "info": {},
-        "licenses": [],  # nobody declares one for the user's picture
-        "categories": [
-            {"id": number, "name": label, "supercategory": ""} for number, label in enumerate(categories, 1)
-        ],
-        "images": [{"id": 1, "file_name": f"{name}.png", "width": width, "height": height}],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": 1,
-                "category_id": 1 + categories.index(label),
-                **_coco_shape(box, mask),
-                "iscrowd": 0,  # which training code leaves out
-                "score": round(float(score), 4),
-            }
-            for number, (label, score, box, mask) in enumerate(rows, 1)
-        ],
-    }
-    text = json.dumps(coco, ensure_ascii=False)
+    text = coco_text(vocabulary(detections, phrases), [(f"{name}.png", image.size, detections)])
     return _zip_of({f"images/{name}.png": png(image), "annotations/instances_default.json": text.encode()})
+
+
+def coco_text(
+    categories: Sequence[str], pictures: Iterable[tuple[str, tuple[int, int], sv.Detections]], info: str = ""
+) -> str:
+    """A COCO file of pictures, each its file's name, (width, height) and objects, as `coco_zip` describes it."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    ids = {label: number for number, label in enumerate(categories, 1)}
+    for file_name, size, objects in pictures:
+        width, height = size
+        images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
+        rows = zip(labels_of(objects), scores_of(objects), objects.xyxy, _masks_or_none(objects, size), strict=True)
+        for label, score, box, mask in rows:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": ids[label],
+                    **_coco_shape(box, mask),
+                    "iscrowd": 0,  # which training code leaves out
+                    "score": round(float(score), 4),
+                }
+            )
+    coco = {
+        "info": {"description": info} if info else {},
+        "licenses": [],  # nobody declares one for the user's pictures
+        "categories": [{"id": number, "name": label, "supercategory": ""} for label, number in ids.items()],
+        "images": images,
+        "annotations": annotations,
+    }
+    return json.dumps(coco, ensure_ascii=False)
 
 
 def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: Sequence[str] = ()) -> bytes:
@@ -149,22 +153,33 @@ def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
     word for an invisible object: an empty mask has no line.
     """
     categories = vocabulary(detections, phrases)
-    lines = []
-    masks = _masks_or_none(detections, image.size)
-    for label, box, mask in zip(labels_of(detections), detections.xyxy, masks, strict=True):
-        shape = _yolo_box(box, image.size) if mask is None else polygon(mask)
-        if shape is not None:
-            numbers = (f"{number:.9g}" for number in (shape / image.size).ravel())
-            lines.append(" ".join([str(categories.index(label)), *numbers]))
-    # One picture is for both: trainers ask for both, and look for labels where "images" in a path is "labels".
-    about = {"train": "images", "val": "images", "nc": len(categories), "names": list(map(str, categories))}
+    lines = yolo_lines(detections, categories, image.size)
     return _zip_of(
         {
             f"images/{name}.png": png(image),
-            f"labels/{name}.txt": "".join(f"{line}\n" for line in lines).encode(),
-            "data.yaml": yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode(),
+            f"labels/{name}.txt": lines.encode(),
+            "data.yaml": yolo_yaml(categories),
         }
     )
+
+
+def yolo_lines(detections: sv.Detections, categories: Sequence[str], size: tuple[int, int]) -> str:
+    """The label file of a picture of that (width, height), see `yolo_zip`."""
+    lines = []
+    masks = _masks_or_none(detections, size)
+    for label, box, mask in zip(labels_of(detections), detections.xyxy, masks, strict=True):
+        shape = _yolo_box(box, size) if mask is None else polygon(mask)
+        if shape is not None:
+            numbers = (f"{number:.9g}" for number in (shape / size).ravel())
+            lines.append(" ".join([str(categories.index(label)), *numbers]) + "\n")
+    return "".join(lines)
+
+
+def yolo_yaml(categories: Sequence[str]) -> bytes:
+    """What a YOLO data set says of itself."""
+    # The pictures are for both: trainers ask for both, and look for labels where "images" in a path is "labels".
+    about = {"train": "images", "val": "images", "nc": len(categories), "names": list(map(str, categories))}
+    return yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode()
 
 
 def _coco_shape(box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
