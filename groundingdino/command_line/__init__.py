@@ -1,1 +1,1 @@
-"""`python -m groundingdino detect IMAGE PROMPT`, `segment`, `inpaint` and `models`."""
+"""`python -m groundingdino detect IMAGE PROMPT`, `segment`, `inpaint`, `label` and `models`."""

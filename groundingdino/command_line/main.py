@@ -1,4 +1,4 @@
-"""Run a command: detect, segment or inpaint a picture, or list the models.
+"""Run a command: detect, segment or inpaint a picture, label many, or list the models.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from groundingdino.command_line.options import BAD_INPUT, build_parser
 from groundingdino.command_line.output import (
@@ -46,16 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0, also where nothing was found; 2 for bad input, with one line on standard error.
+        The exit status: 0, also where nothing was found; 1 where some of many pictures could not be read; 2 for bad
+        input, with one line on standard error.
     """
     options = build_parser().parse_args(arguments)
 
+    from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
     from groundingdino.files.downloads import DownloadsOff
 
-    commands = {"models": list_models, "segment": segment, "inpaint": inpaint, "detect": detect}
+    commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
+        "models": list_models,
+        "segment": segment,
+        "inpaint": inpaint,
+        "detect": detect,
+        "label": label,
+    }
+    status = None
     try:
-        commands[options.command](options)
+        status = commands[options.command](options)
         with reporting_errors_of("standard output"):
             sys.stdout.flush()
     except BrokenPipeError:  # the reader of the results closed the pipe
@@ -71,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
-        say("stopped; a download continues next time where it stopped")
+        say("stopped; a download or a labelling continues next time where it stopped")
         return INTERRUPTED
-    return OK
+    return status or OK
 
 
 def detect(options: argparse.Namespace) -> None:

@@ -56,6 +56,8 @@ def build_parser() -> Parser:
     _add_pointing(inpaint)
     _add_task(inpaint)
     _add_painting(inpaint)
+    label = commands.add_parser("label", help="boxes or masks of what the prompt names in all pictures of a folder")
+    _add_labelling(label)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
@@ -82,9 +84,14 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
     command.set_defaults(parser=command)  # which knows what holds for an option that is not given
     command.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
     command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
-    command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
     command.add_argument("--output", type=Path, metavar="OUT.png", help=f"save the picture with its {what}")
     command.add_argument("--json", metavar="OUT.json|-", help="write the record as JSON, - to standard output")
+    _add_model(command)
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    """What finds what the prompt names, and where."""
+    command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
     for name, type, meaning in (
         ("box", _fraction, "keep boxes whose best score is greater"),
         ("text", _fraction, "of a sentence: keep boxes whose noun scores more"),
@@ -104,9 +111,7 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
 
 def _add_pointing(command: argparse.ArgumentParser) -> None:
     """What is pointed at, and what cuts it out."""
-    command.add_argument(
-        "--segmenter", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
-    )
+    _add_segmenter(command)
     command.add_argument(
         "--point",
         type=_point,
@@ -122,6 +127,44 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="X0,Y0,X1,Y1",
         help="a box around one object; with a minus in front it takes an equals sign: --box=-5,0,40,40",
+    )
+
+
+def _add_segmenter(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--segmenter", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
+    )
+
+
+def _add_labelling(command: argparse.ArgumentParser) -> None:
+    """Which pictures become which data set."""
+    command.set_defaults(parser=command)
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="all pictures in it, and in folders in it")
+    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="what is written: a COCO file such as coco.json, an ODVG file such as odvg.jsonl, or a folder",
+    )
+    command.add_argument("--format", choices=("coco", "odvg", "yolo", "voc"), help="needed for a folder: yolo or voc")
+    command.add_argument(
+        "--map",
+        type=_class_of,
+        action="append",
+        default=[],
+        metavar="PHRASES=NAME",
+        help="phrases of the prompt that are one class, as dog,puppy=animal; may be given several times",
+    )
+    command.add_argument("--masks", action="store_true", help="masks, too")
+    _add_segmenter(command)
+    _add_model(command)
+    command.add_argument(
+        "--batch-size", type=_count, metavar="N", help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)"
+    )
+    command.add_argument(
+        "--restart", action="store_true", help="forget what an earlier run found, and write over its output"
     )
 
 
@@ -247,6 +290,24 @@ def _numbers(text: str, count: int, form: str) -> list[float]:
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise argparse.ArgumentTypeError(f"expected {form}, not '{text}'")
     return numbers
+
+
+def _class_of(text: str) -> tuple[tuple[str, ...], str]:
+    phrases, _, name = text.rpartition("=")
+    read = tuple(phrase.strip() for phrase in phrases.split(","))
+    if not (all(read) and name.strip()):
+        raise argparse.ArgumentTypeError(f"expected phrases and a name such as dog,puppy=animal, not '{text}'")
+    return read, name.strip()
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, not '{text}'")
+    return count
 
 
 def _area(text: str) -> float:

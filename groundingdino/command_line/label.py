@@ -1,0 +1,242 @@
+"""`label FOLDER PROMPT --output OUT`: all pictures of a folder become a data set."""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundingdino.command_line.options import refuse_unread
+from groundingdino.command_line.output import check_folder, reporting_errors_of, say
+from groundingdino.command_line.search import check_models, load_model
+
+if TYPE_CHECKING:
+    from groundingdino.results.datasets import LabelledPicture
+    from groundingdino.results.journal import Journal, PictureFile
+
+SOME_UNREADABLE = 1  # the exit status
+_SUFFIXES = {".json": "coco", ".jsonl": "odvg"}
+_ON_A_GPU = 8  # pictures at once
+
+
+def label(options: argparse.Namespace) -> int | None:
+    """Label what is not labelled yet, and write the data set; what another run found must be of the same question."""
+    phrases = _phrases(options.prompt)
+    names = _names(options.map, phrases)
+    format = _format(options)
+    if not options.masks:
+        refuse_unread(options, "Labelling without --masks", ("segmenter",))
+    # Before these imports, which take seconds, all that can be said without them.
+    if not os.path.isdir(options.folder):
+        raise ValueError(f"There is no folder '{options.folder}': expected one with pictures.")
+    check_models(options, "model", *(["segmenter"] if options.masks else []))
+
+    from groundingdino.results.datasets import PICTURES_IN, same_labels
+    from groundingdino.results.journal import Journal
+    from groundingdino.results.labelling import list_pictures
+
+    pictures = list_pictures(options.folder, options.output)
+    if format in PICTURES_IN and (same := same_labels(picture.name for picture in pictures)):
+        raise ValueError(
+            f"'{same[0]}' and '{same[1]}' would have one label file in {format.upper()}: rename one, or write COCO."
+        )
+    path = options.output.with_name(f"{options.output.name}.journal.jsonl")
+    with reporting_errors_of(path):
+        journal = Journal(path, _asked(options), options.restart)
+    with journal:
+        if not options.restart:
+            _check_untouched(options.output, format, journal)
+        _label(options, pictures, journal)
+        counts = _write(options, format, pictures, journal, phrases, names)
+    _tell(options.output, counts)
+    return _tell_unreadable(pictures, journal)
+
+
+def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journal: "Journal") -> None:
+    from tqdm import tqdm
+
+    from groundingdino.results.labelling import Labeller, label, unfinished
+    from groundingdino.runtime.devices import find_device
+
+    on_cpu = str(options.device or find_device()).startswith("cpu")
+    batches = unfinished(pictures, journal, options.batch_size or (1 if on_cpu else _ON_A_GPU))
+    if not batches:
+        return
+
+    from groundingdino.detection.detector import Detector
+    from groundingdino.segmentation.segmenter import Segmenter
+
+    detector = load_model(Detector.from_pretrained, options.model, options)
+    segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options) if options.masks else None
+    labeller = Labeller(detector, options.prompt, _thresholds(options), segmenter, _Notes())
+    done = sum(journal.entry(picture) is not None for picture in pictures)
+    with (
+        tqdm(total=len(pictures), initial=done, unit="picture", smoothing=0.05, disable=None) as bar,
+        reporting_errors_of(journal.path),
+    ):
+        label(batches, labeller, journal, bar.update)
+
+
+class _Notes:
+    """Says each sentence once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            if note not in self._said:
+                say(note)
+        self._said.update(notes)
+
+
+def _write(
+    options: argparse.Namespace,
+    format: str,
+    pictures: Sequence["PictureFile"],
+    journal: "Journal",
+    phrases: Sequence[str],
+    names: Mapping[str, str],
+) -> Counter[str]:
+    """Writes the data set; how many objects of each class it has."""
+    from groundingdino.detection.objects import labels_of
+    from groundingdino.results.datasets import FORMATS, PICTURES_IN, named, picture_of
+
+    output = options.output
+    about = f"Labelled by Grounding DINO, {options.model}: {options.prompt}"
+    categories = list(dict.fromkeys(names.get(phrase, phrase) for phrase in phrases))
+    counts = Counter(dict.fromkeys(categories, 0))
+
+    def labelled() -> Iterator["LabelledPicture"]:
+        for picture in pictures:
+            entry = journal.entry(picture)
+            if entry is not None and "error" not in entry:
+                found = named(picture_of(picture.name, entry), names, _nms_threshold(options))
+                counts.update(labels_of(found.objects))
+                yield found
+
+    kept = []
+    with reporting_errors_of(output):
+        for path, content in FORMATS[format](output, categories, labelled(), about):
+            journal.write(path, content)
+            kept.append(path)
+        if format in PICTURES_IN:
+            for picture in pictures:
+                if "error" not in (journal.entry(picture) or {"error": ""}):
+                    kept.append(output / PICTURES_IN[format] / picture.name)
+                    journal.place(picture.path, kept[-1])
+        journal.remove_others(kept)
+    return counts
+
+
+def _tell(output: Path, counts: Counter[str]) -> None:
+    """One line per class."""
+    with reporting_errors_of("standard output"):
+        for name, count in counts.items():
+            print(f"{count:7}  {name}")
+        print(f"{counts.total():7}  objects in {output}")
+
+
+def _tell_unreadable(pictures: Sequence["PictureFile"], journal: "Journal") -> int | None:
+    errors = [(picture, entry["error"]) for picture in pictures if "error" in (entry := journal.entry(picture) or {})]
+    if not errors:
+        return None
+    say(f"{len(errors)} of {len(pictures)} pictures could not be read and are left out:")
+    for picture, error in errors:
+        say(error if str(picture.path) in error else f"'{picture.path}': {error}")
+    return SOME_UNREADABLE
+
+
+def _phrases(prompt: str) -> tuple[str, ...]:
+    from groundingdino.inputs.prompt import Prompt
+
+    phrases = Prompt.parse(prompt).phrases
+    if not phrases:
+        raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
+    return phrases
+
+
+def _names(maps: Sequence[tuple[Sequence[str], str]], phrases: Sequence[str]) -> dict[str, str]:
+    """The class of each phrase that `--map` gives another name."""
+    from groundingdino.inputs.prompt import Prompt, shorten
+
+    names: dict[str, str] = {}
+    for words, name in maps:
+        for phrase in Prompt.from_phrases(words).phrases:
+            if phrase not in phrases:
+                raise ValueError(f"--map names “{shorten(phrase)}”, but the prompt names {', '.join(phrases)}.")
+            if names.setdefault(phrase, name) != name:
+                raise ValueError(f"--map makes “{shorten(phrase)}” both {names[phrase]} and {name}: choose one.")
+    return names
+
+
+def _format(options: argparse.Namespace) -> str:
+    """What is written; checks that it can be."""
+    if options.output.name in ("", ".."):  # the journal is beside the folder
+        options.output = Path(os.path.abspath(options.output))
+    output = options.output
+    by_name = _SUFFIXES.get(output.suffix.lower())
+    format = options.format or by_name
+    if format is None:
+        raise ValueError(
+            f"'{output}' does not say what to write: expected a name such as coco.json (COCO) or odvg.jsonl (ODVG), or "
+            "--format yolo or --format voc for a folder."
+        )
+    if format in _SUFFIXES.values():
+        check_folder(output)
+    elif os.path.realpath(output) == os.path.realpath(options.folder):
+        raise ValueError(f"'{output}' has the pictures: give another folder as --output, as its name with -{format}.")
+    elif by_name or os.path.isfile(output) or not os.path.isdir(output.parent):
+        raise ValueError(f"'{output}' cannot become a folder: {format.upper()} is one, in a folder that exists.")
+    if format == "odvg" and options.masks:
+        raise ValueError("ODVG has no masks: leave --masks out, or write COCO.")
+    return format
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What decides what is found. The classes and the format do not: they may change from run to run."""
+    return {
+        "prompt": options.prompt,
+        "model": _identity(options.model),
+        "segmenter": _identity(options.segmenter) if options.masks else None,
+        **_thresholds(options),
+    }
+
+
+def _identity(model: str) -> Any:
+    """A model's name; of files also what tells whether they changed, as training writes others under that name."""
+    path = Path(model)
+    if not os.path.exists(path):
+        return model
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [model, *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
+
+
+def _nms_threshold(options: argparse.Namespace) -> float | None:
+    from groundingdino.detection.phrases import NMS_THRESHOLD
+
+    return getattr(options, "nms_threshold", NMS_THRESHOLD)
+
+
+def _thresholds(options: argparse.Namespace) -> dict[str, Any]:
+    """As `Grounding.detections` takes them; None is the model's own."""
+    return {
+        "box_threshold": getattr(options, "box_threshold", None),
+        "text_threshold": getattr(options, "text_threshold", None),
+        "nms_threshold": _nms_threshold(options),
+        "best_only": options.best_only,
+    }
+
+
+def _check_untouched(output: Path, format: str, journal: "Journal") -> None:
+    """That what is there is what a run wrote: corrected labels are not written over."""
+    from groundingdino.results.datasets import parts
+
+    changed = journal.changed()
+    if changed is None and not journal.written:
+        changed = next(filter(os.path.exists, parts(format, output)), None)
+    if changed is not None:
+        raise ValueError(
+            f"'{changed}' is not as `label` wrote it: give another --output, or --restart to write over it."
+        )
