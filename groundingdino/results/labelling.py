@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +127,11 @@ def label(
         progress(len(new))
 
 
-def read_ahead(batches: Iterable[Sequence[T]], read: Callable[[T], R]) -> Iterator[tuple[Sequence[T], list[R]]]:
+def read_ahead(
+    batches: Iterable[Sequence[T]], read: Callable[[T], R], readers: int | None = None
+) -> Generator[tuple[Sequence[T], list[R]], None, None]:
     """Each batch with what was read of its items, in order, by threads that read the next ones meanwhile."""
-    pool = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(readers or min(_READERS, os.cpu_count() or 1))
     waiting: deque[tuple[Sequence[T], list[Future[R]]]] = deque()
     try:
         for batch in batches:
