@@ -69,7 +69,7 @@ def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journ
 
     detector = load_model(Detector.from_pretrained, options.model, options)
     segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options) if options.masks else None
-    labeller = Labeller(detector, options.prompt, _thresholds(options), segmenter, _Notes())
+    labeller = Labeller(detector, options.prompt, _thresholds(options), options.each, segmenter, _Notes())
     done = sum(journal.entry(picture) is not None for picture in pictures)
     with (
         tqdm(total=len(pictures), initial=done, unit="picture", smoothing=0.05, disable=None) as bar,
@@ -201,6 +201,7 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "model": _identity(options.model),
         "segmenter": _identity(options.segmenter) if options.masks else None,
         **_thresholds(options),
+        "each": options.each,
     }
 
 

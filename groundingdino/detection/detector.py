@@ -219,21 +219,8 @@ class Detector:
         each = [(part.phrases[0], self.ground(encoded, [part.text], stop=stop)) for part in whole.parts]
         if not each:
             return self.ground(encoded, whole.phrases, stop=stop)
-        text = sum(grounding.text_milliseconds for _, grounding in each)
-        ids = [np.full(grounding.scores.shape, phrase, np.int32) for phrase, grounding in each]
-        return Grounding(
-            whole,
-            boxes=_read_only(np.concatenate([grounding.boxes for _, grounding in each])),
-            scores=_read_only(np.concatenate([grounding.scores for _, grounding in each])),
-            box_threshold=self.card.box_threshold,
-            text_threshold=self.card.text_threshold,
-            notes=tuple(dict.fromkeys(note for _, grounding in each for note in grounding.notes)),
-            text_milliseconds=text,
-            grounding_milliseconds=_milliseconds_since(start) - text,
-            text_cached=all(grounding.text_cached for _, grounding in each),
-            cached=all(grounding.cached for _, grounding in each),
-            phrase_ids=_read_only(np.concatenate(ids)),
-        )
+        joined = _join(whole, each)
+        return replace(joined, grounding_milliseconds=_milliseconds_since(start) - joined.text_milliseconds)
 
     def prepare(self, image: ImageSource) -> PreparedImage:
         """Read and scale a picture for `ground_batch`, which threads can do ahead while the model computes.
@@ -244,25 +231,37 @@ class Detector:
         image = load_image(image)
         return PreparedImage(image, self._preprocess(image, self.model.config.short_side))
 
-    def ground_batch(self, images: Sequence[PreparedImage], prompt: str | Iterable[str]) -> list[Grounding]:
+    def ground_batch(
+        self, images: Sequence[PreparedImage], prompt: str | Iterable[str], each: bool = False
+    ) -> list[Grounding]:
         """Ground one prompt in several pictures at once, for many pictures that are looked at once.
 
-        The result is that of `ground` but for the last digits: pictures of the same scaled size share a pass, others
-        have their own, since what pads a picture changes what is found in it. Nothing of a picture is cached.
+        The result is that of `ground`, or with `each` of `ground_each`, but for the last digits: pictures of the same
+        scaled size share a pass, others have their own, since what pads a picture changes what is found in it. Nothing
+        of a picture is cached.
 
         Raises:
             ValueError: as `ground` for the prompt.
         """
         parsed = self._read(prompt)
+        if each:
+            parsed = parsed.without_context()
         sizes: dict[torch.Size, list[int]] = {}
         for index, image in enumerate(images):
             sizes.setdefault(image.pixels.shape, []).append(index)
         found: dict[int, Grounding] = {}
         for alike in sizes.values():
             features = self._encode([images[index].pixels for index in alike])
-            found.update(
-                zip(alike, self._ground(features, [images[index].image.size for index in alike], parsed), strict=True)
-            )
+            pictures = [images[index].image.size for index in alike]
+            if each and parsed.parts:
+                passes = [self._ground(features, pictures, Prompt.from_phrases([part.text])) for part in parsed.parts]
+                ids = [part.phrases[0] for part in parsed.parts]
+                groundings = [
+                    _join(parsed, list(zip(ids, of_one, strict=True))) for of_one in zip(*passes, strict=True)
+                ]
+            else:
+                groundings = self._ground(features, pictures, parsed)
+            found.update(zip(alike, groundings, strict=True))
         return [found[index] for index in range(len(images))]
 
     def _preprocess(self, image: Image.Image, short_side: int) -> Tensor:
@@ -341,6 +340,25 @@ class Detector:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
         return result
+
+
+def _join(prompt: Prompt, each: Sequence[tuple[int, Grounding]]) -> Grounding:
+    """Groundings of single phrases of a prompt, by their index, in one picture as a grounding of all."""
+    groundings = [grounding for _, grounding in each]
+    ids = [np.full(grounding.scores.shape, phrase, np.int32) for phrase, grounding in each]
+    return replace(
+        groundings[0],
+        prompt=prompt,
+        boxes=_read_only(np.concatenate([grounding.boxes for grounding in groundings])),
+        scores=_read_only(np.concatenate([grounding.scores for grounding in groundings])),
+        notes=tuple(dict.fromkeys(note for grounding in groundings for note in grounding.notes)),
+        text_milliseconds=sum(grounding.text_milliseconds for grounding in groundings),
+        grounding_milliseconds=sum(grounding.grounding_milliseconds for grounding in groundings),
+        text_cached=all(grounding.text_cached for grounding in groundings),
+        cached=all(grounding.cached for grounding in groundings),
+        phrase_ids=_read_only(np.concatenate(ids)),
+        noun_scores=None,
+    )
 
 
 def _below_each_other(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -58,6 +58,7 @@ class Labeller:
 
     Args:
         thresholds: as `Grounding.detections` takes them.
+        each: look for one phrase after the other, as `Detector.ground_each`.
         segmenter: cuts the objects out; without one they have boxes alone.
         told: called with sentences about the prompt.
     """
@@ -65,6 +66,7 @@ class Labeller:
     detector: Detector
     prompt: str
     thresholds: Mapping[str, Any]
+    each: bool = False
     segmenter: SegmenterLike | None = None
     told: Callable[[tuple[str, ...]], None] = lambda _: None
 
@@ -85,7 +87,7 @@ class Labeller:
             ValueError: the prompt cannot be read, or the pictures take more memory than there is.
         """
         try:
-            groundings = self.detector.ground_batch(images, self.prompt)
+            groundings = self.detector.ground_batch(images, self.prompt, self.each)
             self.told(groundings[0].notes)
             records = []
             for image, grounding in zip(images, groundings, strict=True):

@@ -153,9 +153,7 @@ def test_what_is_done_is_not_done_again(label, folder, tmp_path, monkeypatch):
     before = (tmp_path / "coco.json").read_bytes()
     seen: list[int] = []
     find = Detector.ground_batch
-    monkeypatch.setattr(
-        Detector, "ground_batch", lambda self, images, prompt: [seen.append(1), find(self, images, prompt)][1]
-    )
+    monkeypatch.setattr(Detector, "ground_batch", lambda self, *arguments: [seen.append(1), find(self, *arguments)][1])
     assert label("coco.json") == 0
     assert seen == []
     assert (tmp_path / "coco.json").read_bytes() == before
@@ -175,6 +173,7 @@ def test_what_is_done_is_not_done_again(label, folder, tmp_path, monkeypatch):
         (["--nms-threshold", "off"], "nms threshold 0.7"),
         (["--text-threshold", "0.4"], "text threshold null"),
         (["--best-only"], "best only false"),
+        (["--each"], "each false"),
         (["--masks"], "segmenter null"),
     ],
 )
@@ -214,7 +213,13 @@ def test_each_threshold_changes_what_is_found(label, tmp_path):
     assert len(best) == len(set(best)) > 0
 
 
-def test_classes_and_formats_change_without_the_model(label, tmp_path, monkeypatch):
+def test_one_phrase_after_the_other_finds_all_of_each(label, tmp_path):
+    label("each.json", "--each", "--nms-threshold", "off")
+    categories = [one["category_id"] for one in read(tmp_path / "each.json")["annotations"]]
+    assert [categories.count(number) for number in (1, 2, 3)] == [5 * 7] * 3
+
+
+def test_classes_change_without_the_model(label, tmp_path, monkeypatch):
     label("coco.json")
     monkeypatch.setattr(Detector, "from_pretrained", None)
     assert label("coco.json", "--map", "Cat, dog=Animal", "--map", "red apple=fruit") == 0
