@@ -4,16 +4,19 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.options import refuse_unread
 from groundingdino.command_line.output import check_folder, reporting_errors_of, say
 from groundingdino.command_line.search import check_models, load_model
+from groundingdino.runtime.extras import missing
 
 if TYPE_CHECKING:
     from groundingdino.results.datasets import LabelledPicture
     from groundingdino.results.journal import Journal, PictureFile
+    from groundingdino.results.labelling import Labeller
 
 SOME_UNREADABLE = 1  # the exit status
 _SUFFIXES = {".json": "coco", ".jsonl": "odvg"}
@@ -27,6 +30,10 @@ def label(options: argparse.Namespace) -> int | None:
     format = _format(options)
     if not options.masks:
         refuse_unread(options, "Labelling without --masks", ("segmenter",))
+    if options.engine == "local":
+        refuse_unread(options, "Labelling without --engine ray", ("workers",))
+    elif sentence := missing("--engine ray", "ray"):
+        raise ValueError(sentence)
     # Before these imports, which take seconds, all that can be said without them.
     if not os.path.isdir(options.folder):
         raise ValueError(f"There is no folder '{options.folder}': expected one with pictures.")
@@ -56,26 +63,58 @@ def label(options: argparse.Namespace) -> int | None:
 def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journal: "Journal") -> None:
     from tqdm import tqdm
 
-    from groundingdino.results.labelling import Labeller, label, unfinished
+    from groundingdino.results.labelling import label, unfinished
     from groundingdino.runtime.devices import find_device
 
-    on_cpu = str(options.device or find_device()).startswith("cpu")
+    device = str(options.device or find_device())
+    on_cpu = device.startswith("cpu")
     batches = unfinished(pictures, journal, options.batch_size or (1 if on_cpu else _ON_A_GPU))
     if not batches:
         return
-
-    from groundingdino.detection.detector import Detector
-    from groundingdino.segmentation.segmenter import Segmenter
-
-    detector = load_model(Detector.from_pretrained, options.model, options)
-    segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options) if options.masks else None
-    labeller = Labeller(detector, options.prompt, _thresholds(options), options.each, segmenter, _Notes())
+    make = partial(
+        _labeller,
+        _absolute(options.model),
+        _absolute(options.segmenter) if options.masks else None,
+        argparse.Namespace(device=options.device, local_files_only=options.local_files_only),
+        options.prompt,
+        _thresholds(options),
+        options.each,
+    )
+    labeller = make() if options.engine == "local" else None
     done = sum(journal.entry(picture) is not None for picture in pictures)
     with (
         tqdm(total=len(pictures), initial=done, unit="picture", smoothing=0.05, disable=None) as bar,
         reporting_errors_of(journal.path),
     ):
-        label(batches, labeller, journal, bar.update)
+        if labeller is not None:
+            label(batches, labeller, journal, bar.update)
+        else:
+            from groundingdino.command_line.ray_workers import label_on_ray
+
+            label_on_ray(batches, make, options.workers or 1, float(device.startswith("cuda")), journal, bar.update)
+
+
+def _labeller(
+    model: str,
+    segmenter: str | None,
+    machine: argparse.Namespace,
+    prompt: str,
+    thresholds: Mapping[str, Any],
+    each: bool,
+) -> "Labeller":
+    """A labeller with models of its own, in whichever process is to have it."""
+    from groundingdino.detection.detector import Detector
+    from groundingdino.results.labelling import Labeller
+    from groundingdino.segmentation.segmenter import Segmenter
+
+    detector = load_model(Detector.from_pretrained, model, machine)
+    cutter = None if segmenter is None else load_model(Segmenter.from_pretrained, segmenter, machine)
+    return Labeller(detector, prompt, thresholds, each, cutter, _Notes())
+
+
+def _absolute(model: str) -> str:
+    """A model's name, or its path as other processes find it."""
+    return os.path.abspath(model) if os.path.exists(model) else model
 
 
 class _Notes:

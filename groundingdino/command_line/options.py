@@ -164,6 +164,10 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
         "--batch-size", type=_count, metavar="N", help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)"
     )
     command.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="in this process, or by those of a Ray cluster"
+    )
+    command.add_argument("--workers", type=_count, metavar="N", help="of --engine ray: how many processes (1)")
+    command.add_argument(
         "--restart", action="store_true", help="forget what an earlier run found, and write over its output"
     )
 

@@ -70,15 +70,21 @@ class Labeller:
     segmenter: SegmenterLike | None = None
     told: Callable[[tuple[str, ...]], None] = lambda _: None
 
-    def read(self, picture: PictureFile) -> PreparedImage | str:
+    def read(self, path: Path) -> PreparedImage | str:
         """The picture as `find` takes it, or a sentence that says why it cannot be read."""
         try:
-            picture.name.encode()
-            return self.detector.prepare(picture.path)
+            str(path).encode()
+            return self.detector.prepare(path)
         except UnicodeEncodeError:
             return "Its name is no text that can be written: rename it."
         except ValueError as error:
             return str(error)
+
+    def find_readable(self, images: Sequence[PreparedImage | str]) -> list[dict[str, Any]]:
+        """What `read` gave of a batch as the journal has it: records, or {"error": sentence}."""
+        readable = [image for image in images if not isinstance(image, str)]
+        records = iter(self.find(readable) if readable else ())
+        return [{"error": image} if isinstance(image, str) else next(records) for image in images]
 
     def find(self, images: Sequence[PreparedImage]) -> list[dict[str, Any]]:
         """A record of each picture, see `export.record`; the model is that of all.
@@ -118,15 +124,20 @@ def label(
     batches: Iterable[Sequence[PictureFile]], labeller: Labeller, journal: Journal, progress: Callable[[int], object]
 ) -> None:
     """Label batches and note what is not in the journal yet; `progress` gets how many pictures that was."""
-    for batch, images in read_ahead(batches, labeller.read):
-        readable = [index for index, image in enumerate(images) if not isinstance(image, str)]
-        found: dict[int, Mapping[str, Any]] = {index: {"error": str(image)} for index, image in enumerate(images)}
-        if readable:
-            records = labeller.find([image for image in images if not isinstance(image, str)])
-            found.update(zip(readable, records, strict=True))
-        new = [index for index, picture in enumerate(batch) if not _is_done(picture, journal)]
-        journal.add((batch[index], found[index]) for index in new)
-        progress(len(new))
+    for batch, images in read_ahead(batches, lambda picture: labeller.read(picture.path)):
+        note(batch, labeller.find_readable(images), journal, progress)
+
+
+def note(
+    batch: Sequence[PictureFile],
+    found: Sequence[Mapping[str, Any]],
+    journal: Journal,
+    progress: Callable[[int], object],
+) -> None:
+    """Notes what was found in a batch, but for pictures that were done before."""
+    new = [index for index, picture in enumerate(batch) if not _is_done(picture, journal)]
+    journal.add((batch[index], found[index]) for index in new)
+    progress(len(new))
 
 
 def read_ahead(

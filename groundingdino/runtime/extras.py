@@ -7,6 +7,7 @@ LIBRARIES = {
     "demo": ("gradio",),
     "inpaint": ("diffusers", "accelerate"),
     "train": ("pycocotools",),
+    "ray": ("ray", "pyarrow", "pandas"),
 }
 
 

@@ -1,8 +1,10 @@
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
 from groundingdino.results.journal import Journal
+from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector.coco_folder import CocoFolder
 from tests.tiny_models import save_detector, save_segmenter
 
@@ -53,6 +56,45 @@ def label(folder, model, tmp_path):
         return main(["label", str(folder), prompt, "--output", str(tmp_path / output), "--model", model, *options])
 
     return run
+
+
+class FakeRay:
+    """As much of Ray as is asked for: one worker, that gets everything as another process would, the last row first."""
+
+    class RayError(Exception):
+        """What Ray raises."""
+
+    def __init__(self) -> None:
+        self.data = self
+        self.exceptions = self
+        self.asked: dict[str, object] = {}
+
+    def from_items(self, rows: list[dict]) -> "FakeRay":
+        self.rows = rows[::-1]
+        return self
+
+    def map(self, worker: type, fn_constructor_args: tuple, **asked: object) -> "FakeRay":
+        self.worker = pickle.loads(pickle.dumps((worker, fn_constructor_args)))
+        self.asked = asked
+        return self
+
+    def iter_rows(self) -> Iterator[dict]:
+        worker, arguments = self.worker
+        try:
+            work = worker(*arguments)
+        except ValueError as error:
+            raise self.RayError(f"traceback\nValueError: {error}\n") from error
+        for row in self.rows:
+            yield work(pickle.loads(pickle.dumps(row)))
+
+
+@pytest.fixture
+def ray(monkeypatch) -> FakeRay:
+    fake = FakeRay()
+    for name in ("ray", "ray.data", "ray.exceptions"):
+        monkeypatch.setitem(sys.modules, name, fake)
+    monkeypatch.setitem(LIBRARIES, "ray", ())
+    return fake
 
 
 def complaint(capsys) -> str:
@@ -121,6 +163,7 @@ KILLED = """
 import os, signal, sys
 from groundingdino.command_line.main import main
 from groundingdino.results.journal import Journal
+from groundingdino.runtime.extras import LIBRARIES
 append, lines = Journal._append, []
 def die(self, text):
     lines.append(text)
@@ -146,6 +189,25 @@ def test_killed_it_continues_without_loss_or_double(label, folder, model, tmp_pa
     assert label("killed.json", "--batch-size", "2") == 0
     assert killed.read_bytes() == once.read_bytes()
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cpu", None), ("cuda", 1)])
+def test_workers_of_ray_write_the_same(ray, label, folder, tmp_path, monkeypatch, device, gpus):
+    (folder / "bad.png").write_bytes(b"no picture")
+    assert label("here.json", "--batch-size", "3") == 1
+    load = Detector.from_pretrained
+    monkeypatch.setattr(Detector, "from_pretrained", lambda name, _, *others: load(name, "cpu", *others))
+    options = ["--engine", "ray", "--workers", "2", "--batch-size", "3", "--device", device]
+    assert label("there.json", *options) == 1
+    assert (tmp_path / "there.json").read_bytes() == (tmp_path / "here.json").read_bytes()
+    assert ray.asked == {"concurrency": 2, "num_gpus": gpus}
+    assert len(ray.rows) == 3
+
+
+@pytest.mark.usefixtures("ray")
+def test_what_stops_a_worker_is_one_line(label, capsys):
+    assert label("coco.json", "--engine", "ray", "--device", "toaster") == 2
+    assert "A worker of Ray stopped: ValueError: The device 'toaster' cannot be used" in complaint(capsys)
 
 
 def test_what_is_done_is_not_done_again(label, folder, tmp_path, monkeypatch):
@@ -316,6 +378,8 @@ def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path, capsys):
         ("pictures", ["--format", "yolo"], "has the pictures: give another folder"),
         ("odvg.jsonl", ["--masks"], "ODVG has no masks"),
         ("coco.json", ["--segmenter", "vit_b"], "Labelling without --masks makes no use of --segmenter"),
+        ("coco.json", ["--workers", "2"], "Labelling without --engine ray makes no use of --workers"),
+        ("coco.json", ["--engine", "ray"], "--engine ray needs ray"),
         ("coco.json", ["--map", "puppy=dog"], "--map names “puppy”, but the prompt names cat, dog, red apple"),
         ("coco.json", ["--map", "cat=a", "--map", "cat=b"], "--map makes “cat” both a and b"),
         ("coco.json", ["--model", "swin-x"], "There is no model 'swin-x'"),
@@ -324,6 +388,7 @@ def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line_and_status_2(output, options, sentence, label, capsys, monkeypatch):
+    monkeypatch.setitem(LIBRARIES, "ray", ("ray_that_is_not_there",))
     if "--device" not in options:
         monkeypatch.setattr(Detector, "from_pretrained", None)  # before any model is loaded
     assert label(output, *options) == 2
