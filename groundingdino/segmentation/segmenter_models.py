@@ -1,6 +1,5 @@
 """Segmenters by name or path, loaded strictly: Meta's published files, our own, and folders in transformers' layout."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +27,6 @@ class LoadedSegmenter(NamedTuple):
 
 
 _MARK = r"image_encoder\.(?:pos_embed|backbone\..+)"  # pattern of a name that every segmenter has
-
-# Weights of files from before that no model has any more: those of a judge of masks, see docs/training.md.
-_DROPPED = r"mask_decoder\.judge\..+"
 
 # Meta's files do not say their size; the width of the image encoder tells.
 _PUBLISHED: dict[int, Callable[[], Sam]] = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
@@ -63,7 +59,6 @@ def load_segmenter(
 
 def _load_file(path: Path, card: SegmenterCard | None) -> LoadedSegmenter:
     state = strip_prefix(read_weights(path)[0], (_MARK,))
-    state = {name: weight for name, weight in state.items() if not re.fullmatch(_DROPPED, name)}
     check_finite(state, f"'{path}'")
     build = _recognise(state, path)
     model = build().eval()
