@@ -121,7 +121,7 @@ def test_paths_and_open_files(tmp_path):
         (io.StringIO("text"), "open it for reading bytes, as in open"),
         (io.BytesIO(b""), "is not an image"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],
 )
 def test_what_is_no_picture_is_told_in_a_sentence(source, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -174,7 +174,7 @@ class Text(str):
         *((word for word in ("cat", "pizza")), [Text("cat"), np.str_("pizza")], np.array(["cat", "pizza"])),
         *({"cat": 0, "pizza": 1}.keys().__iter__(), ["Cat ", "pizza"]),
     ],
-    ids=repr,
+    ids=lambda given: repr(given).partition(" at 0x")[0],
 )
 def test_what_programs_give_as_a_prompt(given):
     assert read_prompt(given) == Prompt(("cat", "pizza"))
