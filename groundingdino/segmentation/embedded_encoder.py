@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from groundingdino.model.backbones import ResNet
 from groundingdino.model.config import ResNetConfig
+from groundingdino.segmentation.packing import pack, unpack
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
 STRIDE = 8  # of the embedding
@@ -84,7 +85,7 @@ class ImageEncoder(nn.Module):
         fine = self.fine_shallow(quarter) + _double(self.fine_deep(finest))
         fine = self.fine_out(self.fine_stem(half) + _double(fine))
         fine = torch.cat([fine, F.avg_pool2d(pixels, FINE_STRIDE)], dim=1)
-        return torch.cat([self.neck(finest), F.pixel_unshuffle(fine, STRIDE // FINE_STRIDE)], dim=1)
+        return pack(self.neck(finest), fine)
 
 
 def split_features(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,9 +98,8 @@ def split_features(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         The embedding (B, C, H / 8, W / 8), the fine map (B, F, H / 2, W / 2) and the picture itself as small
         (B, 3, H / 2, W / 2).
     """
-    coarse, fine = features.split([DIM, features.shape[1] - DIM], dim=1)
-    fine, colours = F.pixel_shuffle(fine, STRIDE // FINE_STRIDE).split([FINE_DIM, 3], dim=1)
-    return coarse, fine, colours
+    coarse, fine = unpack(features, (FINE_DIM + 3, STRIDE // FINE_STRIDE))
+    return coarse, *fine.split([FINE_DIM, 3], dim=1)
 
 
 def _double(image: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ because of two differences from the authors' code in transformers 5.23, where th
 - `SamHQMaskDecoder` draws masks on the embedding as it was before it had read the prompt, with rows for columns.
 - `Sam3TrackerModel` adds the embedding of "no memory" to a map that it does not use.
 
-Several maps of a picture, of finer cells each, are packed into one tensor, as `embedded_encoder` does: see `pack`.
+Several maps of a picture, of finer cells each, are packed into one tensor, as the embedded encoder does: see `packing`.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as pictures
+
+from groundingdino.segmentation.packing import pack, unpack
 
 
 class Fit(ResizeLongestSide):
@@ -77,22 +79,6 @@ def predictor_of(model: Sam) -> SamPredictor:
     predictor = SamPredictor(model)
     predictor.transform = transform_of(model)
     return predictor
-
-
-def pack(coarse: Tensor, *finer: Tensor) -> Tensor:
-    """Maps (1, C, n h, n w) of a picture as one tensor (1, D, h, w), each n a whole number."""
-    return torch.cat([coarse, *(F.pixel_unshuffle(one, one.shape[2] // coarse.shape[2]) for one in finer)], dim=1)
-
-
-def unpack(features: Tensor, *finer: tuple[int, int]) -> tuple[Tensor, ...]:
-    """What `pack` packed, the coarse map first.
-
-    Args:
-        finer: (C, n) of each finer map: its channels, and its cells along a side of one of the coarse map.
-    """
-    sizes = [channels * n * n for channels, n in finer]
-    coarse, *packed = features.split([features.shape[1] - sum(sizes), *sizes], dim=1)
-    return (coarse, *(F.pixel_shuffle(one, n) for one, (_, n) in zip(packed, finer, strict=True)))
 
 
 class PromptEncoder(nn.Module):
