@@ -34,6 +34,7 @@ from groundingdino.segmentation.pointing import Pointing
 
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
 WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
+THRESHOLDS = ("box_threshold", "text_threshold")  # that a detector's card has
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -303,34 +304,22 @@ class Endpoints:
         Of each: name, task, title, description, what it knows, size in bytes, and whether it is downloaded: one that is
         not cannot be used. Those that detect have thresholds, too.
         """
-        detectors = self.studio.detectors
-        others: list[tuple[str, ModelCache[Any, Any]]] = [("segment", self.studio.segmenters)]
-        others += [("inpaint", self.studio.inpainters), ("few steps", self.studio.few_steps)]
+        studio = self.studio
+        kinds: list[tuple[str, ModelCache[Any, Any]]] = [("detect", studio.detectors), ("segment", studio.segmenters)]
+        kinds += [("inpaint", studio.inpainters), ("few steps", studio.few_steps)]
         return [
             {
                 "name": name,
-                "task": "detect",
+                "task": task,
                 "title": card.title,
                 "description": card.description,
                 "knows": [*card.knows],
                 "size_bytes": card.size_bytes,
-                "box_threshold": card.box_threshold,
-                "text_threshold": card.text_threshold,
-                "downloaded": detectors.is_ready(name),
-            }
-            for name, card in detectors.cards.items()
-        ] + [
-            {
-                "name": name,
-                "task": task,
-                "title": other.title,
-                "description": other.description,
-                "knows": [*other.knows],
-                "size_bytes": other.size_bytes,
+                **{limit: getattr(card, limit) for limit in THRESHOLDS if task == "detect"},
                 "downloaded": models.is_ready(name),
             }
-            for task, models in others
-            for name, other in models.cards.items()
+            for task, models in kinds
+            for name, card in models.cards.items()
             if name != OFF
         ]
 
