@@ -54,6 +54,10 @@ class Labelled:
             crowds=self.crowds[list(chosen)],
         )
 
+    def outlined(self) -> "Labelled":
+        """The same picture with the objects whose outline is known."""
+        return self.keep([index for index, outline in enumerate(self.outlines) if outline is not None])
+
 
 class CocoFolder(Sequence[Labelled]):
     """The pictures of a folder in the order of their file.

@@ -113,9 +113,10 @@ def held_out(folder: Path) -> list[Labelled]:
     """
     pictures = []
     for picture in map(without_doubles, CocoFolder(folder).split()[1]):
+        picture = picture.outlined()
         sides = np.sqrt((picture.boxes[:, 2:] - picture.boxes[:, :2]).prod(1))
-        kept = [n for n, outline in enumerate(picture.outlines) if outline is not None and sides[n] >= LEAST_SIDE]
-        pictures += [picture.keep(kept)] if kept else []
+        kept = np.flatnonzero(sides >= LEAST_SIDE)
+        pictures += [picture.keep(kept.tolist())] if len(kept) else []
     if not pictures:
         raise ValueError(f"Nothing is outlined in the held-out pictures of '{folder}': there is nothing to measure.")
     return pictures

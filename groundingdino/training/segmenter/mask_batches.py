@@ -129,7 +129,7 @@ class MaskBatches(Dataset[MaskBatch]):
                 chosen = np.concatenate([usable[usable == first], chosen[chosen != first]])
             chosen = chosen[: stage.objects]
             image = _resize(scene.image[shown], size)
-            seen = (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
+            seen = numbered(masks)
             if (scene.owners == UNKNOWN).any():
                 seen[seen == 0] = UNKNOWN
             pixels.append(torch.from_numpy(image).permute(2, 0, 1))
@@ -137,6 +137,11 @@ class MaskBatches(Dataset[MaskBatch]):
             owners.append(torch.from_numpy(seen))
             distances.append(torch.from_numpy(extents(seen)))
         return MaskBatch(torch.stack(pixels), chosen_masks, torch.stack(owners), torch.stack(distances))
+
+
+def numbered(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool to (H, W) uint8: the index of each pixel's mask plus one, the last where several overlap; or 0."""
+    return (masks * np.arange(1, len(masks) + 1, dtype=np.uint8)[:, None, None]).max(0, initial=0)
 
 
 def extents(owners: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from groundingdino.training.detector.coco_folder import CocoFolder, Labelled
 from groundingdino.training.detector.photographs import LEAST_SEEN, TRIES, without_doubles
 from groundingdino.training.detector.windows import draw_window, overlap
 from groundingdino.training.scenes.scenes import vary_picture
-from groundingdino.training.segmenter.mask_batches import UNKNOWN
+from groundingdino.training.segmenter.mask_batches import UNKNOWN, numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,7 @@ class MaskedPhotograph:
     @property
     def owners(self) -> np.ndarray:
         """(H, W) uint8, as `Scene` has it, but `UNKNOWN` beside the objects: others may be there, not outlined."""
-        numbers = np.arange(1, len(self.masks) + 1, dtype=np.uint8)
-        owners = (self.masks * numbers[:, None, None]).max(0, initial=0)
+        owners = numbered(self.masks)
         return np.where(owners, owners, UNKNOWN).astype(np.uint8)
 
 
@@ -84,8 +83,4 @@ def outlined(folders: Sequence[Path], seed: int = 0) -> list[Labelled]:
         ValueError: a folder is not in COCO's layout.
     """
     pictures = (picture for folder in folders for picture in map(without_doubles, CocoFolder(folder).split(seed)[0]))
-    kept = [
-        picture.keep([number for number, outline in enumerate(picture.outlines) if outline is not None])
-        for picture in pictures
-    ]
-    return [picture for picture in kept if picture.names]
+    return [kept for picture in pictures if (kept := picture.outlined()).names]
