@@ -1,8 +1,13 @@
 """Fixtures that several test files share."""
 
+import os
+
+# Before anything loads PyTorch: two processes run the tests on what may be two cores, and a page beside them; threads
+# that wait spinning would take the cores from each other, see `groundingdino.command_line.main.run`.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import io
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from pathlib import Path

@@ -26,7 +26,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE = 30_000  # milliseconds; a busy machine is slow, a wrong page stays wrong
+PATIENCE = 60_000  # milliseconds; a busy machine is slow, a wrong page stays wrong
 START = 300  # seconds that the page may take to start there
 
 
