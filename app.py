@@ -104,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
         if str(settings.device or find_device()).startswith("cpu"):
             keep_freed_memory()
         studio = Studio.open(settings.device, settings.local_files_only, settings.offered, settings.limits)
+        # A folder of its own, since what is old in it is cleared away; the page is built with it, or it would refuse
+        # what it took into another.
+        os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(gettempdir()) / "groundingdino"))
         demo = build(studio, settings)
         operation = Operation(studio)
     except ValueError as error:
@@ -112,8 +115,6 @@ def main(arguments: list[str] | None = None) -> int:
     # The page opens at once, and the model is ready before the first word is typed.
     warming = Thread(target=_warm_up, args=(studio, settings.first, operation.warm), daemon=True)
     write_log(settings.logs_content)
-    # A folder of its own, since what is old in it is cleared away.
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(gettempdir()) / "groundingdino"))
     try:
         with operation.ending_on_sigterm(demo):
             serve(demo, settings, operation, warming.start)

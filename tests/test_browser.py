@@ -554,6 +554,21 @@ def test_the_embedded_model_finds_what_is_typed_into_an_example(visit: Visit, re
     assert "ERROR" not in log.read_text()
 
 
+def test_the_page_as_it_is_started_takes_an_uploaded_picture(visit: Visit, real_page: tuple[str, Path], tmp_path: Path):
+    url, log = real_page
+    example = json.loads((app.EXAMPLES / "examples.json").read_text())[1]
+    image = load_image(app.EXAMPLES / example["file"])
+    image.save(tmp_path / "mine.png")
+    phrase = example["prompt"].split(" . ")[0]
+    someone = visit(url)
+    someone.find("#picture input[type=file]").set_input_files(tmp_path / "mine.png")
+    someone.type(phrase)
+    found = Detector.from_pretrained("embedded", device="cpu")(image, phrase)
+    assert found.confidence is not None
+    someone.expect_table(*zip(labels_of(found), found.confidence, found.xyxy.tolist(), strict=True))
+    assert "Traceback" not in log.read_text()
+
+
 def test_the_embedded_segmenter_cuts_out_what_is_typed_and_clicked(visit: Visit, real_page: tuple[str, Path]):
     if not EMBEDDED_SEGMENTER.is_file():
         skip_or_fail("the embedded segmenter is not in assets/models/segmenter")
