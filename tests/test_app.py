@@ -1,6 +1,7 @@
 """The page's endpoints as a program calls them, and its command line."""
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import gradio as gr
@@ -25,6 +26,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 import app
+from groundingdino.detection.phrases import Grounding
 from groundingdino.editing.recipe import read_recipe
 from groundingdino.page import settings
 from groundingdino.page.limits import Limits
@@ -65,6 +67,56 @@ def client(examples: Path) -> Iterator[Client]:
     app.serve(demo, prevent_thread_lock=True, quiet=True)
     yield Client(demo.local_url, verbose=False)
     demo.close()
+
+
+class Held(Oracle):
+    """Looks for "cat" until it is let go."""
+
+    let_go = Event()
+
+    def ground(self, encoded: Any, prompt: str, *arguments: Any, **options: Any) -> Grounding:
+        if prompt == "cat":
+            assert self.let_go.wait(60)
+        return super().ground(encoded, prompt, *arguments, **options)
+
+
+def test_an_answer_that_was_overtaken_says_nothing_more(examples: Path):
+    """The page opens with two requests; where the older one ended last, the page went on saying that it looks."""
+    detector = Held({SIZE: {"cat": [(0.9, CAT)]}})
+    demo = app.build(studio_of(detector), examples=examples)
+    app.serve(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        with httpx.Client(base_url=demo.local_url, timeout=60) as visitor:
+            config = visitor.get("/config").json()
+            values = {part["id"]: part["props"].get("value") for part in config["components"]}
+            (asking,) = (event for event in config["dependencies"] if event["api_name"] == "render_1")
+
+            def ask(stamp: float, prompt: str) -> str:
+                data = [values[part] for part in asking["inputs"]]
+                data[1], data[3] = {"stamp": stamp, "canvas": None, "typing": False}, prompt
+                body = {"data": data, "fn_index": asking["id"], "session_hash": "visitor"}
+                return visitor.post("gradio_api/queue/join", json=body).json()["event_id"]
+
+            older, newer = ask(100, "cat"), ""
+            said: list[tuple[str, str]] = []
+            with visitor.stream("GET", "gradio_api/queue/data", params={"session_hash": "visitor"}) as stream:
+                for line in stream.iter_lines():
+                    message = json.loads(line.removeprefix("data:") or "{}")
+                    if not message.get("msg", "").startswith("process_"):
+                        continue
+                    said.append((message["event_id"], json.dumps(message.get("output"))))
+                    if message["msg"] == "process_generating" and not newer:
+                        newer = ask(200, "pizza")
+                    if message["msg"] == "process_completed":
+                        if message["event_id"] == older:
+                            break
+                        detector.let_go.set()
+        assert [event for event, output in said if "Looking" in output] == [older]
+        assert any("Nothing found" in output for event, output in said if event == newer)
+        assert said[-1][0] == older
+    finally:
+        detector.let_go.set()
+        demo.close()
 
 
 class SlowToEnd:

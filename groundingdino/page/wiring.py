@@ -120,20 +120,17 @@ def by_name(record: type[tuple[Any, ...]], **controls: Any) -> list[Any]:
 
 
 def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """A handler that says so if it has nothing to say.
+    """A handler whose last word changes nothing.
 
-    Gradio takes a generator that ends without a word for one that clears its output: what the visitor hid, ticked off
-    and drew would be gone.
+    When a generator ends, Gradio sends its last update once more, or clears the output if there was none. The page
+    would say again that it is looking after a newer request has been answered, and lose what the visitor hid, ticked
+    off and drew; and each picture would be sent twice.
     """
 
     @wraps(handler)
     def answer(*values: Any) -> Iterator[Any]:
-        silent = True
-        for update in handler(*values):
-            silent = False
-            yield update
-        if silent:
-            yield gr.skip()
+        yield from handler(*values)
+        yield gr.skip()
 
     return answer
 

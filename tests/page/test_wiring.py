@@ -14,8 +14,8 @@ def test_a_handler_without_an_answer_changes_nothing():
     assert list(answering(lambda: iter(()))()) == [gr.skip()]
 
 
-def test_answers_are_passed_on():
-    assert list(answering(lambda *values: iter(values))(1, 2)) == [1, 2]
+def test_answers_are_passed_on_and_not_said_again():
+    assert list(answering(lambda *values: iter(values))(1, 2)) == [1, 2, gr.skip()]
 
 
 def test_controls_are_put_in_the_order_of_the_values_that_are_sent():
