@@ -86,7 +86,7 @@ def test_an_answer_that_was_overtaken_says_nothing_more(examples: Path):
     demo = app.build(studio_of(detector), examples=examples)
     app.serve(demo, prevent_thread_lock=True, quiet=True)
     try:
-        with httpx.Client(base_url=demo.local_url, timeout=60) as visitor:
+        with httpx.Client(base_url=demo.local_url or "", timeout=60) as visitor:
             config = visitor.get("/config").json()
             values = {part["id"]: part["props"].get("value") for part in config["components"]}
             (asking,) = (event for event in config["dependencies"] if event["api_name"] == "render_1")

@@ -79,10 +79,16 @@ class Jobs:
         self._threads = 0
         self._lock = Lock()
         self._running: dict[Job[Any], float] = {}  # since when
+        self._waiting: tuple[list[Job[Any]], list[Job[Any]]] = [], []  # of requests under way, and of new ones
         self._turn = Condition()
 
-    def start(self, work: Callable[[], T]) -> Job[T]:
-        """Begins some work; a ValueError if too much goes on already."""
+    def start(self, work: Callable[[], T], under_way: bool = False) -> Job[T]:
+        """Begins some work when its turn comes; a ValueError if too much goes on already.
+
+        Args:
+            under_way: It goes on with a request, which would else queue again for each of its parts: its turn comes
+                before that of all new ones.
+        """
         job: Job[T] = Job(self._limit)
         with self._lock:
             if self._idle:
@@ -93,8 +99,16 @@ class Jobs:
                 Thread(target=self._work, args=(tasks,), daemon=True).start()
             else:
                 raise ValueError(BUSY)
+        with self._turn:
+            self._waiting[not under_way].append(job)
         tasks.put((job, work))
         return job
+
+    def place(self, job: Job[Any]) -> int:
+        """How many others have their turn before a job's; 0 if it has begun, or is the next."""
+        with self._turn:
+            queue = [*self._waiting[0], *self._waiting[1]]
+            return queue.index(job) if job in queue else 0
 
     def run(self, work: Callable[[], T], stop: StopCheck = never) -> T:
         """Does some work and waits for it, see `Job.result`."""
@@ -110,7 +124,7 @@ class Jobs:
                 result, error = None, raised
             with self._turn:
                 self._running.pop(job, None)
-                self._turn.notify()
+                self._turn.notify_all()
             with self._lock:
                 self._idle.append(tasks)
             job.future.set_exception(error) if error else job.future.set_result(result)
@@ -118,8 +132,17 @@ class Jobs:
 
     def _wait_for_turn(self, job: Job[Any]) -> None:
         with self._turn:
-            while sum(monotonic() - since < LONG for since in self._running.values()) >= self._at_once:
-                self._turn.wait(LOOK)
-                if job.given_up:
-                    raise Stopped
-            self._running[job] = monotonic()
+            try:
+                while not self._is_next(job):
+                    self._turn.wait(LOOK)
+                    if job.given_up:
+                        raise Stopped
+                self._running[job] = monotonic()
+            finally:
+                next(queue for queue in self._waiting if job in queue).remove(job)
+                self._turn.notify_all()
+
+    def _is_next(self, job: Job[Any]) -> bool:
+        running = sum(monotonic() - since < LONG for since in self._running.values())
+        under_way, new = self._waiting
+        return running < self._at_once and job is (under_way or new)[0]

@@ -72,6 +72,31 @@ def test_what_is_given_up_while_it_waits_for_its_turn_does_not_begin(never_ends)
     assert begun == []
 
 
+def test_turns_come_in_order_and_what_is_under_way_goes_on_first():
+    some, first, go, begun = Jobs(1), threading.Event(), threading.Event(), list[str]()
+    some.start(lambda: (first.set(), go.wait(20)))
+    assert first.wait(20)
+    waiting = [some.start(lambda name=name: begun.append(name)) for name in "ab"]
+    further = some.start(lambda: begun.append("under way"), under_way=True)
+    assert [some.place(job) for job in (further, *waiting)] == [0, 1, 2]
+    go.set()
+    for job in (further, *waiting):
+        job.result()
+    assert begun == ["under way", "a", "b"]
+    assert [some.place(job) for job in (further, *waiting)] == [0, 0, 0]
+
+
+def test_whoever_leaves_the_queue_lets_others_move_up(never_ends):
+    some, first = Jobs(1), threading.Event()
+    some.start(lambda: (first.set(), never_ends.wait()))
+    assert first.wait(20)
+    leaving, staying = (some.start(lambda: None) for _ in range(2))
+    assert some.place(staying) == 1
+    leaving.given_up = True
+    assert leaving.is_done_within(5)
+    assert some.place(staying) == 0
+
+
 def test_there_are_only_so_many_threads(never_ends, monkeypatch):
     monkeypatch.setattr(jobs, "MOST_THREADS", 2)
     some = Jobs(4)
