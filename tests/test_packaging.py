@@ -25,7 +25,14 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PINS = ("requirements.txt", "tests/requirements.txt", "groundingdino/training/requirements.txt")
 # Rooms that may import what an extra brings.
-EXTRA_OF = {"page": "demo", "editing": "inpaint", "kernels": "cpu", "training": "train", "command_line": "ray"}
+EXTRA_OF = {
+    "page": "demo",
+    "editing": "inpaint",
+    "kernels": "cpu",
+    "evaluation": "evaluate",
+    "training": "train",
+    "command_line": "ray",
+}
 # Brought by what else is there: triton by torch where there is one, llvmlite by numba, what makes a server by gradio.
 BROUGHT = {
     "triton": "torch",

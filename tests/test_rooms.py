@@ -15,6 +15,7 @@ FLOORS = (
     ("segmentation",),
     ("editing",),
     ("results",),
+    ("evaluation",),
     ("command_line", "page", "training"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

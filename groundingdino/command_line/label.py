@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.options import refuse_unread
-from groundingdino.command_line.output import check_folder, reporting_errors_of, say
-from groundingdino.command_line.search import check_models, load_model
+from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, tell_unreadable
+from groundingdino.command_line.search import check_models, identity, load_model
 from groundingdino.runtime.extras import missing
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from groundingdino.results.journal import Journal, PictureFile
     from groundingdino.results.labelling import Labeller
 
-SOME_UNREADABLE = 1  # the exit status
 _SUFFIXES = {".json": "coco", ".jsonl": "odvg"}
 _ON_A_GPU = 8  # pictures at once
 
@@ -57,7 +56,7 @@ def label(options: argparse.Namespace) -> int | None:
         _label(options, pictures, journal)
         counts = _write(options, format, pictures, journal, phrases, names)
     _tell(options.output, counts)
-    return _tell_unreadable(pictures, journal)
+    return tell_unreadable(pictures, journal)
 
 
 def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journal: "Journal") -> None:
@@ -109,25 +108,12 @@ def _labeller(
 
     detector = load_model(Detector.from_pretrained, model, machine)
     cutter = None if segmenter is None else load_model(Segmenter.from_pretrained, segmenter, machine)
-    return Labeller(detector, prompt, thresholds, each, cutter, _Notes())
+    return Labeller(detector, prompt, thresholds, each, cutter, Notes())
 
 
 def _absolute(model: str) -> str:
     """A model's name, or its path as other processes find it."""
     return os.path.abspath(model) if os.path.exists(model) else model
-
-
-class _Notes:
-    """Says each sentence once."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, notes: Sequence[str]) -> None:
-        for note in notes:
-            if note not in self._said:
-                say(note)
-        self._said.update(notes)
 
 
 def _write(
@@ -175,16 +161,6 @@ def _tell(output: Path, counts: Counter[str]) -> None:
         for name, count in counts.items():
             print(f"{count:7}  {name}")
         print(f"{counts.total():7}  objects in {output}")
-
-
-def _tell_unreadable(pictures: Sequence["PictureFile"], journal: "Journal") -> int | None:
-    errors = [(picture, entry["error"]) for picture in pictures if "error" in (entry := journal.entry(picture) or {})]
-    if not errors:
-        return None
-    say(f"{len(errors)} of {len(pictures)} pictures could not be read and are left out:")
-    for picture, error in errors:
-        say(error if str(picture.path) in error else f"'{picture.path}': {error}")
-    return SOME_UNREADABLE
 
 
 def _phrases(prompt: str) -> tuple[str, ...]:
@@ -237,20 +213,11 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """What decides what is found. The classes and the format do not: they may change from run to run."""
     return {
         "prompt": options.prompt,
-        "model": _identity(options.model),
-        "segmenter": _identity(options.segmenter) if options.masks else None,
+        "model": identity(options.model),
+        "segmenter": identity(options.segmenter) if options.masks else None,
         **_thresholds(options),
         "each": options.each,
     }
-
-
-def _identity(model: str) -> Any:
-    """A model's name; of files also what tells whether they changed, as training writes others under that name."""
-    path = Path(model)
-    if not os.path.exists(path):
-        return model
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    return [model, *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
 
 
 def _nms_threshold(options: argparse.Namespace) -> float | None:

@@ -1,4 +1,4 @@
-"""Run a command: detect, segment or inpaint a picture, label many, or list the models.
+"""Run a command: detect, segment or inpaint a picture, label many, evaluate a model, or list the models.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
 
+    from groundingdino.command_line.evaluate import evaluate
     from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
     from groundingdino.files.downloads import DownloadsOff
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inpaint": inpaint,
         "detect": detect,
         "label": label,
+        "evaluate": evaluate,
     }
     status = None
     try:
@@ -80,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
-        say("stopped; a download or a labelling continues next time where it stopped")
+        say("stopped; a download, a labelling or an evaluation continues next time where it stopped")
         return INTERRUPTED
     return status or OK
 

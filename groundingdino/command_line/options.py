@@ -58,6 +58,8 @@ def build_parser() -> Parser:
     _add_painting(inpaint)
     label = commands.add_parser("label", help="boxes or masks of what the prompt names in all pictures of a folder")
     _add_labelling(label)
+    evaluate = commands.add_parser("evaluate", help="how well a model finds what is marked in a data set")
+    _add_evaluation(evaluate)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
@@ -105,6 +107,10 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--each", action="store_true", help="look for one phrase after the other: finds more of what is described"
     )
+    _add_machine(command)
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
     command.add_argument("--local-files-only", action="store_true", help="never download anything")
 
@@ -160,9 +166,7 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
     command.add_argument("--masks", action="store_true", help="masks, too")
     _add_segmenter(command)
     _add_model(command)
-    command.add_argument(
-        "--batch-size", type=_count, metavar="N", help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)"
-    )
+    _add_batch_size(command)
     command.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="in this process, or by those of a Ray cluster"
     )
@@ -170,6 +174,43 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--restart", action="store_true", help="forget what an earlier run found, and write over its output"
     )
+
+
+def _add_batch_size(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--batch-size", type=_count, metavar="N", help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)"
+    )
+
+
+def _add_evaluation(command: argparse.ArgumentParser) -> None:
+    """Which model is measured on which pictures, and what is told."""
+    command.set_defaults(parser=command)
+    command.add_argument(
+        "data", type=Path, metavar="DATA", help="a file in COCO's or LVIS' layout, a folder with one, a folder of such"
+    )
+    command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
+    command.add_argument(
+        "--segmenter", metavar="NAME", help="measure masks, too: a name that `models` lists, or a path"
+    )
+    command.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="where they are, if not beside the annotations"
+    )
+    command.add_argument("--count", type=_count, metavar="N", help="only the first pictures of each set")
+    command.add_argument(
+        "--as-shown",
+        action="store_true",
+        help="count boxes as `detect` shows them, each once under its best name, instead of the published way",
+    )
+    command.add_argument(
+        "--box-threshold", type=_fraction, metavar="0..1", help="show boxes whose score is greater (the model's own)"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="OUT.html", help="a page with all figures and the worst pictures"
+    )
+    command.add_argument("--json", metavar="OUT.json|-", help="write the figures as JSON, - to standard output")
+    _add_machine(command)
+    _add_batch_size(command)
+    command.add_argument("--restart", action="store_true", help="forget what an earlier run found")
 
 
 def _add_task(command: argparse.ArgumentParser) -> None:

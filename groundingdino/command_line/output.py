@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from groundingdino.editing.perform import Edited
+    from groundingdino.results.journal import Journal, PictureFile
+
+SOME_UNREADABLE = 1  # the exit status
 
 
 class Found(NamedTuple):
@@ -29,6 +32,30 @@ class Found(NamedTuple):
 def say(message: object) -> None:
     """Print a message on stderr; stdout has the results alone, for programs."""
     print(f"groundingdino: {message}", file=sys.stderr)
+
+
+class Notes:
+    """Says each sentence once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            if note not in self._said:
+                say(note)
+        self._said.update(notes)
+
+
+def tell_unreadable(pictures: Sequence["PictureFile"], journal: "Journal") -> int | None:
+    """Lists the pictures of which the journal has an error; the exit status."""
+    errors = [(picture, entry["error"]) for picture in pictures if "error" in (entry := journal.entry(picture) or {})]
+    if not errors:
+        return None
+    say(f"{len(errors)} of {len(pictures)} pictures could not be read and are left out:")
+    for picture, error in errors:
+        say(error if str(picture.path) in error else f"'{picture.path}': {error}")
+    return SOME_UNREADABLE
 
 
 def show_progress(done: int, total: int | None, what: str) -> None:

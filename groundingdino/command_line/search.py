@@ -1,10 +1,11 @@
 """Find what the options describe in a picture; options are checked first, from the cheapest check to the dearest."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from groundingdino.command_line.options import BY_TEXT, refuse_unread
 from groundingdino.command_line.output import Found, check_folder, check_output, say, show_progress
@@ -119,6 +120,15 @@ def check_models(options: argparse.Namespace, *kinds: str) -> None:
         except DownloadsOff:
             if options.local_files_only or is_offline_mode():
                 raise
+
+
+def identity(model: str) -> Any:
+    """A model's name; of files also what tells whether they changed, as training writes others under that name."""
+    path = Path(model)
+    if not os.path.exists(path):
+        return model
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [model, *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]
 
 
 def load_model(load: Callable[..., M], name: str, options: argparse.Namespace) -> M:

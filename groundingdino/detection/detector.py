@@ -171,7 +171,7 @@ class Detector:
     def ground(
         self,
         encoded: EncodedImage,
-        prompt: str | Iterable[str],
+        prompt: str | Iterable[str] | Prompt,
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding:
@@ -180,7 +180,8 @@ class Detector:
         Args:
             encoded: A picture that this detector encoded.
             prompt: What a user typed, read by `Prompt.parse`; or a list of phrases, each looked for as a whole, of
-                which class ids are the indices. An empty prompt finds nothing, and the model does not run.
+                which class ids are the indices; or a `Prompt` that was read before. An empty prompt finds nothing,
+                and the model does not run.
             spans: Makes the prompt a caption to ground parts of: for each phrase its character spans [start, end).
             stop: called between layers; once it returns True, `Stopped` is raised.
 
@@ -232,7 +233,7 @@ class Detector:
         return PreparedImage(image, self._preprocess(image, self.model.config.short_side))
 
     def ground_batch(
-        self, images: Sequence[PreparedImage], prompt: str | Iterable[str], each: bool = False
+        self, images: Sequence[PreparedImage], prompt: str | Iterable[str] | Prompt, each: bool = False
     ) -> list[Grounding]:
         """Ground one prompt in several pictures at once, for many pictures that are looked at once.
 
@@ -329,7 +330,7 @@ class Detector:
             for boxes, scores, ids, nouns in found
         ]
 
-    def _read(self, prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
+    def _read(self, prompt: str | Iterable[str] | Prompt, spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
         read = read_prompt(prompt, spans)
         return read if self.card.reads_sentences else read.without_context()
 

@@ -113,6 +113,22 @@ class Prompt:
         return cls(tuple(read))
 
     @classmethod
+    def from_names(cls, names: Iterable[str]) -> Self:
+        """Names of categories as the authors' evaluation on COCO asks for them (`build_captions_and_token_span`).
+
+        Each is a text of its own and a span over all of it, so that its score is the mean of its tokens'. Unlike
+        phrases of a list all are looked for, whatever they say: "a" is a letter, and two names may be the same.
+
+        Raises:
+            ValueError: one of them is no text, empty or longer than is read.
+        """
+        texts = cls.from_phrases(names).phrases
+        if "" in texts:
+            raise ValueError(f"Name {texts.index('') + 1} of {len(texts)} is empty: give each category a name.")
+        parts = (Part(text, (index,), (((0, len(text)),),), ((),)) for index, text in enumerate(texts))
+        return cls(texts, "spans", tuple(parts))
+
+    @classmethod
     def from_spans(cls, caption: str, spans: Sequence[Sequence[Span]]) -> Self:
         """Ground parts of a caption: for each phrase its character spans, ends excluded.
 
@@ -151,8 +167,10 @@ class Prompt:
         return Prompt(self.phrases) if self.kind == "sentence" else self
 
 
-def read_prompt(prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
+def read_prompt(prompt: str | Iterable[str] | Prompt, spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
     """What a caller asks for: a text as a user types it, or a list of phrases; with `spans` a caption.
+
+    A `Prompt` that was read before stays as it is.
 
     Raises:
         ValueError: it is none of them; see `Prompt`.
@@ -162,6 +180,8 @@ def read_prompt(prompt: str | Iterable[str], spans: Sequence[Sequence[Span]] | N
             given = f"{len(prompt)} phrases" if isinstance(prompt, list | tuple) else _kind(prompt)
             raise ValueError(f"Spans count characters of one caption, but the prompt is {given}: give a str.")
         return Prompt.from_spans(prompt, spans)
+    if isinstance(prompt, Prompt):
+        return prompt
     if isinstance(prompt, str):
         return Prompt.parse(prompt)
     # A set has no order for class ids to count, and what is iterated over in bytes are numbers.

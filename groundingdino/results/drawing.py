@@ -8,7 +8,7 @@ import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.detection.objects import labels_of, scores_of, select, vocabulary
+from groundingdino.detection.objects import labels_of, select, vocabulary
 from groundingdino.results import lettering
 from groundingdino.segmentation.masks import check_size
 
@@ -79,6 +79,8 @@ def annotate(
 ) -> Image.Image:
     """Draws boxes, or masks where there are any, with "phrase score" labels on a copy of the picture.
 
+    Where nobody scored the objects, as those of a data set, labels are phrases.
+
     Args:
         image: RGB picture.
         detections: N objects, `xyxy` in pixels of the picture, `data["class_name"]` their phrases.
@@ -138,9 +140,10 @@ def annotate(
     writer.font = lettering.font(writer.font_size)
     room = image.width - 2 * writer.text_padding
     # Cut in the middle, so that the score stays readable.
+    scores = [""] * len(found) if found.confidence is None else [f" {score:.2f}" for score in found.confidence]
     texts = [
-        lettering.shorten(_on_one_line(label), writer.font, room, f" {score:.2f}")
-        for label, score in zip(labels, scores_of(found), strict=True)
+        lettering.shorten(_on_one_line(label), writer.font, room, score)
+        for label, score in zip(labels, scores, strict=True)
     ]
     return writer.annotate(scene, found, texts, lookup)
 

@@ -1,12 +1,13 @@
 """Label many pictures: listed by name, read ahead, looked at in batches, noted in a journal batch by batch."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -52,8 +53,35 @@ def list_pictures(folder: Path, without: Path) -> list[PictureFile]:
     return sorted(found)
 
 
+class BatchFinder(ABC, Generic[T]):
+    """What finds something in pictures that come in batches, as `label` hands them over."""
+
+    @abstractmethod
+    def read(self, path: Path) -> T | str:
+        """The picture as `find` takes it, or a sentence that says why it cannot be read."""
+
+    @abstractmethod
+    def find(self, images: Sequence[T]) -> list[dict[str, Any]]:
+        """What is found in each picture, as JSON."""
+
+    def find_readable(self, images: Sequence[T | str]) -> list[dict[str, Any]]:
+        """What `read` gave of a batch as the journal has it: records, or {"error": sentence}.
+
+        Raises:
+            ValueError: the pictures take more memory than there is.
+        """
+        readable = [image for image in images if not isinstance(image, str)]
+        try:
+            records = iter(self.find(readable) if readable else ())
+        except torch.OutOfMemoryError as error:
+            raise ValueError(
+                f"{len(readable)} pictures at once take more memory than the GPU has: give a smaller --batch-size."
+            ) from error
+        return [{"error": image} if isinstance(image, str) else next(records) for image in images]
+
+
 @dataclass(frozen=True)
-class Labeller:
+class Labeller(BatchFinder[PreparedImage]):
     """What finds the objects of a batch of pictures.
 
     Args:
@@ -71,7 +99,6 @@ class Labeller:
     told: Callable[[tuple[str, ...]], None] = lambda _: None
 
     def read(self, path: Path) -> PreparedImage | str:
-        """The picture as `find` takes it, or a sentence that says why it cannot be read."""
         try:
             str(path).encode()
             return self.detector.prepare(path)
@@ -80,35 +107,24 @@ class Labeller:
         except ValueError as error:
             return str(error)
 
-    def find_readable(self, images: Sequence[PreparedImage | str]) -> list[dict[str, Any]]:
-        """What `read` gave of a batch as the journal has it: records, or {"error": sentence}."""
-        readable = [image for image in images if not isinstance(image, str)]
-        records = iter(self.find(readable) if readable else ())
-        return [{"error": image} if isinstance(image, str) else next(records) for image in images]
-
     def find(self, images: Sequence[PreparedImage]) -> list[dict[str, Any]]:
         """A record of each picture, see `export.record`; the model is that of all.
 
         Raises:
-            ValueError: the prompt cannot be read, or the pictures take more memory than there is.
+            ValueError: the prompt cannot be read.
         """
-        try:
-            groundings = self.detector.ground_batch(images, self.prompt, self.each)
-            self.told(groundings[0].notes)
-            records = []
-            for image, grounding in zip(images, groundings, strict=True):
-                objects = grounding.detections(**self.thresholds)
-                if self.segmenter is not None and len(objects):
-                    encoded = self.segmenter.encode_image(image.image)
-                    objects = cut(self.segmenter, encoded, objects, Pointing.of(), SPECKS)
-                found = record(objects, image.image.size, "")
-                del found["model"]
-                records.append(found)
-            return records
-        except torch.OutOfMemoryError as error:
-            raise ValueError(
-                f"{len(images)} pictures at once take more memory than the GPU has: give a smaller --batch-size."
-            ) from error
+        groundings = self.detector.ground_batch(images, self.prompt, self.each)
+        self.told(groundings[0].notes)
+        records = []
+        for image, grounding in zip(images, groundings, strict=True):
+            objects = grounding.detections(**self.thresholds)
+            if self.segmenter is not None and len(objects):
+                encoded = self.segmenter.encode_image(image.image)
+                objects = cut(self.segmenter, encoded, objects, Pointing.of(), SPECKS)
+            found = record(objects, image.image.size, "")
+            del found["model"]
+            records.append(found)
+        return records
 
 
 def unfinished(pictures: Sequence[PictureFile], journal: Journal, batch_size: int) -> list[list[PictureFile]]:
@@ -121,7 +137,10 @@ def unfinished(pictures: Sequence[PictureFile], journal: Journal, batch_size: in
 
 
 def label(
-    batches: Iterable[Sequence[PictureFile]], labeller: Labeller, journal: Journal, progress: Callable[[int], object]
+    batches: Iterable[Sequence[PictureFile]],
+    labeller: BatchFinder[Any],
+    journal: Journal,
+    progress: Callable[[int], object],
 ) -> None:
     """Label batches and note what is not in the journal yet; `progress` gets how many pictures that was."""
     for batch, images in read_ahead(batches, lambda picture: labeller.read(picture.path)):

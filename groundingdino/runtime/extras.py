@@ -6,6 +6,7 @@ from importlib.util import find_spec
 LIBRARIES = {
     "demo": ("gradio",),
     "inpaint": ("diffusers", "accelerate"),
+    "evaluate": ("pycocotools",),
     "train": ("pycocotools",),
     "ray": ("ray", "pyarrow", "pandas"),
 }

@@ -1,13 +1,11 @@
-"""COCO's average precision of found objects, by pycocotools."""
+"""Labelled pictures that are made one by one, what was found in them, and COCO's figures of both."""
 
-import contextlib
-import io
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_codec
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+
+from groundingdino.evaluation.metrics import Kind, Measured, measure
 
 
 class Annotations:
@@ -17,7 +15,7 @@ class Annotations:
         kind: "bbox" compares boxes, "segm" masks.
     """
 
-    def __init__(self, kind: Literal["bbox", "segm"] = "bbox"):
+    def __init__(self, kind: Kind = "bbox"):
         self.kind = kind
         self.images: list[dict[str, Any]] = []
         self.truths: list[dict[str, Any]] = []
@@ -37,42 +35,16 @@ class Annotations:
         """What was found."""
         self.results.append({**self._annotation(category, box, mask), "score": score})
 
+    def measured(self) -> Measured:
+        """All figures."""
+        categories = [{"id": number, "name": name} for name, number in self.categories.items()]
+        truth = {"images": self.images, "annotations": self.truths, "categories": categories}
+        return measure(truth, self.results, self.kind)
+
     def precision(self) -> dict[str, float]:
         """`AP`, `AP50`, `AP75` in [0, 1], over all categories that something is there of."""
-        if not self.truths or not self.results:  # pycocotools fails at nothing
-            return dict.fromkeys(("AP", "AP50", "AP75"), 0.0)
-        evaluation = self._evaluated()
-        return dict(zip(("AP", "AP50", "AP75"), map(float, evaluation.stats[:3]), strict=True))
-
-    def precision_of_each(self) -> dict[str, dict[str, float]]:
-        """`AP` and `AP50` of each category that something is there of, in the order in which they came."""
-        present = {annotation["category_id"] for annotation in self.truths if not annotation["iscrowd"]}
-        names = {name: number for name, number in self.categories.items() if number in present}
-        if not self.results:
-            return {name: {"AP": 0.0, "AP50": 0.0} for name in names}
-        evaluation = self._evaluated()
-        # (IoU thresholds, recalls, categories, sizes, most detections): all sizes, a hundred detections
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]
-        places = {number: place for place, number in enumerate(evaluation.params.catIds)}
-        return {
-            name: {
-                "AP": float(precision[:, :, places[number]].mean()),
-                "AP50": float(precision[0, :, places[number]].mean()),
-            }
-            for name, number in names.items()
-        }
-
-    def _evaluated(self) -> COCOeval:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress
-            truth = COCO()
-            categories = [{"id": number, "name": name} for name, number in self.categories.items()]
-            truth.dataset = {"images": self.images, "annotations": self.truths, "categories": categories}
-            truth.createIndex()
-            evaluation = COCOeval(truth, truth.loadRes(self.results), self.kind)
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        return evaluation
+        overall = self.measured().overall
+        return {name: overall[name] or 0.0 for name in ("AP", "AP50", "AP75")}
 
     def _annotation(self, category: str, box: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
         x0, y0, x1, y1 = map(float, box)

@@ -11,53 +11,30 @@ those for photographs in COCO's layout, each asked for all names of the folder, 
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import supervision as sv
 from tqdm import tqdm
 
 from groundingdino.detection.detector import Detector
-from groundingdino.inputs.image import load_image
+from groundingdino.detection.objects import scores_of, select
+from groundingdino.evaluation.comparison import AtThreshold
+from groundingdino.evaluation.figures import figures_of
+from groundingdino.evaluation.finding import SetFinder, counted
+from groundingdino.evaluation.sets import LabelledSet, find_sets
 from groundingdino.runtime.allocation import keep_freed_memory
-from groundingdino.training.detector.coco_folder import CocoFolder, Labelled
+from groundingdino.training.detector.coco_folder import CocoFolder
 from groundingdino.training.detector.coco_metrics import Annotations
 from groundingdino.training.detector.targets import Asked
 from groundingdino.training.scenes.scenes import EVALUATION_SCENES, EVALUATIONS, evaluation_scenes
-
-LEAST_SCORE = 0.02  # precision at full recall needs boxes far below any useful threshold
 
 
 def phrase_text(example: Asked, phrase: int) -> str:
     """A category of its own for each phrase."""
     return example.prompt[phrase]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A labelled picture that is asked for all names of its folder, see `targets.Asked`."""
-
-    image: np.ndarray
-    boxes: np.ndarray
-    prompt: tuple[str, ...]
-    positives: tuple[int | None, ...]
-    crowds: np.ndarray  # (N,) bool
-
-
-def ask_all(picture: Labelled, names: Sequence[str]) -> Question:
-    """The question for all names; what a picture shows, nobody knows where, is left out."""
-    placed = [index for index, box in enumerate(picture.boxes) if not np.isnan(box).any()]
-    picture = picture.keep(placed)
-    return Question(
-        image=np.asarray(load_image(picture.path)),
-        boxes=picture.boxes,
-        prompt=tuple(names),
-        positives=tuple(names.index(name) for name in picture.names),
-        crowds=picture.crowds,
-    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +46,7 @@ class Figures:
             `named_right`, of the objects found at the threshold the share with the right phrase; `found`, the share
             found and named right; `false_boxes`, boxes per picture at that threshold whose phrase is true of nothing
             in it.
-        of_each: `AP` and `AP50` of each category.
+        of_each: of each category that occurs, see `metrics.Measured`.
     """
 
     overall: dict[str, float]
@@ -81,7 +58,6 @@ def evaluate(
     examples: Iterable[Asked],
     category: Callable[[Any, int], str] = phrase_text,
     box_threshold: float | None = None,
-    is_crowd: Callable[[Any, int], bool] = lambda *_: False,
 ) -> Figures:
     """Ground each picture's own prompt and compare.
 
@@ -89,47 +65,48 @@ def evaluate(
         examples: Labelled pictures.
         category: What a phrase of an example counts as, so that synonyms can share one average precision.
         box_threshold: From which score on a box is shown, in [0, 1]; by default the model's own.
-        is_crowd: Whether a box of an example holds many objects at once, which nothing need be found of.
     """
-    annotations = Annotations()
-    found = right = objects = false_boxes = pictures = 0
+    annotations, at_threshold = Annotations(), AtThreshold()
     for example in examples:
-        pictures += 1
         annotations.add_picture(example.image.shape[:2])
         names = [category(example, phrase) for phrase in range(len(example.prompt))]
         asked = [
-            (box, phrase, is_crowd(example, index))
-            for index, (box, phrase) in enumerate(zip(example.boxes, example.positives, strict=True))
-            if phrase is not None
+            (box, phrase) for box, phrase in zip(example.boxes, example.positives, strict=True) if phrase is not None
         ]
-        present = {phrase for _, phrase, _ in asked}
-        for box, phrase, crowd in asked:
-            annotations.add_object(names[phrase], box, crowd=crowd)
-        named = [(box, phrase) for box, phrase, crowd in asked if not crowd]
-
+        for box, phrase in asked:
+            annotations.add_object(names[phrase], box)
         grounding = detector.ground(detector.encode_image(example.image), example.prompt)
-        everything = grounding.detections(box_threshold=LEAST_SCORE)
-        assert everything.class_id is not None
-        assert everything.confidence is not None
-        for box, phrase, score in zip(everything.xyxy, everything.class_id, everything.confidence, strict=True):
+        found = counted(grounding, as_shown=True)
+        assert found.class_id is not None
+        for box, phrase, score in zip(found.xyxy, found.class_id, scores_of(found), strict=True):
             annotations.add_result(names[phrase], box, float(score))
-
-        shown = grounding.detections(box_threshold)
+        shown = select(found, scores_of(found) > (grounding.box_threshold if box_threshold is None else box_threshold))
         assert shown.class_id is not None
-        false_boxes += sum(int(phrase) not in present for phrase in shown.class_id)
-        objects += len(named)
-        for box, phrase in named:
-            overlap = sv.box_iou_batch(box[None], shown.xyxy)[0]
-            if len(overlap) and overlap.max() >= 0.5:
-                found += 1
-                right += int(shown.class_id[overlap.argmax()]) == phrase
-    overall = {
-        **annotations.precision(),
-        "named_right": right / max(found, 1),
-        "found": right / max(objects, 1),
-        "false_boxes": false_boxes / max(pictures, 1),
-    }
-    return Figures(overall, annotations.precision_of_each())
+        phrases = [phrase for _, phrase in asked]
+        boxes = np.array([box for box, _ in asked]).reshape(-1, 4)
+        at_threshold.add(boxes, phrases, set(phrases), shown.xyxy, shown.class_id.tolist())
+    measured = annotations.measured()
+    return Figures({**annotations.precision(), **at_threshold.shares()}, measured.of_each)
+
+
+def evaluate_set(
+    detector: Detector, labelled: LabelledSet, box_threshold: float | None = None, description: str | None = None
+) -> Figures:
+    """Ask for all names of a set in each of its pictures, as `groundingdino evaluate --as-shown` does, and compare.
+
+    Raises:
+        ValueError: a picture cannot be read.
+    """
+    finder = SetFinder(detector, labelled, as_shown=True)
+    records = {}
+    for picture in tqdm(labelled.pictures, desc=description, leave=False):
+        (records[picture.file.name],) = finder.find_readable([finder.read(picture.file.path)])
+        if error := records[picture.file.name].get("error"):
+            raise ValueError(f"'{picture.file.path}' cannot be measured: {error}")
+    threshold = detector.card.box_threshold if box_threshold is None else box_threshold
+    figures = figures_of(labelled, records, as_shown=True, with_masks=False, box_threshold=threshold)
+    overall = {name: figures.boxes.overall[name] or 0.0 for name in ("AP", "AP50", "AP75")}
+    return Figures({**overall, **(figures.shares or {})}, figures.boxes.of_each)
 
 
 def main() -> None:
@@ -148,7 +125,7 @@ def main() -> None:
         parser.error(f"--count should be 1 or more, but is {arguments.count}.")
     try:
         detector = Detector.from_pretrained(arguments.model)
-        folders = [CocoFolder(folder) for folder in arguments.data or ()]
+        folders = [_pictures(folder, arguments.all, arguments.count) for folder in arguments.data or ()]
     except ValueError as error:
         parser.error(str(error))
     keep_freed_memory()
@@ -157,14 +134,17 @@ def main() -> None:
         figures = evaluate(detector, scenes, lambda scene, phrase: scene.category(phrase), arguments.box_threshold)
         _print("scenes", name, figures.overall)
     for folder in folders:
-        pictures = (list(folder) if arguments.all else folder.split()[1])[: arguments.count]
-        questions = (ask_all(picture, folder.names) for picture in tqdm(pictures, desc=folder.folder.name, leave=False))
-        figures = evaluate(
-            detector, questions, phrase_text, arguments.box_threshold, lambda q, box: bool(q.crowds[box])
-        )
-        _print("data", folder.folder.name, figures.overall)
+        figures = evaluate_set(detector, folder, arguments.box_threshold, folder.name)
+        _print("data", folder.name, figures.overall)
         for name, precision in figures.of_each.items():
             _print("name", name, precision)
+
+
+def _pictures(folder: Path, all_of_them: bool, count: int) -> LabelledSet:
+    """At most `count` pictures of a folder, of the fifth that no training sees unless all are wanted."""
+    held_out = {picture.path for picture in CocoFolder(folder).split()[1]}
+    (labelled,) = find_sets(folder)
+    return labelled.only(lambda picture: all_of_them or picture.file.path in held_out).first(count)
 
 
 def _print(kind: str, name: str, figures: dict[str, float]) -> None:

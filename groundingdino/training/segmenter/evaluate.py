@@ -19,6 +19,7 @@ import supervision as sv
 from tqdm import tqdm
 
 from groundingdino.detection.detector import Detector
+from groundingdino.evaluation.finding import counted
 from groundingdino.inputs.image import load_image
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.segmentation.candidates import ImageEmbedding
@@ -35,7 +36,6 @@ from groundingdino.training.segmenter.pointing import click, correction
 CORRECTIONS = 3
 FOUND_IOU = 0.75  # from which `everything` has found an object
 WHOLE = 0.999  # of an object is seen: nothing covers it, the picture does not end in it
-LEAST_SCORE = 0.02  # as in `evaluate`
 LEAST_SIDE = 32  # pixels: the root of a box's area, from which an object of a photograph counts
 
 
@@ -96,7 +96,7 @@ def text_figures(detector: Detector, segmenter: Segmenter, scenes: Iterable[Scen
                 annotations.add_object(names[phrase], box, mask)
         grounding = detector.ground(detector.encode_image(scene.image), scene.prompt)
         encoded = segmenter.encode_image(scene.image)
-        found = segmenter.segment_boxes(encoded, grounding.detections(box_threshold=LEAST_SCORE))
+        found = segmenter.segment_boxes(encoded, counted(grounding, as_shown=True))
         assert found.class_id is not None
         assert found.confidence is not None
         assert isinstance(found.mask, sv.CompactMask)

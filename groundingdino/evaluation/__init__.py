@@ -1,0 +1,9 @@
+"""What a model is worth on labelled pictures: sets in COCO's and LVIS' layouts -> records -> figures -> a report.
+
+sets        labelled pictures where people keep them
+finding     pictures -> records of what a model finds in them, as `results.labelling` wants it
+metrics     pycocotools' figures, and LVIS' federated ones by the same code
+comparison  what is shown at a threshold: found, missed, false; the worst pictures
+figures     set and records -> figures
+report      figures -> text, JSON, a page
+"""
