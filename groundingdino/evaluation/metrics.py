@@ -56,7 +56,8 @@ def measure(
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress
         there = _index(truth)
         if federated:
-            precision, recall = _federated(there, _index(truth, _best(results)), kind)
+            there, found = map(_with_areas, (there, _index(truth, _best(results))))
+            precision, recall = _federated(there, found, kind)
         else:
             evaluation = _evaluated(COCOeval(there, _index(truth, results), kind))
             precision, recall = evaluation.eval["precision"][..., -1], evaluation.eval["recall"]
@@ -91,11 +92,10 @@ _ORDER = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf", "AR1",
 def _index(truth: Mapping[str, Any], results: Iterable[Mapping[str, Any]] | None = None) -> COCO:
     """pycocotools' index of what is there, or of results."""
     index = COCO()
-    index.dataset = dict(truth)
-    if results is not None:
-        index.dataset["annotations"] = []
+    # Copies, as pycocotools writes into annotations and results.
+    index.dataset = {**truth, "annotations": [dict(one) for one in truth["annotations"]] if results is None else []}
     index.createIndex()
-    found = [dict(result) for result in results or ()]  # pycocotools writes into them
+    found = [dict(result) for result in results or ()]
     return index.loadRes(found) if found else index
 
 
@@ -116,6 +116,13 @@ def _best(results: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         of_picture[result["image_id"]].append(result)
     best = (sorted(some, key=lambda one: one["score"], reverse=True)[:MOST_OF_LVIS] for some in of_picture.values())
     return [result for some in best for result in some]
+
+
+def _with_areas(index: COCO) -> COCO:
+    """Without what takes no space, which the reference leaves out."""
+    index.dataset["annotations"] = [one for one in index.dataset["annotations"] if one["area"] > 0]
+    index.createIndex()
+    return index
 
 
 def _federated(there: COCO, found: COCO, kind: Kind) -> tuple[np.ndarray, np.ndarray]:
