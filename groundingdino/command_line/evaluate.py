@@ -33,6 +33,8 @@ def evaluate(options: argparse.Namespace) -> int | None:
     from groundingdino.results.journal import Journal
 
     sets = find_sets(options.data, options.pictures)
+    if record is not None and os.path.realpath(record) in {os.path.realpath(one.path) for one in sets}:
+        raise ValueError(f"'{record}' has the annotations: name another file for the figures.")
     if options.segmenter:
         _check_masks(sets)
     if options.count:
@@ -130,8 +132,6 @@ def _outputs(options: argparse.Namespace) -> tuple[Path | None, Path | None]:
     record = beside if options.json in (None, "-") else Path(options.json)
     for path in (output, record):
         check_folder(path)
-    if record is not None and os.path.realpath(record) == os.path.realpath(options.data):
-        raise ValueError(f"'{record}' has the annotations: name another file for the figures.")
     if output is None and record is None:
         refuse_unread(options, "An evaluation that keeps nothing", ("restart",))
     return output, record

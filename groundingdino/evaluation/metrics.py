@@ -75,10 +75,10 @@ def measure(
     counts = Counter(one["category_id"] for one in truth["annotations"] if not one.get("iscrowd"))
     of_each = {
         category["name"]: {
+            "objects": counts[category["id"]],
             "AP": _mean(precision[:, :, place, 0]) or 0.0,
             "AP50": _mean(precision[0, :, place, 0]) or 0.0,
             "AR": _mean(recall[:, place, 0, -1]) or 0.0,
-            "objects": counts[category["id"]],
         }
         for place, category in enumerate(_categories(there))
         if counts[category["id"]]

@@ -81,11 +81,11 @@ def _table(report: Mapping[str, Any], kind: str) -> tuple[str, list[str], list[l
     """Heading of the rows, of the columns, and rows with their headings."""
     sets = report["sets"]
     if len(sets) > 1:
-        rows = [(entry["name"], {**_overall(entry[kind]), "objects": entry["objects"]}) for entry in sets]
-        rows.append(("mean", {**report["mean"][kind], "objects": sum(entry["objects"] for entry in sets)}))
+        rows = [(entry["name"], {"objects": entry["objects"], **_overall(entry[kind])}) for entry in sets]
+        rows.append(("mean", {"objects": sum(entry["objects"] for entry in sets), **report["mean"][kind]}))
     else:
         rows = [*sets[0][kind]["of_each"].items()]
-        rows.append(("all", {**_overall(sets[0][kind]), "objects": sets[0]["objects"]}))
+        rows.append(("all", {"objects": sets[0]["objects"], **_overall(sets[0][kind])}))
     columns = list(dict.fromkeys(name for _, figures in reversed(rows) for name in figures))
     shown = [[name, *(_cell(column, figures) for column in columns)] for name, figures in rows]
     return ("set" if len(sets) > 1 else "name"), columns, shown

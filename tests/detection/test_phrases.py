@@ -224,3 +224,21 @@ def test_any_kind_of_number_is_a_threshold(threshold):
 @pytest.mark.parametrize("threshold", [0, 1])
 def test_the_ends_are_thresholds(threshold):
     assert len(make("cat", [[0.25], [0.75]]).detections(threshold, threshold, threshold)) == 2 - 2 * threshold
+
+
+def test_pairs_count_a_box_once_for_each_phrase():
+    grounding = make("cat . dog . bird", [[0.5, 0.2, 0], [0.9, 0.6, 0.6]])
+    found = grounding.pairs()
+    assert found.class_id.tolist() == [0, 1, 2, 0, 1]  # of equal scores the first; 0 is no phrase
+    np.testing.assert_allclose(found.confidence, [0.9, 0.6, 0.6, 0.5, 0.2])
+    assert found.xyxy[:, 0].tolist() == [20, 20, 20, 0, 0]
+    assert found["class_name"].tolist() == ["cat", "dog", "bird", "cat", "dog"]
+    assert grounding.pairs(2).class_id.tolist() == [0, 1]
+    assert len(make("cat", []).pairs()) == 0
+
+
+def test_pairs_of_passages_have_the_phrases_of_theirs():
+    grounding = replace(
+        make("cat . dog . bird", [[0.5, 0.2, 0], [0.9, 0, 0]]), phrase_ids=np.array([[0, 1, 0], [2, 0, 0]])
+    )
+    assert grounding.pairs()["class_name"].tolist() == ["bird", "cat", "dog"]

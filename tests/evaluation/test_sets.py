@@ -34,10 +34,12 @@ def test_pictures_are_found_beside_and_above(tmp_path, file, pictures, name):
 
 def test_pictures_may_be_elsewhere(tmp_path):
     path = write(tmp_path / "set", coco(2), pictures="../far")
-    with pytest.raises(ValueError, match="2 of 2 pictures of .* are not there, as '000.png': expected them beside it"):
+    with pytest.raises(
+        ValueError, match=r"2 of 2 pictures of .* are not there, as '000\.png': expected them beside it"
+    ):
         find_sets(path)
     assert len(find_sets(path, tmp_path / "far")[0].pictures) == 2
-    with pytest.raises(ValueError, match="expected them in '.*set'"):
+    with pytest.raises(ValueError, match=r"expected them in '.*set'"):
         find_sets(path, tmp_path / "set")
 
 

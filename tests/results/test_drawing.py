@@ -236,3 +236,15 @@ def test_objects_without_scores_are_refused():
     found.confidence = None
     with pytest.raises(ValueError, match="expected detections with a confidence each, got detections without"):
         scores_of(found)
+
+
+def test_what_nobody_scored_has_its_phrase_alone(monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(
+        sv.RichLabelAnnotator, "annotate", lambda _, scene, __, labels, ___: (written.extend(labels), scene)[1]
+    )
+    found = detections(("cat", 0.5, (0, 0, 9, 9)), ("dog", 0.4, (0, 0, 9, 9)))
+    annotate(Image.new("RGB", (600, 48)), found)
+    found.confidence = None
+    annotate(Image.new("RGB", (600, 48)), found)
+    assert written == ["dog 0.40", "cat 0.50", "dog", "cat"]
