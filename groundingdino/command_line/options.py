@@ -111,6 +111,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 
 def _add_machine(command: argparse.ArgumentParser) -> None:
+    """Where a model runs, and whether it may be fetched."""
     command.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
     command.add_argument("--local-files-only", action="store_true", help="never download anything")
 

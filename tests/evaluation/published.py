@@ -21,7 +21,7 @@ def coco(count: int, names: tuple[str, ...] = ("cat", "dog"), masks: bool = Fals
     """`count` pictures with an object or two each."""
     categories = [{"id": 7 * number + 3, "name": name} for number, name in enumerate(names)]
     images = [{"id": 100 - i, "file_name": f"{i:03}.png", "width": SIZE[0], "height": SIZE[1]} for i in range(count)]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for index, image in enumerate(images):
         for number in range(1 + index % 2):
             x, y, width, height = BOXES[number]

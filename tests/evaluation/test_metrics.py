@@ -63,11 +63,14 @@ def code(box: list[float], round_corner: bool) -> dict:
 def random_set(federated: bool, seed: int = 0) -> tuple[dict, list[dict], list[dict]]:
     """What is there in 12 pictures, results as boxes and as masks: right ones, shifted ones, and more than count."""
     rng = np.random.default_rng(seed)
-    categories = [{"id": 3 * i + 2, "name": f"name {i}", "frequency": "rcf"[i % 3]} for i in range(9)]
-    ids = [category["id"] for category in categories]
-    images, objects, boxes, masks = [], [], [], []
+    ids = [3 * i + 2 for i in range(9)]
+    categories = [{"id": one, "name": f"name {i}", "frequency": "rcf"[i % 3]} for i, one in enumerate(ids)]
+    images: list[dict] = []
+    objects: list[dict] = []
+    boxes: list[dict] = []
+    masks: list[dict] = []
     for picture in range(1, 13):
-        image = {"id": picture, "height": 200, "width": 200}
+        image: dict = {"id": picture, "height": 200, "width": 200}
         present = rng.choice(ids[:-1], 4, replace=False).tolist()  # of the last nothing is there
         for _ in range(rng.integers(2, 9)):
             size, place = rng.integers(8, 120, 2), rng.integers(0, 80, 2)

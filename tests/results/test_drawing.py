@@ -240,9 +240,12 @@ def test_objects_without_scores_are_refused():
 
 def test_what_nobody_scored_has_its_phrase_alone(monkeypatch: pytest.MonkeyPatch):
     written: list[str] = []
-    monkeypatch.setattr(
-        sv.RichLabelAnnotator, "annotate", lambda _, scene, __, labels, ___: (written.extend(labels), scene)[1]
-    )
+
+    def write(_, scene, __, labels, ___):
+        written.extend(labels)
+        return scene
+
+    monkeypatch.setattr(sv.RichLabelAnnotator, "annotate", write)
     found = detections(("cat", 0.5, (0, 0, 9, 9)), ("dog", 0.4, (0, 0, 9, 9)))
     annotate(Image.new("RGB", (600, 48)), found)
     found.confidence = None
