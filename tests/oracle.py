@@ -55,10 +55,11 @@ class Oracle(DetectorLike):
 
     def __post_init__(self) -> None:
         self._images: set[str] = set()
-        self._groundings: set[tuple[str, Prompt]] = set()
+        self._groundings: set[tuple[str, Prompt, bool]] = set()
 
-    def draft_side(self, image: Image.Image, prompt: str) -> int | None:
-        return None if (str(image.size), Prompt.parse(prompt)) in self._groundings else self.slow_side
+    def draft_side(self, image: Image.Image, prompt: str, each: bool = False) -> int | None:
+        known = (str(image.size), Prompt.parse(prompt), each) in self._groundings
+        return None if known else self.slow_side
 
     def encode_image(self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None) -> Known:
         if stop is not None and stop():
@@ -71,7 +72,7 @@ class Oracle(DetectorLike):
 
     def ground_each(self, encoded: Known, prompt: str, stop: StopCheck | None = None) -> Grounding:
         self.each += 1
-        return self.ground(encoded, prompt, stop=stop)
+        return self._ground(encoded, read_prompt(prompt), True, stop)
 
     def ground(
         self,
@@ -80,14 +81,16 @@ class Oracle(DetectorLike):
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding:
-        parsed = read_prompt(prompt, spans)
-        cached = (encoded.key, parsed) in self._groundings
+        return self._ground(encoded, read_prompt(prompt, spans), False, stop)
+
+    def _ground(self, encoded: Known, parsed: Prompt, each: bool, stop: StopCheck | None) -> Grounding:
+        cached = (encoded.key, parsed, each) in self._groundings
         self.grounded += not cached
         for _ in range(0 if cached else 10):  # layers
             if stop is not None and stop():
                 raise Stopped
             time.sleep(self.seconds / 10)
-        self._groundings.add((encoded.key, parsed))
+        self._groundings.add((encoded.key, parsed, each))
         objects = self.pictures.get(encoded.size, {})
         rows = [
             (index, score, box) for index, name in enumerate(parsed.phrases) for score, box in objects.get(name, ())

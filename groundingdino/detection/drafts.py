@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from groundingdino.inputs.coordinates import Size
 from groundingdino.model.config import GroundingDINOConfig
@@ -13,6 +14,13 @@ DRAFT_SHARE = 0.75  # of the model's short side, at most: a larger draft saves t
 PASSES = 5  # of which the fastest counts: others shared the machine
 
 
+class Work(NamedTuple):
+    """What is left to do."""
+
+    encodings: int  # of pictures
+    groundings: int  # of prompts in them
+
+
 @dataclass
 class Pace:
     """Milliseconds per image token of the last passes."""
@@ -20,17 +28,19 @@ class Pace:
     encoding: deque[float] = field(default_factory=lambda: deque(maxlen=PASSES))
     grounding: deque[float] = field(default_factory=lambda: deque(maxlen=PASSES))
 
-    def draft_side(self, config: GroundingDINOConfig, size: Size, is_encoded: bool) -> int | None:
-        """The short side in pixels at which a draft should come first; None where the full pass is fast.
+    def draft_side(self, config: GroundingDINOConfig, size: Size, work: Work) -> int | None:
+        """The short side in pixels at which a draft should come first; None where the full work is fast.
 
         Args:
             config: Of the model.
             size: Of the picture.
-            is_encoded: The picture's features are kept already, only the prompt is new.
+            work: What is left to do of the picture.
         """
         if not self.grounding:  # before the first pass nobody knows
             return None
-        pace = min(self.grounding) + (0 if is_encoded else min(self.encoding))
+        pace = work.groundings * min(self.grounding)
+        if work.encodings:
+            pace += work.encodings * min(self.encoding)
 
         def milliseconds(side: int) -> float:
             width, height = scaled_size(*size, side, long_side_for(config, side))

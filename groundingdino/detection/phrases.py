@@ -1,15 +1,20 @@
 """Token scores and boxes become detections: one whole phrase for each box."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import supervision as sv
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
+from typing_extensions import Self
 
-from groundingdino.detection.text_tokens import span_weights
+from groundingdino.detection.boxes import to_pixels
+from groundingdino.detection.text_tokens import Passage, span_weights
+from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.prompt import Prompt
 
 MAX_DETECTIONS = 300
@@ -61,6 +66,53 @@ class Grounding:
     cached: bool  # the model did not run at all
     phrase_ids: np.ndarray | None = None  # (Q, K) int, the index in `phrases` of each score; None: it is the column's
     noun_scores: np.ndarray | None = None  # (Q, K) float32 of a sentence: of the nouns in each phrase
+
+    @classmethod
+    def of_passages(
+        cls,
+        prompt: Prompt,
+        passages: Sequence[Passage],
+        outputs: Sequence[tuple[Tensor, Tensor]],
+        size: Size,
+        box_threshold: float,
+        text_threshold: float,
+        notes: tuple[str, ...],
+    ) -> Self:
+        """What the model's answers mean, one for each passage of a prompt: logits (Q, T) and boxes (Q, 4), cxcywh.
+
+        Boxes are in [0, 1] of a picture of `size`; nothing is timed.
+        """
+        score = span_scores if prompt.kind == "spans" else phrase_scores
+        boxes, scores, nouns, ids = [np.empty((0, 4), np.float32)], [], [], []
+        for passage, (logits, normalised) in zip(passages, outputs, strict=True):
+            token_scores = logits.sigmoid()  # (Q, T)
+            boxes.append(to_pixels(normalised, size).numpy())
+            scores.append(score(token_scores, passage.positive_map).numpy())
+            nouns.append(noun_scores(token_scores, passage.noun_map).numpy())
+            ids.append(np.broadcast_to(np.array(passage.phrases, np.int32), scores[-1].shape))
+        return cls(
+            prompt,
+            boxes=read_only(np.concatenate(boxes)),
+            scores=read_only(_below_each_other(scores)),
+            box_threshold=box_threshold,
+            text_threshold=text_threshold,
+            notes=notes,
+            text_milliseconds=0.0,
+            grounding_milliseconds=0.0,
+            text_cached=False,
+            cached=False,
+            phrase_ids=read_only(_below_each_other(ids)),
+            noun_scores=read_only(_below_each_other(nouns)) if prompt.kind == "sentence" else None,
+        )
+
+    def timed(self, text_milliseconds: float, grounding_milliseconds: float, text_cached: bool) -> Self:
+        """The same with other times."""
+        return replace(
+            self,
+            text_milliseconds=text_milliseconds,
+            grounding_milliseconds=grounding_milliseconds,
+            text_cached=text_cached,
+        )
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -147,6 +199,58 @@ class Grounding:
             class_id=class_id,
             data={"class_name": np.array([self.phrases[index] for index in class_id], dtype=str)},
         )
+
+
+def one_by_one(prompt: Prompt, ground: Callable[[Prompt], Sequence[Grounding]]) -> list[Grounding]:
+    """What `ground` gives of each of some pictures, with a pass of its own for each phrase of the prompt."""
+    prompt = prompt.without_context()
+    phrases = prompt.one_by_one()
+    if not phrases:
+        return [*ground(prompt)]
+    passes = zip(*map(ground, phrases.values()), strict=True)  # of each picture those of all phrases
+    return [_joined(prompt, tuple(phrases), of_one) for of_one in passes]
+
+
+def _joined(prompt: Prompt, ids: Sequence[int], groundings: Sequence[Grounding]) -> Grounding:
+    """Groundings of single phrases of a prompt, of those indices, in one picture as a grounding of all."""
+    filled = [np.full(one.scores.shape, phrase, np.int32) for phrase, one in zip(ids, groundings, strict=True)]
+    return replace(
+        groundings[0],
+        prompt=prompt,
+        boxes=read_only(np.concatenate([one.boxes for one in groundings])),
+        scores=read_only(np.concatenate([one.scores for one in groundings])),
+        phrase_ids=read_only(np.concatenate(filled)),
+        noun_scores=None,
+        **_told(groundings),
+    )
+
+
+def _told(groundings: Sequence[Grounding]) -> dict[str, Any]:
+    """What several groundings say and took, as one."""
+    return {
+        "notes": tuple(dict.fromkeys(note for one in groundings for note in one.notes)),
+        "text_milliseconds": sum(one.text_milliseconds for one in groundings),
+        "grounding_milliseconds": sum(one.grounding_milliseconds for one in groundings),
+        "text_cached": all(one.text_cached for one in groundings),
+        "cached": all(one.cached for one in groundings),
+    }
+
+
+def _below_each_other(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays (Q, K) of passages in one; K is the largest, and what others lack of it is 0."""
+    rows, columns = sum(map(len, parts)), max((part.shape[1] for part in parts), default=0)
+    array = np.zeros((rows, columns), parts[0].dtype if parts else np.float32)
+    start = 0
+    for part in parts:
+        array[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return array
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The array, which stays as it is from now on."""
+    array.flags.writeable = False
+    return array
 
 
 def _fraction(name: str, value: object) -> float:

@@ -166,6 +166,10 @@ class Prompt:
         """The phrases of a sentence, each looked for by itself; other prompts stay as they are."""
         return Prompt(self.phrases) if self.kind == "sentence" else self
 
+    def one_by_one(self) -> dict[int, "Prompt"]:
+        """What is looked for as prompts of one phrase, by its index in `phrases`; without the context of a sentence."""
+        return {part.phrases[0]: Prompt((part.text,)) for part in self.without_context().parts}
+
 
 def read_prompt(prompt: str | Iterable[str] | Prompt, spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
     """What a caller asks for: a text as a user types it, or a list of phrases; with `spans` a caption.

@@ -119,7 +119,7 @@ class Timing(NamedTuple):
 class DetectorLike(Protocol):
     """What the page needs of a detector; `Detector` is one. `encoded` is what its own `encode_image` gave."""
 
-    def draft_side(self, image: Image.Image, prompt: str) -> int | None: ...
+    def draft_side(self, image: Image.Image, prompt: str, each: bool = False) -> int | None: ...
 
     def encode_image(
         self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None
@@ -233,7 +233,7 @@ class Studio:
             stop: called now and then; once it returns True, `interruption.Stopped` is raised.
         """
         detector = self.detectors.get(model)
-        side = detector.draft_side(image, prompt) if draft else None
+        side = detector.draft_side(image, prompt, thresholds.each) if draft else None
         encoded = detector.encode_image(image, side, stop)
         grounding = (detector.ground_each if thresholds.each else detector.ground)(encoded, prompt, stop=stop)
         detections = grounding.detections(

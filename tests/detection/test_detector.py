@@ -449,6 +449,17 @@ def test_what_is_known_needs_no_draft(detector, monkeypatch):
     assert detector.draft_side(image, "cat .") is None  # the same prompt, and its scores are kept
 
 
+def test_phrases_that_are_all_known_need_no_draft_where_each_has_a_pass_of_its_own(detector, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)
+    image = picture(0, (96, 64))
+    detector.ground_each(detector.encode_image(image), "cat . dog")
+    assert detector.draft_side(image, "dog and cat", each=True) is None
+    assert detector.draft_side(image, "", each=True) is None
+    assert detector.draft_side(image, "cat . dog") == 32
+    assert detector.draft_side(image, "cat . pizza", each=True) == 32
+
+
 def test_nobody_knows_how_slow_the_first_pass_is(detector, monkeypatch):
     monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
     monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)

@@ -1,0 +1,135 @@
+"""Passes of a model: pictures and prompts in, features and groundings out, and how long that took."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from groundingdino.detection.checkpoints import LoadedModel
+from groundingdino.detection.drafts import Pace, long_side_for
+from groundingdino.detection.phrases import Grounding
+from groundingdino.detection.precision import fastest_dtype, in_bfloat16
+from groundingdino.detection.text_tokens import tokenize
+from groundingdino.inputs.coordinates import Size
+from groundingdino.inputs.prompt import Prompt
+from groundingdino.model import GroundingDINO, ImageFeatures, TextFeatures
+from groundingdino.model.preprocessing import collate, preprocess
+from groundingdino.model.text_tokens import TextTokens
+from groundingdino.runtime.cache import ByteCache
+from groundingdino.runtime.interruption import interrupt_before
+
+T = TypeVar("T")
+
+
+class Passes:
+    """Runs a model, which stops between two layers once it is not wanted any more. It keeps texts alone.
+
+    Args:
+        loaded: The model; for bfloat16 there is a copy of it.
+        text_bytes: What may be kept of texts.
+        dtype: None: what is fastest here.
+    """
+
+    def __init__(self, loaded: LoadedModel, text_bytes: int, dtype: torch.dtype | None):
+        model, self.tokenizer, self.card = loaded
+        self.device = next(model.parameters()).device
+        if dtype not in (None, torch.float32, torch.bfloat16):
+            raise ValueError(f"A detector computes in torch.float32 or torch.bfloat16, but got {dtype}.")
+        self.dtype = dtype or fastest_dtype(self.device, model.config)
+        self.model = in_bfloat16(model) if self.dtype == torch.bfloat16 else model
+        self.pace = Pace()
+        self._tokenizer_lock = Lock()  # a fast tokenizer switches its own settings during a call
+        self._texts: ByteCache[TextFeatures] = ByteCache(text_bytes, tensor_bytes)
+        interrupt_before(_stoppable(self.model))
+
+    def preprocess(self, image: Image.Image, short_side: int) -> Tensor:
+        """(3, H, W) of a picture scaled to a short side in pixels."""
+        config = self.model.config
+        return preprocess(image, short_side, long_side_for(config, short_side), config.image_mean, config.image_std)
+
+    def encode(self, pictures: Sequence[Tensor]) -> ImageFeatures:
+        """What the model knows of pictures (3, H, W) without a prompt; the smaller ones are padded."""
+        pixels, padding_mask = collate(pictures)
+        return self._infer(lambda: self.model.encode_image(pixels.to(self.device), padding_mask.to(self.device)))
+
+    def encode_image(self, image: Image.Image, short_side: int) -> ImageFeatures:
+        """The same of one picture, as `preprocess` scales it."""
+        start = time.perf_counter()
+        features = self.encode([self.preprocess(image, short_side)])
+        self.pace.encoding.append(milliseconds_since(start) / features.tokens.shape[1])
+        return features
+
+    def ground(self, features: ImageFeatures, sizes: Sequence[Size], prompt: Prompt) -> list[Grounding]:
+        """Of each picture of a batch, of those (width, height); times are of the batch."""
+        start = time.perf_counter()
+        with self._tokenizer_lock:
+            passages, notes = tokenize(prompt, self.tokenizer, self.model.config.max_tokens)
+        texts = [self._encode_text(passage.tokens) for passage in passages]
+        text_milliseconds = milliseconds_since(start)
+
+        start = time.perf_counter()
+        outputs = []
+        for text, _ in texts:
+            output = self._infer(partial(self.model.ground, features, _for_each(text, len(sizes))))
+            outputs.append((output.logits.float().cpu(), output.boxes.float().cpu()))
+        scored = [
+            Grounding.of_passages(
+                prompt,
+                passages,
+                [(logits[index], boxes[index]) for logits, boxes in outputs],
+                size,
+                box_threshold=self.card.box_threshold,
+                text_threshold=self.card.text_threshold,
+                notes=notes,
+            )
+            for index, size in enumerate(sizes)
+        ]
+        milliseconds = milliseconds_since(start)
+        if passages and len(sizes) == 1:
+            self.pace.grounding.append(milliseconds / features.tokens.shape[1])
+        text_cached = all(cached for _, cached in texts)
+        return [one.timed(text_milliseconds, milliseconds, text_cached) for one in scored]
+
+    def _encode_text(self, tokens: TextTokens) -> tuple[TextFeatures, bool]:
+        def compute() -> TextFeatures:
+            return self._infer(lambda: self.model.encode_text(tokens.to(self.device)))
+
+        return self._texts.get_or_compute(tuple(tokens.input_ids[0].tolist()), compute)
+
+    def _infer(self, function: Callable[[], T]) -> T:
+        """What a part of the model computes."""
+        with torch.inference_mode():
+            result = function()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
+        return result
+
+
+def milliseconds_since(start: float) -> float:
+    """Since a moment of `time.perf_counter`."""
+    return 1000 * (time.perf_counter() - start)
+
+
+def tensor_bytes(value: object) -> int:
+    """Bytes of all tensors in (nested) tuples."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(map(tensor_bytes, value)) if isinstance(value, tuple) else 0
+
+
+def _for_each(value: Any, pictures: int) -> Any:
+    """All tensors (1, ...) in (nested) named tuples as (B, ...) views, one row for each picture of a batch."""
+    if isinstance(value, Tensor):
+        return value.expand(pictures, *value.shape[1:])
+    return type(value)(*(_for_each(part, pictures) for part in value)) if isinstance(value, tuple) else value
+
+
+def _stoppable(model: GroundingDINO) -> list[nn.Module]:
+    """What a forward pass may be given up before; asking costs nothing worth measuring."""
+    blocks = [block for stage in model.backbone.stages for block in stage.children()]
+    return [*blocks, *model.enhancer.layers, *model.decoder.layers]
