@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -36,6 +36,7 @@ class Known:
     cached: bool
     milliseconds: float
     share: float  # of each score that the oracle will know
+    tiles: bool
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Oracle(DetectorLike):
     card: ModelCard = CARD
     seconds: float = 0.0  # that an answer takes
     slow_side: int | None = None  # of the drafts that it offers
+    small: Objects = field(default_factory=dict)  # what besides is found in tiles of any picture
     encoded: int = 0  # how often each part of the model ran
     grounded: int = 0
     each: int = 0  # how often a prompt's phrases were looked for one after the other
@@ -57,18 +59,24 @@ class Oracle(DetectorLike):
         self._images: set[str] = set()
         self._groundings: set[tuple[str, Prompt, bool]] = set()
 
-    def draft_side(self, image: Image.Image, prompt: str, each: bool = False) -> int | None:
-        known = (str(image.size), Prompt.parse(prompt), each) in self._groundings
+    def draft_side(self, image: Image.Image, prompt: str, each: bool = False, tiles: bool = False) -> int | None:
+        known = (_key_of(image, None, tiles), Prompt.parse(prompt), each) in self._groundings
         return None if known else self.slow_side
 
-    def encode_image(self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None) -> Known:
+    def encode_image(
+        self,
+        image: Image.Image,
+        short_side: int | None = None,
+        stop: StopCheck | None = None,
+        tiles: bool = False,
+    ) -> Known:
         if stop is not None and stop():
             raise Stopped
-        key = str(image.size) + (f" {short_side}" if short_side else "")
+        key = _key_of(image, short_side, tiles)
         cached = key in self._images
         self._images.add(key)
         self.encoded += not cached
-        return Known(image.size, key, cached, milliseconds=20.0, share=0.5 if short_side else 1.0)
+        return Known(image.size, key, cached, milliseconds=20.0, share=0.5 if short_side else 1.0, tiles=tiles)
 
     def ground_each(self, encoded: Known, prompt: str, stop: StopCheck | None = None) -> Grounding:
         self.each += 1
@@ -91,9 +99,12 @@ class Oracle(DetectorLike):
                 raise Stopped
             time.sleep(self.seconds / 10)
         self._groundings.add((encoded.key, parsed, each))
-        objects = self.pictures.get(encoded.size, {})
+        known = [self.pictures.get(encoded.size, {}), *([self.small] if encoded.tiles else [])]
         rows = [
-            (index, score, box) for index, name in enumerate(parsed.phrases) for score, box in objects.get(name, ())
+            (index, score, box)
+            for index, name in enumerate(parsed.phrases)
+            for objects in known
+            for score, box in objects.get(name, ())
         ]
         scores = np.zeros((len(rows), len(parsed.phrases)), np.float32)
         for row, (index, score, _) in enumerate(rows):
@@ -109,4 +120,9 @@ class Oracle(DetectorLike):
             grounding_milliseconds=0.0 if cached else 40.0,
             text_cached=cached,
             cached=cached,
+            passes=10 if encoded.tiles else 1,
         )
+
+
+def _key_of(image: Image.Image, short_side: int | None, tiles: bool) -> str:
+    return f"{image.size} {short_side or ''} {'tiles' if tiles else ''}"

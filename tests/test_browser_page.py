@@ -116,6 +116,22 @@ def test_only_the_best_box_of_each_phrase(visitor: Visitor):
     visitor.expect_table(CAT, OTHER_CAT)
 
 
+def test_tiles_find_what_is_small(server: Server, visitor: Visitor, monkeypatch: pytest.MonkeyPatch):
+    small = ("cat", 0.5, (150, 130, 160, 142))
+    monkeypatch.setattr(server.detector, "small", {"cat": [small[1:]]})
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    visitor.page.get_by_text("Thresholds").click()
+    visitor.find("#tiles input").check()
+    visitor.expect_table(CAT, OTHER_CAT, small)
+    expect(visitor.find("#result .detail")).to_contain_text("10 passes")
+    visitor.set_threshold(0.55)
+    visitor.expect_table(CAT, OTHER_CAT)
+    expect(visitor.find("#result .detail")).to_contain_text("0 ms of model")
+    visitor.find("#tiles input").uncheck()
+    visitor.expect_table(CAT, OTHER_CAT)
+
+
 def test_an_edit_of_a_photograph_says_it_too(drawings: Server, visit: Visit, tmp_path: Path):
     someone = visit(drawings.url)
     upload(someone, tmp_path)

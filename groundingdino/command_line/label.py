@@ -78,6 +78,7 @@ def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journ
         options.prompt,
         _thresholds(options),
         options.each,
+        options.tiles,
     )
     labeller = make() if options.engine == "local" else None
     done = sum(journal.entry(picture) is not None for picture in pictures)
@@ -100,6 +101,7 @@ def _labeller(
     prompt: str,
     thresholds: Mapping[str, Any],
     each: bool,
+    tiles: bool,
 ) -> "Labeller":
     """A labeller with models of its own, in whichever process is to have it."""
     from groundingdino.detection.detector import Detector
@@ -108,7 +110,7 @@ def _labeller(
 
     detector = load_model(Detector.from_pretrained, model, machine)
     cutter = None if segmenter is None else load_model(Segmenter.from_pretrained, segmenter, machine)
-    return Labeller(detector, prompt, thresholds, each, cutter, Notes())
+    return Labeller(detector, prompt, thresholds, each, tiles, cutter, Notes())
 
 
 def _absolute(model: str) -> str:
@@ -217,6 +219,7 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "segmenter": identity(options.segmenter) if options.masks else None,
         **_thresholds(options),
         "each": options.each,
+        "tiles": options.tiles,
     }
 
 

@@ -19,6 +19,7 @@ BY_TEXT = (
     "nms_threshold",
     "best_only",
     "each",
+    "tiles",
 )  # what finds what the prompt names
 
 
@@ -106,6 +107,11 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--each", action="store_true", help="look for one phrase after the other: finds more of what is described"
+    )
+    command.add_argument(
+        "--tiles",
+        action="store_true",
+        help="look at up to 3 x 3 tiles of a large picture, too: finds smaller things, takes a pass for each",
     )
     _add_machine(command)
 

@@ -92,7 +92,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
 
     detector = load_model(Detector.from_pretrained, options.model, options)
     find = detector.ground_each if options.each else detector.ground
-    grounding = find(detector.encode_image(image), options.prompt)
+    grounding = find(detector.encode_image(image, tiles=options.tiles), options.prompt)
     for note in grounding.notes:
         say(note)
     thresholds = {
@@ -102,7 +102,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
         **{name: value for name, value in vars(options).items() if name.endswith("_threshold")},
         **({"best_only": True} if options.best_only else {}),
     }
-    search = {**thresholds, **({"each": True} if options.each else {})}
+    search = thresholds | {name: True for name in ("each", "tiles") if getattr(options, name)}
     return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
 
 

@@ -1,7 +1,7 @@
 """Encode a picture once, ground many prompts in it, re-threshold for nothing."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
 from groundingdino.detection.drafts import Work
 from groundingdino.detection.passes import Passes, milliseconds_since, tensor_bytes
 from groundingdino.detection.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, one_by_one
+from groundingdino.detection.tiles import Tile, tiles_of, with_tiles
 from groundingdino.files.hub import Progress
+from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.image import ImageSource, content_hash, load_image
 from groundingdino.inputs.prompt import Prompt, Span, read_prompt
 from groundingdino.model import ImageFeatures
@@ -52,6 +54,8 @@ class EncodedImage:
     cached: bool  # the model did not run for this call
     milliseconds: float
     owner: "Detector" = field(repr=False)  # another detector cannot read these features
+    image: Image.Image = field(repr=False)
+    tiles: tuple[Tile, ...] | None = None  # parts of it that are looked at, too; None: they are not asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +113,15 @@ class Detector:
         nms_threshold: float | None = NMS_THRESHOLD,
         max_detections: int = MAX_DETECTIONS,
         best_only: bool = False,
+        each: bool = False,
+        tiles: bool = False,
     ) -> sv.Detections:
-        """Find the prompt's phrases in the picture: `encode_image`, `ground` and `Grounding.detections` in one."""
-        grounding = self.ground(self.encode_image(image), prompt)
+        """Find the prompt's phrases in the picture: `encode_image`, `ground` and `Grounding.detections` in one.
+
+        `each` is for `ground_each`, `tiles` for those of `encode_image`.
+        """
+        encoded = self.encode_image(image, tiles=tiles)
+        grounding = self.ground_each(encoded, prompt) if each else self.ground(encoded, prompt)
         return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections, best_only)
 
     def encode_image(
@@ -119,38 +129,55 @@ class Detector:
         image: ImageSource,
         short_side: int | None = None,
         stop: StopCheck | None = None,
+        tiles: bool = False,
     ) -> EncodedImage:
         """Compute, or find, what the model knows of a picture before any prompt.
 
         Args:
             short_side: pixels that the picture's short side is scaled to, fewer for a draft; by default the model's.
             stop: called between layers; once it returns True, `Stopped` is raised.
+            tiles: a large picture is to be looked at in up to 3 x 3 overlapping tiles, too, for small things in it; a
+                prompt takes a pass for each. They are encoded when a prompt first needs them, and kept like pictures.
 
         Raises:
+            ValueError: There are no tiles of a draft.
             ValueError: It is no picture, or too large, or too narrow: see `image.load_image` and `image.preprocess`.
         """
         start = time.perf_counter()
         image = load_image(image)
         side = self.model.config.short_side if short_side is None else short_side
         key = content_hash(image) if side == self.model.config.short_side else f"{content_hash(image)} {side}"
+        if tiles and side != self.model.config.short_side:
+            raise ValueError(f"A draft of {side} pixels has no tiles: leave out short_side, or tiles.")
         features, cached = unless_stopped(
             lambda: self._images.get_or_compute(key, lambda: self._passes.encode_image(image, side)), stop
         )
-        return EncodedImage(features, image.size, key, cached, milliseconds_since(start), owner=self)
+        parts = tiles_of(image.size, self.model.config) if tiles else None
+        return EncodedImage(features, image.size, key, cached, milliseconds_since(start), self, image, parts)
 
-    def draft_side(self, image: Image.Image, prompt: str | Iterable[str], each: bool = False) -> int | None:
+    def draft_side(
+        self, image: Image.Image, prompt: str | Iterable[str], each: bool = False, tiles: bool = False
+    ) -> int | None:
         """The short side at which a draft should be shown first; None where the full pass is fast, or done already.
 
         Args:
             each: it is to be grounded by `ground_each`.
+            tiles: in tiles, too. The model's own short side then means the whole picture without them.
         """
         key, parsed = content_hash(image), self._read(prompt)
         prompts = [*parsed.one_by_one().values()] if each else [parsed]
-        passes = sum(self._groundings.get((key, one)) is None for one in prompts)
-        if not passes:
+        config = self.model.config
+
+        def left(keys: Iterable[str]) -> Work:
+            new = {key: sum(self._groundings.get((key, one)) is None for one in prompts) for key in keys}
+            unread = sum(count > 0 and self._images.get(key) is None for key, count in new.items())
+            return Work(unread, sum(new.values()))
+
+        parts = tiles_of(image.size, config) if tiles else ()
+        work, whole = left([key, *(_key_of(key, tile) for tile in parts)]), left([key])
+        if not work.groundings:
             return None
-        work = Work(int(self._images.get(key) is None), passes)
-        return self._passes.pace.draft_side(self.model.config, image.size, work)
+        return self._passes.pace.draft_side(config, image.size, work, whole if parts else None)
 
     def ground(
         self,
@@ -174,8 +201,7 @@ class Detector:
                 phrase is longer than is read; a span is outside the caption.
         """
         start = time.perf_counter()
-        grounding = self._ground(encoded, self._read(prompt, spans), stop)
-        return grounding.timed(0.0, milliseconds_since(start), text_cached=True) if grounding.cached else grounding
+        return _in_all(self._ground(encoded, self._read(prompt, spans), stop), start)
 
     def ground_each(
         self, encoded: EncodedImage, prompt: str | Iterable[str], stop: StopCheck | None = None
@@ -189,8 +215,7 @@ class Detector:
         """
         start = time.perf_counter()
         grounding, *_ = one_by_one(self._read(prompt), lambda phrase: [self._ground(encoded, phrase, stop)])
-        text = grounding.text_milliseconds
-        return grounding.timed(text, milliseconds_since(start) - text, grounding.text_cached)
+        return _in_all(grounding, start)
 
     def prepare(self, image: ImageSource) -> PreparedImage:
         """Read and scale a picture for `ground_batch`, which threads can do ahead while the model computes.
@@ -202,18 +227,27 @@ class Detector:
         return PreparedImage(image, self._passes.preprocess(image, self.model.config.short_side))
 
     def ground_batch(
-        self, images: Sequence[PreparedImage], prompt: str | Iterable[str] | Prompt, each: bool = False
+        self,
+        images: Sequence[PreparedImage],
+        prompt: str | Iterable[str] | Prompt,
+        each: bool = False,
+        tiles: bool = False,
     ) -> list[Grounding]:
         """Ground one prompt in several pictures at once, for many pictures that are looked at once.
 
         The result is that of `ground`, or with `each` of `ground_each`, but for the last digits: pictures of the same
         scaled size share a pass, others have their own, since what pads a picture changes what is found in it. Nothing
-        of a picture is cached.
+        of a picture is cached. With `tiles` those that `encode_image` tells of are looked at, too, the first of each
+        picture in one pass, then the second.
 
         Raises:
             ValueError: as `ground` for the prompt.
         """
         parsed = self._read(prompt)
+        groundings = self._ground_batch(images, parsed, each)
+        return self._add_tiles(images, groundings, parsed, each) if tiles else groundings
+
+    def _ground_batch(self, images: Sequence[PreparedImage], prompt: Prompt, each: bool) -> list[Grounding]:
         sizes: dict[torch.Size, list[int]] = {}
         for index, image in enumerate(images):
             sizes.setdefault(image.pixels.shape, []).append(index)
@@ -221,22 +255,64 @@ class Detector:
         for alike in sizes.values():
             features = self._passes.encode([images[index].pixels for index in alike])
             ground = partial(self._passes.ground, features, [images[index].image.size for index in alike])
-            groundings = one_by_one(parsed, ground) if each else ground(parsed)
+            groundings = one_by_one(prompt, ground) if each else ground(prompt)
             found.update(zip(alike, groundings, strict=True))
         return [found[index] for index in range(len(images))]
+
+    def _add_tiles(
+        self, images: Sequence[PreparedImage], whole: Sequence[Grounding], prompt: Prompt, each: bool
+    ) -> list[Grounding]:
+        """Groundings of pictures with those of their tiles."""
+        tiles = [tiles_of(image.image.size, self.model.config) for image in images]
+        found: list[list[tuple[Tile, Grounding]]] = [[] for _ in images]
+        for number in range(max(map(len, tiles), default=0)):
+            having = [index for index, parts in enumerate(tiles) if number < len(parts)]
+            parts = [self.prepare(images[index].image.crop(tiles[index][number])) for index in having]
+            for index, grounding in zip(having, self._ground_batch(parts, prompt, each), strict=True):
+                found[index].append((tiles[index][number], grounding))
+        sizes = [image.image.size for image in images]
+        return [with_tiles(*one) for one in zip(whole, found, sizes, strict=True)]
 
     def _read(self, prompt: str | Iterable[str] | Prompt, spans: Sequence[Sequence[Span]] | None = None) -> Prompt:
         read = read_prompt(prompt, spans)
         return read if self.card.reads_sentences else read.without_context()
 
     def _ground(self, encoded: EncodedImage, prompt: Prompt, stop: StopCheck | None) -> Grounding:
-        """Computed, or found."""
+        """In the picture, and in its tiles where they are asked for; each computed, or found."""
         if encoded.owner is not self:
             raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
+        whole = self._find(encoded.key, lambda: encoded.features, encoded.size, prompt, stop)
+        if encoded.tiles is None or not prompt.phrases:
+            return whole
+        found = [
+            (tile, self._find(_key_of(encoded.key, tile), partial(self._tile, encoded, tile), tile.size, prompt, stop))
+            for tile in encoded.tiles
+        ]
+        return with_tiles(whole, found, encoded.size)
+
+    def _find(
+        self, key: str, features: Callable[[], ImageFeatures], size: Size, prompt: Prompt, stop: StopCheck | None
+    ) -> Grounding:
         grounding, cached = unless_stopped(
             lambda: self._groundings.get_or_compute(
-                (encoded.key, prompt), lambda: self._passes.ground(encoded.features, [encoded.size], prompt)[0]
+                (key, prompt), lambda: self._passes.ground(features(), [size], prompt)[0]
             ),
             stop,
         )
         return replace(grounding, text_milliseconds=0.0, text_cached=True, cached=True) if cached else grounding
+
+    def _tile(self, encoded: EncodedImage, tile: Tile) -> ImageFeatures:
+        side = self.model.config.short_side
+        return self._images.get_or_compute(
+            _key_of(encoded.key, tile), lambda: self._passes.encode_image(encoded.image.crop(tile), side)
+        )[0]
+
+
+def _key_of(picture: str, tile: Tile) -> str:
+    return f"{picture} {','.join(map(str, tile))}"
+
+
+def _in_all(grounding: Grounding, start: float) -> Grounding:
+    """With the time since `start` as that of the call."""
+    text = grounding.text_milliseconds
+    return grounding.timed(text, milliseconds_since(start) - text, grounding.text_cached)

@@ -28,30 +28,34 @@ class Pace:
     encoding: deque[float] = field(default_factory=lambda: deque(maxlen=PASSES))
     grounding: deque[float] = field(default_factory=lambda: deque(maxlen=PASSES))
 
-    def draft_side(self, config: GroundingDINOConfig, size: Size, work: Work) -> int | None:
+    def draft_side(self, config: GroundingDINOConfig, size: Size, work: Work, whole: Work | None = None) -> int | None:
         """The short side in pixels at which a draft should come first; None where the full work is fast.
 
         Args:
             config: Of the model.
             size: Of the picture.
             work: What is left to do of the picture.
+            whole: The same without its tiles, where it has some: the model's own short side then means this.
         """
         if not self.grounding:  # before the first pass nobody knows
             return None
-        pace = work.groundings * min(self.grounding)
-        if work.encodings:
-            pace += work.encodings * min(self.encoding)
 
-        def milliseconds(side: int) -> float:
+        def milliseconds(side: int, work: Work) -> float:
+            pace = work.groundings * min(self.grounding)
+            pace += work.encodings * min(self.encoding) if work.encodings else 0
             width, height = scaled_size(*size, side, long_side_for(config, side))
             # Each level has a quarter of the tokens of the one before.
             finest = width * height / config.backbone.finest_stride**2
             return pace * finest * sum(1 / 4**level for level in range(config.num_levels))
 
-        if milliseconds(config.short_side) <= DRAFT_MILLISECONDS:
+        if milliseconds(config.short_side, work) <= DRAFT_MILLISECONDS:
             return None
         sides = [side for side in DRAFT_SIDES if side <= DRAFT_SHARE * config.short_side]
-        return next((side for side in sides if milliseconds(side) <= DRAFT_MILLISECONDS), sides[-1] if sides else None)
+        if whole is not None:
+            sides.insert(0, config.short_side)
+        draft = work if whole is None else whole
+        fast = (side for side in sides if milliseconds(side, draft) <= DRAFT_MILLISECONDS)
+        return next(fast, sides[-1] if sides else None)
 
 
 def long_side_for(config: GroundingDINOConfig, short_side: int) -> int:

@@ -12,13 +12,14 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 from typing_extensions import Self
 
-from groundingdino.detection.boxes import to_pixels
+from groundingdino.detection.boxes import firsts_of_sources, to_pixels
 from groundingdino.detection.text_tokens import Passage, span_weights
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.prompt import Prompt
 
 MAX_DETECTIONS = 300
 NMS_THRESHOLD = 0.7
+SAME_OBJECT = 0.5  # IoU of boxes of one phrase in overlapping parts of a picture, as supervision's slicer has it
 
 
 def phrase_scores(token_scores: Tensor, positive_map: Tensor) -> Tensor:
@@ -66,6 +67,8 @@ class Grounding:
     cached: bool  # the model did not run at all
     phrase_ids: np.ndarray | None = None  # (Q, K) int, the index in `phrases` of each score; None: it is the column's
     noun_scores: np.ndarray | None = None  # (Q, K) float32 of a sentence: of the nouns in each phrase
+    sources: np.ndarray | None = None  # (Q,) int, which of overlapping parts of the picture a box is of; None: of one
+    passes: int = 1  # of the model's decoder that it is made of, now or before
 
     @classmethod
     def of_passages(
@@ -103,6 +106,7 @@ class Grounding:
             cached=False,
             phrase_ids=read_only(_below_each_other(ids)),
             noun_scores=read_only(_below_each_other(nouns)) if prompt.kind == "sentence" else None,
+            passes=len(passages),
         )
 
     def timed(self, text_milliseconds: float, grounding_milliseconds: float, text_cached: bool) -> Self:
@@ -122,7 +126,7 @@ class Grounding:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (self.boxes, self.scores, self.phrase_ids, self.noun_scores)
+        arrays = (self.boxes, self.scores, self.phrase_ids, self.noun_scores, self.sources)
         return sum(array.nbytes for array in arrays if array is not None)
 
     def detections(
@@ -141,7 +145,7 @@ class Grounding:
             text_threshold: Of a sentence only: a phrase counts for a box if the score of a noun in it is greater, in
                 [0, 1]. The "red" of a red sofa alone makes no sofa. Default: the checkpoint's.
             nms_threshold: Of two boxes of one phrase that overlap by a greater IoU the better one stays, in [0, 1];
-                None keeps both.
+                None keeps both. Of tiles of a picture, boxes in two of them are one from an IoU of 0.5.
             max_detections: The best that many are returned.
             best_only: Only the best box of each phrase is returned, as for "left lion", which is one.
 
@@ -176,6 +180,9 @@ class Grounding:
         if best_only:
             firsts = np.sort(np.unique(class_id, return_index=True)[1])
             queries, class_id = queries[firsts], class_id[firsts]
+        elif self.sources is not None:
+            kept = firsts_of_sources(self.boxes[queries], class_id, self.sources[queries], SAME_OBJECT, max_detections)
+            queries, class_id = queries[kept], class_id[kept]
         queries, class_id = queries[:max_detections], class_id[:max_detections]
         return self._chosen(queries, class_id, confidence[queries])
 
@@ -213,6 +220,7 @@ def one_by_one(prompt: Prompt, ground: Callable[[Prompt], Sequence[Grounding]]) 
 
 def _joined(prompt: Prompt, ids: Sequence[int], groundings: Sequence[Grounding]) -> Grounding:
     """Groundings of single phrases of a prompt, of those indices, in one picture as a grounding of all."""
+    sources = [one.sources for one in groundings if one.sources is not None]
     filled = [np.full(one.scores.shape, phrase, np.int32) for phrase, one in zip(ids, groundings, strict=True)]
     return replace(
         groundings[0],
@@ -221,11 +229,12 @@ def _joined(prompt: Prompt, ids: Sequence[int], groundings: Sequence[Grounding])
         scores=read_only(np.concatenate([one.scores for one in groundings])),
         phrase_ids=read_only(np.concatenate(filled)),
         noun_scores=None,
-        **_told(groundings),
+        sources=read_only(np.concatenate(sources)) if sources else None,
+        **told(groundings),
     )
 
 
-def _told(groundings: Sequence[Grounding]) -> dict[str, Any]:
+def told(groundings: Sequence[Grounding]) -> dict[str, Any]:
     """What several groundings say and took, as one."""
     return {
         "notes": tuple(dict.fromkeys(note for one in groundings for note in one.notes)),
@@ -233,6 +242,7 @@ def _told(groundings: Sequence[Grounding]) -> dict[str, Any]:
         "grounding_milliseconds": sum(one.grounding_milliseconds for one in groundings),
         "text_cached": all(one.text_cached for one in groundings),
         "cached": all(one.cached for one in groundings),
+        "passes": sum(one.passes for one in groundings),
     }
 
 

@@ -85,6 +85,7 @@ class Endpoints:
         nms_threshold: float = NMS_THRESHOLD,
         best_only: bool | None = None,
         each: bool | None = None,
+        tiles: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture: a box, a phrase and a score for each.
 
@@ -101,6 +102,7 @@ class Endpoints:
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
+            tiles: A large picture is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
 
         Returns:
             The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"}:
@@ -109,7 +111,7 @@ class Endpoints:
         """
         with _errors_for_gradio():
             picture = self._picture(image)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
             if not Prompt.parse(prompt or "").phrases:
                 raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
             model = model or self.first.detector
@@ -133,6 +135,7 @@ class Endpoints:
         fill: float = SPECKS,
         best_only: bool | None = None,
         each: bool | None = None,
+        tiles: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Outlines the objects that a prompt names in a picture, and those that are pointed at: a mask for each.
 
@@ -156,6 +159,7 @@ class Endpoints:
                 object, and a third of it for holes; 0 leaves masks as they are.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
+            tiles: A large picture is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
 
         Returns:
             The picture with masks, and what `detect` returns, where each object has a "mask", too: COCO run lengths; of
@@ -167,7 +171,7 @@ class Endpoints:
             pointing.check_inside(picture.size)
             model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
             self.studio.segmenters.require(segmenter)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
             is_named = bool(Prompt.parse(prompt).phrases)
             if not (is_named or pointing.gestures or everything):
                 raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
@@ -207,6 +211,7 @@ class Endpoints:
         few_steps: str | None = None,
         best_only: bool | None = None,
         each: bool | None = None,
+        tiles: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Edits a picture: replaces, removes or changes the objects that a prompt names, or what is behind them.
 
@@ -249,6 +254,7 @@ class Endpoints:
                 a few steps; by default none.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
+            tiles: A large picture is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
 
         Returns:
             The edited picture, a PNG file that holds its recipe, and {"width", "height", "model", "objects", "edit",
@@ -271,7 +277,7 @@ class Endpoints:
                 self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
                 if sampling.few_steps:
                     self.studio.few_steps.require(sampling.few_steps)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
             objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
             own: sv.Detections | None = None
             notes: tuple[str, ...] = ()
@@ -373,8 +379,11 @@ def _flag(name: str, value: Any) -> bool | None:
     return value
 
 
-def _thresholds(box: float | None, text: float | None, nms: float | None, best_only: Any, each: Any) -> Thresholds:
-    return Thresholds(box, text, nms, _flag("best_only", best_only) or False, _flag("each", each) or False)
+def _thresholds(
+    box: float | None, text: float | None, nms: float | None, best_only: Any, each: Any, tiles: Any
+) -> Thresholds:
+    switches = {"best_only": best_only, "each": each, "tiles": tiles}
+    return Thresholds(box, text, nms, **{name: _flag(name, value) or False for name, value in switches.items()})
 
 
 def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:

@@ -68,6 +68,7 @@ class Settings(NamedTuple):
     nms: gr.Slider
     best_only: gr.Checkbox
     each: gr.Checkbox
+    tiles: gr.Checkbox
 
 
 class Masks(NamedTuple):
@@ -176,7 +177,9 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         best_only = gr.Checkbox(label="Only the best box of each phrase", elem_id="best-only")
         info = "Finds more of what is described; takes as many times as long as there are phrases."
         each = gr.Checkbox(label="Look for one phrase after the other", info=info, elem_id="each")
-    return Settings(gallery, detector, box, text, nms, best_only, each)
+        info = "Finds small things in large pictures; takes up to ten times as long: for the whole and 3 x 3 tiles."
+        tiles = gr.Checkbox(label="Look at tiles of the picture, too", info=info, elem_id="tiles")
+    return Settings(gallery, detector, box, text, nms, best_only, each, tiles)
 
 
 def masks_column(picker: Picker, segmenter: str) -> Masks:

@@ -30,6 +30,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "One by one": {"type": "boolean"},
     "Only the best": {"type": "boolean"},
     "Each by itself": {"type": "boolean"},
+    "In tiles, too": {"type": "boolean"},
     "Whole boxes": {"type": "boolean"},
     "Margins": {
         "anyOf": [
@@ -50,7 +51,7 @@ def publish(endpoints: Endpoints) -> None:
         prompt, detector = gr.Textbox(label="Prompt"), gr.Textbox(endpoints.first.detector, label="Model")
         thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
         thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
-        switches = [*map(_json, ("Only the best", "Each by itself"))]
+        switches = [*map(_json, ("Only the best", "Each by itself", "In tiles, too"))]
         drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
         gr.Button().click(
             endpoints.detect,

@@ -33,6 +33,7 @@ class Query(NamedTuple):
     margins: str = MaskForm().margins
     best_only: bool = False
     each: bool = False  # phrase has a pass of its own
+    tiles: bool = False  # of a large picture are looked at, too
 
     @property
     def mask(self) -> MaskForm:
@@ -44,7 +45,8 @@ class Query(NamedTuple):
     @property
     def keys(self) -> tuple[str, str]:
         """Keys of the picture, and of the model and prompt."""
-        return self.path or "", f"{self.model}{' each' if self.each else ''}: {self.prompt}"
+        how = "".join(f" {name}" for name in ("each", "tiles") if getattr(self, name))
+        return self.path or "", f"{self.model}{how}: {self.prompt}"
 
     @property
     def names_something(self) -> bool:
@@ -53,8 +55,9 @@ class Query(NamedTuple):
 
     @property
     def thresholds(self) -> Thresholds:
-        """The sliders."""
-        return Thresholds(self.box_threshold, self.text_threshold, self.nms_threshold, self.best_only, self.each)
+        """The sliders, and the switches below them."""
+        sliders = self.box_threshold, self.text_threshold, self.nms_threshold
+        return Thresholds(*sliders, self.best_only, self.each, self.tiles)
 
     @property
     def mask_style(self) -> MaskStyle:

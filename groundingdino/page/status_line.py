@@ -42,7 +42,8 @@ def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice |
     if findings.notes:
         message = " ".join([message.rstrip(".") + ".", *findings.notes])
     if findings.draft_side:
-        draft = f"{count(found)} in a draft of {findings.draft_side} pixels, the whole picture follows …"
+        where = "the whole picture" if findings.lacks_tiles else f"a draft of {findings.draft_side} pixels"
+        draft = f"{count(found)} in {where}, {findings.follows} …"
         return sentence(draft, "working", _timing(findings))
     return sentence(message, tone, _timing(findings), advice)
 
@@ -54,7 +55,7 @@ def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str,
     message = f"{count(chosen) if chosen else 'What you drew'}: {percent} of the picture will change."
     message = " ".join([message, *findings.notes])
     if findings.draft_side:
-        return sentence(f"{message} The whole picture follows …", "working", _models(findings))
+        return sentence(f"{message} {findings.follows.capitalize()} …", "working", _models(findings))
     return sentence(message, "done", _models(findings))
 
 
@@ -80,6 +81,8 @@ def _timing(findings: Findings) -> str:
             "picture cached" if picture is None else f"picture {_milliseconds(picture)}",
             f"grounding {_milliseconds(grounding)}",
         ]
+    if findings.passes > 1 and grounding is not None:
+        parts.append(f"{findings.passes} passes")
     return " · ".join([*parts, _models(findings)])
 
 

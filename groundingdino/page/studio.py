@@ -68,7 +68,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What turns scores into objects; but for `each`, none of it runs the model.
+    """What turns scores into objects; but for `each` and `tiles`, none of it runs the model.
 
     None stands for the checkpoint's own value.
     """
@@ -78,11 +78,12 @@ class Thresholds:
     nms: float | None = NMS_THRESHOLD  # IoU; 1 keeps every box
     best_only: bool = False  # one box of each phrase
     each: bool = False  # phrase has a pass of its own
+    tiles: bool = False  # of a large picture are looked at, too, with a pass each
 
     def named(self) -> dict[str, float | None]:
         """As a recipe has them; what is off goes without saying."""
         named = {"box_threshold": self.box, "text_threshold": self.text, "nms_threshold": self.nms}
-        return named | {name: True for name in ("best_only", "each") if getattr(self, name)}
+        return named | {name: True for name in ("best_only", "each", "tiles") if getattr(self, name)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,17 @@ class Findings:
     timing: "Timing"
     segmenter: SegmenterCard | None = None  # of the masks, if there are any
     draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
+    passes: int = 1  # of the detector's, of a prompt that is new
+
+    @property
+    def lacks_tiles(self) -> bool:
+        """Whether this is a draft that lacks nothing else: one at the model's own size."""
+        return self.draft_side == self.card.config.short_side
+
+    @property
+    def follows(self) -> str:
+        """What a draft is followed by."""
+        return "its tiles follow" if self.lacks_tiles else "the whole picture follows"
 
     @property
     def is_drawing(self) -> bool:
@@ -119,10 +131,14 @@ class Timing(NamedTuple):
 class DetectorLike(Protocol):
     """What the page needs of a detector; `Detector` is one. `encoded` is what its own `encode_image` gave."""
 
-    def draft_side(self, image: Image.Image, prompt: str, each: bool = False) -> int | None: ...
+    def draft_side(self, image: Image.Image, prompt: str, each: bool = False, tiles: bool = False) -> int | None: ...
 
     def encode_image(
-        self, image: Image.Image, short_side: int | None = None, stop: StopCheck | None = None
+        self,
+        image: Image.Image,
+        short_side: int | None = None,
+        stop: StopCheck | None = None,
+        tiles: bool = False,
     ) -> Encoded: ...
 
     def ground(
@@ -229,12 +245,12 @@ class Studio:
         """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded.
 
         Args:
-            draft: where the whole pass would take long, make do with a smaller copy of the picture.
+            draft: where the whole work would take long, make do with a smaller copy of the picture, or without tiles.
             stop: called now and then; once it returns True, `interruption.Stopped` is raised.
         """
         detector = self.detectors.get(model)
-        side = detector.draft_side(image, prompt, thresholds.each) if draft else None
-        encoded = detector.encode_image(image, side, stop)
+        side = detector.draft_side(image, prompt, thresholds.each, thresholds.tiles) if draft else None
+        encoded = detector.encode_image(image, side, stop, tiles=thresholds.tiles and side is None)
         grounding = (detector.ground_each if thresholds.each else detector.ground)(encoded, prompt, stop=stop)
         detections = grounding.detections(
             thresholds.box, thresholds.text, thresholds.nms, best_only=thresholds.best_only
@@ -252,6 +268,7 @@ class Studio:
                 grounding=None if grounding.cached else grounding.grounding_milliseconds,
             ),
             draft_side=side,
+            passes=grounding.passes,
         )
 
     def unnamed(self, model: str) -> Findings:

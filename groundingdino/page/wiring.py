@@ -75,6 +75,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         margins=edit_form.margins,
         best_only=settings.best_only,
         each=settings.each,
+        tiles=settings.tiles,
     )
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)

@@ -87,6 +87,7 @@ class Labeller(BatchFinder[PreparedImage]):
     Args:
         thresholds: as `Grounding.detections` takes them.
         each: look for one phrase after the other, as `Detector.ground_each`.
+        tiles: look at tiles of large pictures, too, as those of `Detector.encode_image`.
         segmenter: cuts the objects out; without one they have boxes alone.
         told: called with sentences about the prompt.
     """
@@ -95,6 +96,7 @@ class Labeller(BatchFinder[PreparedImage]):
     prompt: str
     thresholds: Mapping[str, Any]
     each: bool = False
+    tiles: bool = False
     segmenter: SegmenterLike | None = None
     told: Callable[[tuple[str, ...]], None] = lambda _: None
 
@@ -113,8 +115,9 @@ class Labeller(BatchFinder[PreparedImage]):
         Raises:
             ValueError: the prompt cannot be read.
         """
-        groundings = self.detector.ground_batch(images, self.prompt, self.each)
-        self.told(groundings[0].notes)
+        groundings = self.detector.ground_batch(images, self.prompt, self.each, self.tiles)
+        for one in groundings:
+            self.told(one.notes)
         records = []
         for image, grounding in zip(images, groundings, strict=True):
             objects = grounding.detections(**self.thresholds)

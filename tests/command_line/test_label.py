@@ -236,6 +236,7 @@ def test_what_is_done_is_not_done_again(label, folder, tmp_path, monkeypatch):
         (["--text-threshold", "0.4"], "text threshold null"),
         (["--best-only"], "best only false"),
         (["--each"], "each false"),
+        (["--tiles"], "tiles false"),
         (["--masks"], "segmenter null"),
     ],
 )

@@ -133,6 +133,17 @@ def test_each_phrase_is_looked_for_by_itself_if_asked_for(model, picture, capsys
     assert sorted(found(capsys), key=str) == sorted(alone, key=str)
 
 
+def test_tiles_are_looked_at_if_asked_for(model, tmp_path, capsys):
+    picture = tmp_path / "large.png"
+    Image.effect_mandelbrot((240, 180), (-2, -1.5, 1, 1.5), 40).convert("RGB").save(picture)
+    main(["detect", str(picture), "cat", "--model", model, "--json", "-", "--tiles"])
+    output, told = capsys.readouterr()
+    tiled = json.loads(output)["objects"]
+    assert "tiles of it were looked at" in told
+    main(["detect", str(picture), "cat", "--model", model, "--json", "-"])
+    assert tiled != found(capsys)
+
+
 def test_only_the_best_is_kept_if_asked_for(model, picture, capsys):
     main(["detect", picture, "cat", "--model", model, "--json", "-"])
     best = found(capsys)[0]

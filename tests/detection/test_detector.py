@@ -225,6 +225,108 @@ def test_a_batch_finds_what_its_pictures_find_alone(detector, calls, prompt, eac
         np.testing.assert_allclose(np.sort(together.boxes, 0), np.sort(single.boxes, 0), atol=0.05)
 
 
+LARGE = (220, 150)  # a model of 64 to 96 pixels sees it in 3 x 3 tiles
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_tiles_are_passes_of_their_own_and_are_kept(detector, calls, each):
+    image = picture(0, LARGE)
+    ground = detector.ground_each if each else detector.ground
+    encoded = detector.encode_image(image, tiles=True)
+    first = ground(encoded, "cat . red dog")
+    prompts = 2 if each else 1
+    assert vars(calls) == {"encode_image": 10, "encode_text": prompts, "ground": 10 * prompts}
+    assert first.passes == 10 * prompts
+    assert first.notes == ("The whole picture and 3 x 3 tiles of it were looked at.",)
+    again = ground(detector.encode_image(image, tiles=True), "Cat, red dog")
+    assert (first.cached, again.cached, again.text_milliseconds) == (False, True, 0)
+    assert vars(calls) == {"encode_image": 10, "encode_text": prompts, "ground": 10 * prompts}
+    np.testing.assert_array_equal(again.boxes, first.boxes)
+    whole = ground(detector.encode_image(image), "cat . red dog")
+    assert (whole.cached, whole.passes) == (True, prompts)
+    np.testing.assert_array_equal(first.boxes[first.sources == 0], whole.boxes)
+    np.testing.assert_array_equal(first.scores[first.sources == 0], whole.scores)
+    assert len(first.sources) == len(first.boxes) > len(whole.boxes)
+
+
+def test_a_tile_is_what_a_picture_of_it_is(detector):
+    image = picture(0, LARGE)
+    tile = detector.encode_image(image, tiles=True).tiles[4]
+    assert (tile, tile.size) == ((66, 45, 154, 105), (88, 60))
+    in_all = detector.ground(detector.encode_image(image, tiles=True), "cat")
+    alone = detector.ground(detector.encode_image(image.crop(tile)), "cat")
+    moved = alone.boxes + np.array([66, 45, 66, 45], np.float32)
+    left = in_all.boxes[in_all.sources == 5]
+    assert 0 < len(left) < len(moved), "some are cut at the tile's edges"
+    assert {tuple(box) for box in left} < {tuple(box) for box in moved}
+    assert (left[:, :2] > [66, 45]).all()
+    assert (left[:, 2:] < [154, 105]).all()
+
+
+def test_a_small_picture_has_no_tiles_and_a_draft_may_have_none(detector, calls):
+    encoded = detector.encode_image(picture(0), tiles=True)
+    grounding = detector.ground(encoded, "cat")
+    assert (encoded.tiles, calls.ground, grounding.passes) == ((), 1, 1)
+    assert grounding.notes == ("The picture is small enough to be seen whole, without tiles.",)
+    assert detector.ground(encoded, "").notes == ()
+    with pytest.raises(ValueError, match="A draft of 32 pixels has no tiles"):
+        detector.encode_image(picture(0), short_side=32, tiles=True)
+
+
+def test_tiles_stop_and_go_on_where_they_stopped(detector, calls):
+    encoded = detector.encode_image(picture(0, LARGE), tiles=True)
+    with pytest.raises(Stopped):
+        detector.ground(encoded, "cat", stop=lambda: calls.ground == 4)
+    assert (calls.encode_image, calls.ground) == (4, 4)
+    detector.ground(encoded, "cat")
+    assert (calls.encode_image, calls.ground) == (10, 11)  # the fourth once more
+
+
+def test_tiles_are_kept_within_the_bytes_of_pictures(loaded, calls):
+    one = Detector(loaded).encode_image(picture(0, LARGE)).features
+    room = CacheBytes(images=3 * sum(tensor.nbytes for tensor in one if isinstance(tensor, torch.Tensor)))
+    detector = Detector(loaded, room)
+    calls.encode_image = 0
+    encoded = detector.encode_image(picture(0, LARGE), tiles=True)
+    detector.ground(encoded, "cat")
+    assert calls.encode_image == 10
+    assert detector.ground(encoded, "cat").cached, "what was found is kept all the same"
+    detector.ground(encoded, "dog")
+    assert calls.encode_image > 15
+
+
+def test_the_whole_picture_comes_before_its_tiles_as_a_draft(detector, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", (48, 32))
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 0)
+    image = picture(0, LARGE)
+    detector.ground(detector.encode_image(image), "cat")
+    assert detector.draft_side(image, "cat", tiles=True) == 64
+    assert detector.draft_side(image, "dog", tiles=True) == 32
+    detector.ground(detector.encode_image(image, tiles=True), "cat")
+    assert detector.draft_side(image, "cat", tiles=True) is None
+    assert detector.draft_side(picture(0), "cat", tiles=True) == 32, "it has none"
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_tiles_of_a_batch_are_those_of_its_pictures(detector, calls, each):
+    pictures = [picture(0, LARGE), picture(1), picture(2, LARGE)]
+    batch = detector.ground_batch([detector.prepare(one) for one in pictures], "cat . dog", each, tiles=True)
+    assert calls.encode_image == 11  # of two pictures at once, and of the small one
+    ground = detector.ground_each if each else detector.ground
+    for together, one in zip(batch, pictures, strict=True):
+        alone = ground(detector.encode_image(one, tiles=True), "cat . dog")
+        assert (together.notes, together.passes) == (alone.notes, alone.passes)
+        assert sorted(together.sources) == pytest.approx(sorted(alone.sources))
+        np.testing.assert_allclose(np.sort(together.scores, 0), np.sort(alone.scores, 0), atol=2e-4)
+        np.testing.assert_allclose(np.sort(together.boxes, 0), np.sort(alone.boxes, 0), atol=0.2)
+
+
+def test_a_call_takes_both_switches(detector, calls):
+    found = detector(picture(0, LARGE), "cat . dog", **PASSES, each=True, tiles=True)
+    assert calls.ground == 20
+    assert found.xyxy.max() > 150
+
+
 def test_an_empty_batch_is_an_empty_list(detector, calls):
     assert detector.ground_batch([], "cat") == []
     assert calls.encode_image == 0

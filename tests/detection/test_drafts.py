@@ -52,6 +52,18 @@ def test_phrases_with_passes_of_their_own_take_as_long_as_all_of_them(pace, monk
     assert pace.draft_side(CONFIG, SIZE, Work(0, 3)) == 48
 
 
+def test_the_whole_picture_is_the_draft_of_its_tiles(pace, monkeypatch):
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 126)
+    tiled = Work(encodings=10, groundings=10)
+    assert pace.draft_side(CONFIG, SIZE, tiled, NEW) == CONFIG.short_side
+    assert pace.draft_side(CONFIG, SIZE, NEW, Work(0, 0)) is None
+    monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 125)
+    assert pace.draft_side(CONFIG, SIZE, tiled, NEW) == 48
+    assert pace.draft_side(CONFIG, SIZE, tiled, Work(0, 1)) == CONFIG.short_side  # it was looked at before
+    monkeypatch.setattr(drafts, "DRAFT_SIDES", ())
+    assert pace.draft_side(CONFIG, SIZE, tiled, NEW) == CONFIG.short_side
+
+
 def test_the_fastest_of_the_last_passes_counts(pace, monkeypatch):
     monkeypatch.setattr(drafts, "DRAFT_MILLISECONDS", 125)
     pace.grounding.extend([50.0] * (drafts.PASSES - 1))  # the machine was busy

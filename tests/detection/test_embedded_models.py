@@ -44,6 +44,24 @@ def test_the_detector_finds_what_is_named():
     assert (overlaps.max(0, initial=0) > 0.5).mean() >= 0.7, "what it finds is there"
 
 
+def test_tiles_find_what_is_too_small_in_the_whole():
+    scene, size, place = Image.fromarray(picnic().pixels), (1600, 1200), (880, 600)
+    small = scene.resize((scene.width * 2 // 5, scene.height * 2 // 5), Image.Resampling.LANCZOS)
+    picture = Image.new("RGB", size, "mediumseagreen")
+    picture.paste(small, place)
+    truth = picnic().boxes() * 0.4 + np.array([*place, *place])
+    detector = Detector.from_pretrained("embedded", device="cpu")
+
+    def right(found: sv.Detections) -> int:
+        overlaps = sv.box_iou_batch(truth, found.xyxy) * (np.array(NAMES)[:, None] == np.array(found["class_name"]))
+        assert ((overlaps > 0.5).sum(1) <= 1).all(), "nothing twice"
+        return int((overlaps.max(1, initial=0) > 0.5).sum())
+
+    names = list(dict.fromkeys(NAMES))
+    assert right(detector(picture, names)) <= len(NAMES) / 3
+    assert right(detector(picture, names, tiles=True)) >= len(NAMES) * 0.7
+
+
 def test_the_segmenter_cuts_out_what_is_in_a_box():
     segmenter = Segmenter.from_pretrained("embedded", device="cpu")
     cut = segmenter.segment_boxes(segmenter.encode_image(picnic().pixels), sv.Detections(picnic().boxes()))

@@ -131,6 +131,16 @@ def test_a_quick_fill_continues_what_is_around(endpoints, picture):
     assert (np.asarray(image) == TEAL).all()
 
 
+def test_tiles_are_looked_at_if_asked_for(endpoints, picture, oracle):
+    oracle.small = {"cat": [(0.5, (5, 5, 9, 9))]}
+    for ask in (endpoints.detect, endpoints.segment):
+        assert len(ask(picture, "cat")[1]["objects"]) + 1 == len(ask(picture, "cat", tiles=True)[1]["objects"])
+        with pytest.raises(gr.Error, match="Expected true or false as tiles"):
+            ask(picture, "cat", tiles="yes")
+    _, record = endpoints.inpaint(picture, "cat", text="red", tiles=True)
+    assert (record["objects"][-1]["box"], record["edit"]["tiles"]) == ([5, 5, 9, 9], True)
+
+
 def test_each_phrase_has_a_pass_of_its_own_if_asked_for(endpoints, picture, oracle):
     endpoints.detect(picture, "cat")
     assert oracle.each == 0

@@ -68,7 +68,10 @@ CONTROLS: dict[str, Any] = {
     "specks": 0.0,
     "mode": REPLACE,
     "shape": MASKS,
-    **{name: Query._field_defaults[name] for name in ("grow", "feather", "own", "margins", "best_only", "each")},
+    **{
+        name: Query._field_defaults[name]
+        for name in ("grow", "feather", "own", "margins", "best_only", "each", "tiles")
+    },
 }
 
 
@@ -675,6 +678,31 @@ def test_each_phrase_has_a_pass_of_its_own_where_the_page_says_so(page: Page, de
     assert detector.each == 0
     browser.ask(picture, "cat . pizza", each=True)
     assert detector.each == 1
+
+
+SMALL = (0.5, (150, 30, 158, 38))  # what tiles alone show
+
+
+@pytest.mark.parametrize("tab", [DETECT, SEGMENT])
+def test_tiles_find_what_is_small_and_say_what_they_cost(page: Page, detector: Oracle, picture: str, tab: str):
+    detector.small = {"cat": [SMALL]}
+    browser = Browser(page)
+    browser.ask(picture, "cat", tab=tab)
+    assert (len(browser.boxes), "passes" in browser.status["detail"]) == (2, False)
+    browser.ask(picture, "cat", tab=tab, tiles=True)
+    assert len(browser.boxes) == 3
+    assert "10 passes" in browser.status["detail"]
+    browser.ask(picture, "cat", tab=tab, tiles=True, box=0.55)
+    assert (len(browser.boxes), detector.grounded) == (2, 2)
+
+
+def test_while_somebody_types_tiles_wait(browser: Browser, slow: Oracle, picture: str):
+    slow.small, slow.slow_side = {"cat": [SMALL]}, CARD.config.short_side
+    whole, full = browser.request(picture, "cat", tiles=True, box=0.2)
+    assert (len(whole["view"]["objects"]), len(full["view"]["objects"])) == (2, 3)
+    assert whole["status"]["message"] == "2 objects in the whole picture, its tiles follow …"
+    browser.ask(picture, "cat . dog", tiles=True, typing=True)
+    assert browser.view["draft"]
 
 
 def drawn_only(knows: tuple[str, ...] = (DRAWINGS,)) -> Page:
