@@ -88,7 +88,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
             with gr.Column(elem_id="masks"):
                 masks = masks_column(page.segmenters, first.segmenter)
             with gr.Column(elem_id="settings"):
-                settings = settings_column(page.detectors, first.detector, list(prompts))
+                settings = settings_column(page.detectors, page.seconds, first.detector, list(prompts))
         wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
         publish(Endpoints(studio, first))
     read_what_is_sent(demo, studio.limits.upload if hosting.fetches else None)

@@ -132,6 +132,40 @@ def test_tiles_find_what_is_small(server: Server, visitor: Visitor, monkeypatch:
     visitor.expect_table(CAT, OTHER_CAT)
 
 
+def test_two_models_are_compared_while_typing(untouched: Server, visit: Visit):
+    untouched.downloaded.append("large")
+    someone = visit(untouched.url)
+    choose_second(someone, "Large")
+    someone.type("cat . pizza")
+    someone.expect_table(CAT, OTHER_CAT)
+    expect(someone.message).to_have_text("2 objects. Large has 3: 2 of 3 boxes agree (IoU ≥ 0.5).")
+    panes = someone.find("#result .panes > figure")
+    expect(panes.locator(".whose")).to_have_text(["Oracle", "Large"])
+    expect(someone.chips).to_have_text(["cat2 | 2", "pizza0 | 1"])
+    first, second = (pane.bounding_box() for pane in panes.all())
+    assert first
+    assert second
+    assert (first["width"], first["height"]) == pytest.approx((second["width"], second["height"]), abs=1)
+    assert first["x"] + first["width"] < second["x"]
+    before = panes.locator("img[alt*='Large']").get_attribute("src")
+    someone.chips.first.click()
+    expect(panes.locator("img[alt*='Large']")).not_to_have_attribute("src", before or "")
+    someone.chips.first.click()
+    someone.open_tab("Inpaint")
+    expect(someone.find(".beside")).to_be_hidden()
+    someone.open_tab("Detect")
+    expect(someone.find(".beside")).to_be_visible()
+    choose_second(someone, "None")
+    expect(someone.find(".beside")).to_be_hidden()
+    expect(someone.message).to_have_text("2 objects")
+
+
+def choose_second(someone: Visitor, title: str) -> None:
+    """Chooses the model to compare with."""
+    someone.find("#compare-with input").click()
+    someone.page.get_by_role("option", name=re.compile(title)).click()
+
+
 def test_an_edit_of_a_photograph_says_it_too(drawings: Server, visit: Visit, tmp_path: Path):
     someone = visit(drawings.url)
     upload(someone, tmp_path)

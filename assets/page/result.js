@@ -79,6 +79,23 @@ function drawCanvas(view) {
   image.alt = view.description;
   for (const svg of element.querySelectorAll(".stage svg")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
   find(".shapes").replaceChildren(...shownObjects(view).map(drawShape));
+  drawBeside(view);
+}
+
+// What a second model found, in a pane of its own; both panes are narrower then, so the pictures are asked for anew.
+function drawBeside({ other }) {
+  const pane = find(".beside");
+  const changes = pane.hidden !== !other;
+  pane.hidden = !other;
+  find(".panes").toggleAttribute("data-two", Boolean(other));
+  find(".canvas .whose").hidden = !other;
+  if (other) {
+    pane.firstElementChild.src = other.image;
+    pane.firstElementChild.alt = other.description;
+    const names = element.querySelectorAll(".whose");
+    other.titles.forEach((title, index) => (names[index].textContent = title));
+  }
+  if (changes) trigger("input");
 }
 
 // Large ones first, so that small ones lie on top. In the tab Inpaint a click ticks objects, so all are there.

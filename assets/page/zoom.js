@@ -13,6 +13,7 @@ function zoomTo(scale, x, y) {
   // No further than to the edges.
   zoom = { scale, x: -limit(-x, clientWidth * (scale - 1)), y: -limit(-y, clientHeight * (scale - 1)) };
   stage.style.transform = scale === 1 ? "" : `translate(${zoom.x}px, ${zoom.y}px) scale(${scale})`;
+  find(".beside img").style.transform = stage.style.transform;
   canvas.toggleAttribute("data-zoomed", scale > 1);
   for (const button of zoomButtons) button.disabled = button.dataset.zoom === "in" ? scale >= MOST_ZOOM : scale === 1;
   drawPointing();

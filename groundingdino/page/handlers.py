@@ -40,8 +40,8 @@ from groundingdino.page.edit_view import masked
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
-from groundingdino.page.picker import Picker
-from groundingdino.page.query import DETECT, INPAINT, SEGMENT, Query
+from groundingdino.page.picker import Picker, SecondPicker
+from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
 from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
@@ -66,6 +66,7 @@ class Page:
     def __init__(self, studio: Studio):
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
+        self.seconds = SecondPicker(studio.detectors)
         self.inpainters = Picker(studio.inpainters)
         self.few_steps = Picker(studio.few_steps)
         self.jobs = Jobs(WORKERS, studio.limits.seconds)
@@ -199,7 +200,7 @@ class Page:
             yield gr.update(**start(answer).result(stop))
             # Only reached if the page was sent this answer, see `render`.
             session.picture = query.path
-            if not findings.draft_side:
+            if not findings.is_draft:
                 session.shown = (query, selection, canvas)
                 return
             if typing:
@@ -262,9 +263,9 @@ class Page:
         return edit_mask(objects, size, query.mask.preview(size, selection.strokes)).alpha()
 
     def findings(self, query: Query, selection: Selection, image: Image.Image) -> Findings:
-        """All of `steps`, one after the other."""
+        """All of `steps`, one after the other, of the first model alone."""
         findings = None
-        for _, work in self.steps(query, selection, image):
+        for _, work in self.steps(query._replace(compare=NO_MODEL), selection, image):
             findings = work(findings)
         assert findings
         return findings
@@ -292,6 +293,32 @@ class Page:
         if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
             title = self.studio.segmenters.card(query.segmenter).title
             yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image, stop)
+
+        if query.compares:
+            title = self.studio.detectors.card(query.compare).title
+            yield f"Looking with {title} …", partial(self._compare, query, selection, image, draft, stop, limit)
+
+    def _compare(
+        self,
+        query: Query,
+        selection: Selection,
+        image: Image.Image,
+        draft: bool,
+        stop: StopCheck | None,
+        limit: StopCheck | None,
+        findings: Findings | None,
+    ) -> Findings:
+        """The findings with those of the second model, of which nothing was ticked off, moved or pointed at."""
+        assert findings
+        other, theirs = None, query.with_second(findings.card)
+        try:
+            for _, work in self.steps(theirs, Selection(selection.hidden), image, draft, stop, limit):
+                other = work(other)
+        except NotDownloaded as error:
+            title = error.models.card(error.name).title
+            note = f"{title} is not on this machine yet: download it where it is chosen."
+            return replace(findings, notes=(*findings.notes, note))
+        return replace(findings, other=other)
 
     def _find(
         self,

@@ -14,7 +14,7 @@ from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
 from groundingdino.page.model_cache import C, M
 from groundingdino.page.picker import Picker
-from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, NO_MODEL, OUTLINE, SEGMENT
 from groundingdino.page.status_line import sentence
 from groundingdino.page.view import NOTHING
 from groundingdino.results.drawing import DEFAULT_MASK_STYLE
@@ -63,6 +63,7 @@ class Settings(NamedTuple):
 
     gallery: gr.Dataset
     detector: Choice
+    second: Choice  # to be compared
     box: gr.Slider
     text: gr.Slider
     nms: gr.Slider
@@ -156,7 +157,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
     return Answer(row, tabs, tab, result, downloads, edit_downloads, file)
 
 
-def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings:
+def settings_column(picker: Picker, second: Picker, model: str, examples: list[str]) -> Settings:
     """Examples, the detector and its thresholds."""
     card = picker.models.card(model)
     gallery = gr.Dataset(
@@ -167,6 +168,7 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         elem_id="gallery",
     )
     detector = choice(picker, model, "Model")
+    compared = choice(second, NO_MODEL, "Compare with")
     with gr.Accordion("Thresholds", open=False, elem_id="thresholds"):
         info = "A box is shown if its phrase scores more than this."
         box = slider(0, 1, card.box_threshold, step=0.01, label="Box", info=info)
@@ -179,7 +181,7 @@ def settings_column(picker: Picker, model: str, examples: list[str]) -> Settings
         each = gr.Checkbox(label="Look for one phrase after the other", info=info, elem_id="each")
         info = "Finds small things in large pictures; takes up to ten times as long: for the whole and 3 x 3 tiles."
         tiles = gr.Checkbox(label="Look at tiles of the picture, too", info=info, elem_id="tiles")
-    return Settings(gallery, detector, box, text, nms, best_only, each, tiles)
+    return Settings(gallery, detector, compared, box, text, nms, best_only, each, tiles)
 
 
 def masks_column(picker: Picker, segmenter: str) -> Masks:

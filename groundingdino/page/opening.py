@@ -72,7 +72,8 @@ def wire_opening(
         for (picker, choice), model in zip(choices, models, strict=True):
             place, known = controls.index(choice.model), picker.models
             before = values[place]  # if it is not there any more, the first sight would be an error
-            if isinstance(before, str) and (known.is_ready(before) or known.is_on_its_way(before)):
+            is_known = isinstance(before, str) and before in known.cards
+            if is_known and (known.is_ready(before) or known.is_on_its_way(before)):
                 model = before
             # After an update Gradio no longer takes what is chosen here for a part of a link that is shared.
             choices_now = picker.choices()

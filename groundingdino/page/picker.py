@@ -7,6 +7,7 @@ from typing import Any, Generic
 import gradio as gr
 
 from groundingdino.page.model_cache import C, M, ModelCache, readable_size
+from groundingdino.page.query import NO_MODEL
 from groundingdino.page.request_log import logged
 
 
@@ -64,3 +65,16 @@ class Picker(Generic[M, C]):
             yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return
         yield self.about(model), gr.update(visible=False), gr.update(choices=self.choices()), ready + 2
+
+
+class SecondPicker(Picker[M, C]):
+    """The same of a second model, which there need not be."""
+
+    def choices(self) -> list[tuple[str, str]]:
+        return [("None", NO_MODEL), *super().choices()]
+
+    def about(self, model: str) -> str:
+        return "" if model == NO_MODEL else super().about(model)
+
+    def fetch_button(self, model: str) -> dict[str, Any]:
+        return {"value": "Download", "visible": False} if model == NO_MODEL else super().fetch_button(model)

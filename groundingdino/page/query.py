@@ -2,12 +2,14 @@
 
 from typing import NamedTuple
 
+from groundingdino.detection.available_models import ModelCard
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_form import MASKS, NOT_OBJECTS, MaskForm
 from groundingdino.page.studio import Thresholds
 from groundingdino.results.drawing import MaskStyle
 
 TABS = DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"
+NO_MODEL = "none"
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 
 
@@ -17,8 +19,8 @@ class Query(NamedTuple):
     path: str | None  # of the uploaded picture
     prompt: str
     model: str
-    box_threshold: float
-    text_threshold: float
+    box_threshold: float | None  # None: the model's own
+    text_threshold: float | None
     nms_threshold: float
     tab: str
     segmenter: str
@@ -34,6 +36,7 @@ class Query(NamedTuple):
     best_only: bool = False
     each: bool = False  # phrase has a pass of its own
     tiles: bool = False  # of a large picture are looked at, too
+    compare: str = NO_MODEL  # a second one, whose result is shown beside the first one's
 
     @property
     def mask(self) -> MaskForm:
@@ -58,6 +61,18 @@ class Query(NamedTuple):
         """The sliders, and the switches below them."""
         sliders = self.box_threshold, self.text_threshold, self.nms_threshold
         return Thresholds(*sliders, self.best_only, self.each, self.tiles)
+
+    @property
+    def compares(self) -> bool:
+        """Whether a second model's result is asked for. Edits are of what one model found."""
+        return self.compare not in (NO_MODEL, self.model) and self.tab != INPAINT
+
+    def with_second(self, own: ModelCard) -> "Query":
+        """The same of the second model, at its own thresholds where those of the first one, `own`, were not moved."""
+        moved = self.thresholds
+        box = None if moved.box == own.box_threshold else moved.box
+        text = None if moved.text == own.text_threshold else moved.text
+        return self._replace(model=self.compare, compare=NO_MODEL, box_threshold=box, text_threshold=text)
 
     @property
     def mask_style(self) -> MaskStyle:

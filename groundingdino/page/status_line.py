@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from groundingdino.detection.agreement import SAME_PLACE, agreement
+from groundingdino.detection.objects import labels_of, select
 from groundingdino.page.advice import Advice
 from groundingdino.page.studio import Findings
 
@@ -39,13 +41,31 @@ def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice |
         message = f"Nothing scores more than your threshold of {threshold:.2f}, but something {best:.2f}: lower it."
     else:
         message = "Nothing found." if advice else "Nothing found. Try another word."
-    if findings.notes:
-        message = " ".join([message.rstrip(".") + ".", *findings.notes])
+    notes = findings.notes
+    if findings.other:
+        tone = "done" if found or len(findings.other.detections) else tone
+        notes = _compared(findings, findings.other), *notes
+    if notes:
+        message = " ".join([message.rstrip(".") + ".", *notes])
     if findings.draft_side:
         where = "the whole picture" if findings.lacks_tiles else f"a draft of {findings.draft_side} pixels"
         draft = f"{count(found)} in {where}, {findings.follows} …"
         return sentence(draft, "working", _timing(findings))
     return sentence(message, tone, _timing(findings), advice)
+
+
+def _compared(findings: Findings, other: Findings) -> str:
+    """How far two models agree on what the prompt names."""
+    ours, theirs = (
+        select(one.detections, np.isin(labels_of(one.detections), findings.phrases)) for one in (findings, other)
+    )
+    agreed = agreement(ours, theirs)
+    kind = "boxes" if agreed.total != 1 else "box"
+    verb = "agrees" if agreed.total == 1 else "agree"
+    found = f"{other.card.title} has {len(theirs)}"
+    if not agreed.total:
+        return f"{other.card.title} finds nothing, either."
+    return f"{found}: {agreed.both} of {agreed.total} {kind} {verb} (IoU ≥ {SAME_PLACE})."
 
 
 def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, Any]:

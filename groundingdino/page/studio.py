@@ -100,6 +100,12 @@ class Findings:
     segmenter: SegmenterCard | None = None  # of the masks, if there are any
     draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
     passes: int = 1  # of the detector's, of a prompt that is new
+    other: "Findings | None" = None  # what a second model found, to be compared
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether something is left to do, also of the second model."""
+        return self.draft_side is not None or (self.other is not None and self.other.is_draft)
 
     @property
     def lacks_tiles(self) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ NOTHING: dict[str, Any] = {
     "height": 1,
     "masks": False,
     "draft": False,
+    "other": None,
     "phrases": [],
     "objects": [],
     # What only the tab Inpaint has, see `edit_view.masked`.
@@ -99,17 +101,42 @@ def view(
     objects, marked = chosen(findings.detections, selection)
     image = picture.shown
     if drawn:
-        unit = max(image.width / canvas.width, image.height / canvas.height) / canvas.zoom
-        image = annotate(image, _on_canvas(objects, picture), findings.phrases, marked, unit, mask_style)
+        image = _draw(picture, canvas, objects, findings.phrases, marked, mask_style)
     kind = "boxes" if findings.detections.mask is None else "masks"
     return {
         **shown,
         "image": jpeg_url(image),
         "description": f"The picture with {count(len(objects))} marked by {kind}",
         "masks": findings.detections.mask is not None,
-        "draft": findings.draft_side is not None,
+        "draft": findings.is_draft,
+        "other": findings.other and _beside(picture, canvas, findings, findings.other, selection, mask_style),
         "phrases": _legend(findings, selection),
         "objects": _table(findings, selection, picture),
+    }
+
+
+def _draw(
+    picture: Picture,
+    canvas: Canvas,
+    objects: sv.Detections,
+    phrases: Sequence[str],
+    marked: Sequence[int],
+    mask_style: MaskStyle,
+) -> Image.Image:
+    image = picture.shown
+    unit = max(image.width / canvas.width, image.height / canvas.height) / canvas.zoom
+    return annotate(image, _on_canvas(objects, picture), phrases, marked, unit, mask_style)
+
+
+def _beside(
+    picture: Picture, canvas: Canvas, findings: Findings, other: Findings, selection: Selection, mask_style: MaskStyle
+) -> dict[str, Any]:
+    """The picture with what a second model found, and the names of both models; phrases are hidden in both."""
+    objects, _ = chosen(other.detections, selection)
+    return {
+        "image": jpeg_url(_draw(picture, canvas, objects, findings.phrases, (), mask_style)),
+        "description": f"The picture with {count(len(objects))} of {other.card.title}",
+        "titles": [findings.card.title, other.card.title],
     }
 
 
@@ -127,12 +154,13 @@ def _legend(findings: Findings, selection: Selection) -> list[dict[str, Any]]:
     extra = [group for group in (BY_HAND, EVERYTHING) if group in found]
     phrases = [name for name in dict.fromkeys([*findings.phrases, *found]) if name not in extra]
     colors = _colors(findings)
+    others = Counter(groups_of(findings.other.detections)) if findings.other else {}
     return [
         {
             "key": name,
             "name": name.removeprefix("."),
             "color": colors.get(name, "currentColor"),  # of the others each object has its own
-            "count": found[name],
+            "count": f"{found[name]} | {others.get(name, 0)}" if findings.other else found[name],
             "shown": name not in selection.hidden,
         }
         for name in [*phrases, *extra]

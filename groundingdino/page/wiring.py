@@ -76,6 +76,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         best_only=settings.best_only,
         each=settings.each,
         tiles=settings.tiles,
+        compare=settings.second.model,
     )
     edits = InpaintPage(page)
     demo.temp_file_sets.append(edits.files)
@@ -104,6 +105,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     _wire_examples(page, question, settings, prompts)
     choices: list[tuple[Picker[Any, Any], Choice]] = [
         (page.detectors, settings.detector),
+        (page.seconds, settings.second),
         (page.segmenters, masks.segmenter),
         (page.inpainters, painting.inpainter),
         (page.few_steps, painting.few_steps),
@@ -173,6 +175,9 @@ def _wire_result(
     )
     _wire_download(page.detectors, detector, ready, taken)
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
+    second = settings.second
+    _wire_download(page.seconds, second, ready)
+    second.model.input(page.seconds.choose, second.model, [second.about, second.fetch], **PRIVATE)
     described = [segmenter.about, segmenter.fetch]
     taken = answer.result.take_segmenter(
         taking(page.segmenters, page.segmenters.choose), None, [segmenter.model, *described], **PRIVATE

@@ -70,7 +70,7 @@ CONTROLS: dict[str, Any] = {
     "shape": MASKS,
     **{
         name: Query._field_defaults[name]
-        for name in ("grow", "feather", "own", "margins", "best_only", "each", "tiles")
+        for name in ("grow", "feather", "own", "margins", "best_only", "each", "tiles", "compare")
     },
 }
 
@@ -703,6 +703,72 @@ def test_while_somebody_types_tiles_wait(browser: Browser, slow: Oracle, picture
     assert whole["status"]["message"] == "2 objects in the whole picture, its tiles follow …"
     browser.ask(picture, "cat . dog", tiles=True, typing=True)
     assert browser.view["draft"]
+
+
+@pytest.fixture
+def large() -> Oracle:
+    """The larger model: it has a threshold of 0.2, and sees one cat elsewhere."""
+    seen = {SIZE: {"cat": [(0.9, CAT), (0.6, (150, 20, 200, 120))], "pizza": [(0.28, PIZZA)]}}
+    return Oracle(seen, CARDS["large"])
+
+
+@pytest.fixture
+def both(detector: Oracle, large: Oracle) -> Browser:
+    """In front of a page with two models."""
+    return Browser(
+        Page(
+            Studio(
+                ModelCache(CARDS, lambda name, **_: large if name == "large" else detector, lambda _: True),
+                ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize("tab", [DETECT, SEGMENT])
+def test_two_models_are_seen_beside_each_other(both: Browser, picture: str, tab: str):
+    both.ask(picture, "cat . pizza", tab=tab)
+    alone = both.view
+    assert alone["other"] is None
+    both.ask(picture, "cat . pizza", tab=tab, compare="large")
+    assert {**both.view, "other": None, "phrases": alone["phrases"]} == alone
+    assert both.view["other"]["titles"] == ["Oracle", "Large"]
+    assert both.view["other"]["image"] not in ("", both.view["image"])
+    assert both.view["other"]["description"] == "The picture with 3 objects of Large"
+    assert [(entry["key"], entry["count"]) for entry in both.view["phrases"]] == [("cat", "2 | 2"), ("pizza", "0 | 1")]
+    assert both.status["message"] == "2 objects. Large has 3: 1 of 4 boxes agree (IoU ≥ 0.5)."
+    both.ask(picture, "cat . pizza", tab=tab, compare="large", hidden=["cat"])
+    assert both.view["other"]["description"] == "The picture with 1 object of Large"
+    both.ask(picture, "cat . pizza", tab=tab, compare="large", box=0.7)  # who moves a threshold moves both
+    assert both.status["message"] == "1 object. Large has 1: 1 of 1 box agrees (IoU ≥ 0.5)."
+    both.ask(picture, "dog", tab=tab, compare="large")
+    assert both.status["message"] == "Nothing found. Try another word. Large finds nothing, either."
+
+
+@pytest.mark.parametrize(
+    "options", [{"compare": "none"}, {"compare": "embedded"}, {"compare": "large", "tab": INPAINT}]
+)
+def test_there_is_nothing_to_compare_with_none_with_itself_and_in_an_edit(both: Browser, picture: str, options: Any):
+    both.ask(picture, "cat", **options)
+    assert both.view["other"] is None
+    assert "agree" not in both.status["message"]
+
+
+def test_a_model_that_is_not_here_leaves_the_first_ones_result(browser: Browser, picture: str):
+    browser.ask(picture, "cat", compare="large")
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert browser.view["other"] is None
+    assert browser.status["message"] == ("2 objects. Large is not on this machine yet: download it where it is chosen.")
+
+
+def test_a_draft_of_the_second_model_is_followed_by_the_whole(
+    both: Browser, large: Oracle, picture: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(handlers, "PATIENCE", 60)
+    large.slow_side = 320
+    draft, whole = both.request(picture, "cat", compare="large", box=0.2)
+    assert [one["view"]["draft"] for one in (draft, whole)] == [True, False]
+    assert draft["view"]["other"]["image"] != whole["view"]["other"]["image"]
 
 
 def drawn_only(knows: tuple[str, ...] = (DRAWINGS,)) -> Page:

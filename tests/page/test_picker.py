@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.picker import Picker
+from groundingdino.page.picker import Picker, SecondPicker
 from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
@@ -63,3 +63,11 @@ def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
     assert message == expected
     assert not button["interactive"]
     assert ready == 6, "what is said at the result changes, too"
+
+
+def test_a_second_model_may_be_none(picker: Picker):
+    second = SecondPicker(picker.models)
+    assert second.choices() == [("None", "none"), *picker.choices()]
+    about, fetch = second.choose("none")
+    assert (about, fetch["visible"]) == ("", False)
+    assert second.choose("large") == picker.choose("large")
