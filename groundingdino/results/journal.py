@@ -4,7 +4,6 @@ So a run that was stopped at any moment goes on where it was. The first line say
 whole, the last one of a process that was killed, is cut off.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from typing_extensions import Self
+
+from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
 
 
 class PictureFile(NamedTuple):
@@ -42,25 +43,25 @@ class Journal:
         self.pictures: dict[str, dict[str, Any]] = {}
         self.written: dict[str, set[int]] = {}  # checksums of all that were written, by the file's name
         self.placed: set[str] = set()  # copies of pictures in the output
-        lines, whole = _whole_lines(path)
+        whole = whole_bytes(path)
+        lines = list(read_lines(path, whole))
         header = lines[0].get("asked") if lines else None
         if lines and not isinstance(header, dict):
             raise ValueError(f"'{path}' is no journal of a labelling: move it away, or give another --output.")
-        for line in lines[1:]:
-            if "written" in line:
-                self.written.setdefault(line["written"], set()).add(line["checksum"])
-            elif "placed" in line:
-                self.placed.add(line["placed"])
+        for entry in lines[1:]:
+            if "written" in entry:
+                self.written.setdefault(entry["written"], set()).add(entry["checksum"])
+            elif "placed" in entry:
+                self.placed.add(entry["placed"])
             else:
-                self.pictures[line["file"]] = line
-        asked = json.loads(json.dumps(asked))  # tuples become lists, as in the file
+                self.pictures[entry["file"]] = entry
+        asked = as_written(asked)
         again = header != asked
         if header and again and self.pictures and not restart:
-            raise ValueError(_another_run(path, header, asked))
+            raise ValueError(another_run(path, header, asked))
         if restart or again:
             self.pictures.clear()
-            kept = [_line({"asked": asked}), *self._lines_of_output()]
-            replace_file(path, b"".join(kept))
+            replace_file(path, b"".join([line({"asked": asked}), *self._lines_of_output()]))
         else:
             os.truncate(path, whole)
         self._file = path.open("ab")
@@ -82,14 +83,14 @@ class Journal:
         for picture, record in found:
             entry = {"file": picture.name, "stamp": picture.stamp, **record}
             self.pictures[picture.name] = entry
-            lines.append(_line(entry))
+            lines.append(line(entry))
         self._append(b"".join(lines))
 
     def write(self, path: Path, content: bytes) -> None:
         """Writes a file of the output, and notes what it is first: who finds another one there knows it is not ours."""
         name, checksum = self._name(path), crc32(content)
         if checksum not in self.written.get(name, ()):
-            self._append(_line({"written": name, "checksum": checksum}))
+            self._append(line({"written": name, "checksum": checksum}))
             self.written.setdefault(name, set()).add(checksum)
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
@@ -99,7 +100,7 @@ class Journal:
         if path.exists() and path.samefile(picture):
             return
         if self._name(path) not in self.placed:
-            self._append(_line({"placed": self._name(path)}))
+            self._append(line({"placed": self._name(path)}))
             self.placed.add(self._name(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.partial")
@@ -131,51 +132,11 @@ class Journal:
 
     def _lines_of_output(self) -> list[bytes]:
         written = [
-            _line({"written": name, "checksum": checksum})
+            line({"written": name, "checksum": checksum})
             for name, checksums in self.written.items()
             for checksum in sorted(checksums)
         ]
-        return [*written, *(_line({"placed": name}) for name in sorted(self.placed))]
+        return [*written, *(line({"placed": name}) for name in sorted(self.placed))]
 
     def _append(self, lines: bytes) -> None:
-        self._file.write(lines)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file; whoever reads `path` meanwhile, or after a kill, sees the old file or the new one."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
-
-
-def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines of a journal, none where there is none, and the bytes that they take."""
-    if not path.exists():
-        return [], 0
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    try:
-        lines = [json.loads(line) for line in content[:whole].splitlines()]
-        if not all(isinstance(line, dict) for line in lines):
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"'{path}' is damaged, or no journal: move it away, or give another --output.") from None
-    return lines, whole
-
-
-def _another_run(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    was = ", ".join(f"{name.replace('_', ' ')} {json.dumps(before.get(name), ensure_ascii=False)}" for name in differ)
-    return (
-        f"'{path}' holds what was found with {was}: give another --output, or --restart, which forgets it and begins "
-        "anew."
-    )
+        append(self._file, lines)
