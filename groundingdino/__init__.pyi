@@ -33,6 +33,10 @@ from .segmentation.candidates import ImageEmbedding
 from .segmentation.mask_prompts import MaskPrompt
 from .segmentation.masks import smooth_masks
 from .segmentation.segmenter import Segmenter, SegmenterCacheBytes
+from .tracking.looks import look_by
+from .tracking.tracker import EmbeddedTracker, TrackedFrame, Tracker, TrackerSettings
+from .tracking.video import Frame, Video, VideoInfo, VideoLimits
+from .tracking.writing import VideoWriter
 
 __all__ = [
     "EMBEDDED",
@@ -46,7 +50,9 @@ __all__ = [
     "ColorBackground",
     "Detector",
     "Edit",
+    "EmbeddedTracker",
     "EncodedImage",
+    "Frame",
     "Grounding",
     "GroundingDINO",
     "GroundingDINOConfig",
@@ -69,13 +75,21 @@ __all__ = [
     "Spotlight",
     "StickerCutOut",
     "Stopped",
+    "TrackedFrame",
+    "Tracker",
+    "TrackerSettings",
     "TransparentBackground",
+    "Video",
+    "VideoInfo",
+    "VideoLimits",
+    "VideoWriter",
     "checkpoints",
     "edit_picture",
     "keep_freed_memory",
     "load_checkpoint",
     "load_editable",
     "load_image",
+    "look_by",
     "read_recipe",
     "smooth_masks",
 ]

@@ -15,7 +15,7 @@ FLOORS = (
     ("segmentation",),
     ("editing",),
     ("results",),
-    ("evaluation",),
+    ("evaluation", "tracking"),
     ("command_line", "page", "training"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

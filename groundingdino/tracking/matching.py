@@ -1,0 +1,102 @@
+"""Which detection is which track: Hungarian matching on place, phrase and colours. Pure geometry and numbers."""
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+_REACH = 0.25  # of a box's sides by which it grows on each side, so that what moved by its own size still touches
+_LEAST_OVERLAP = 0.08  # of boxes grown so
+_OTHER_PHRASE = 0.45  # overlap from which another phrase can be the same thing, which the detector names otherwise
+_LEAST_ALIKE = 0.35  # of colours
+_SAME_PLACE = 0.7  # overlap from which a weaker box is the same thing by another name
+_WITHIN = 0.75  # share of the smaller of two boxes of one phrase from which it is a part of the same thing
+_BINS = (6, 8, 8)  # of lightness and two axes of colour
+_SIDE = 24  # pixels of the copy of a box's content that colours are counted in
+
+_INSIDE = cv2.ellipse(
+    np.zeros((_SIDE, _SIDE), np.uint8), ((_SIDE / 2, _SIDE / 2), (0.85 * _SIDE, 0.85 * _SIDE), 0), 1, cv2.FILLED
+)
+
+
+def match(
+    tracks: np.ndarray, found: np.ndarray, same_phrase: np.ndarray, alike: np.ndarray
+) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """Pairs tracks with detections, each at most once, so that all together fit best.
+
+    Args:
+        tracks: (T, 4) xyxy pixels, where they should be.
+        found: (D, 4) xyxy pixels.
+        same_phrase: (T, D) bool.
+        alike: (T, D) in [0, 1], how alike their colours are.
+
+    Returns:
+        Pairs of indices; the tracks without a detection; the detections without a track.
+    """
+    overlap = iou(grown(tracks), grown(found))
+    fits = (overlap >= _LEAST_OVERLAP) & (alike >= _LEAST_ALIKE) & (same_phrase | (overlap >= _OTHER_PHRASE))
+    worth = np.where(fits, 0.6 * overlap + 0.3 * alike + 0.1 * same_phrase, 0.0)
+    rows, columns = linear_sum_assignment(-worth) if worth.size else ((), ())
+    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if fits[row, column]]
+    left = sorted(set(range(len(tracks))) - {row for row, _ in pairs})
+    new = sorted(set(range(len(found))) - {column for _, column in pairs})
+    return pairs, left, new
+
+
+def distinct(boxes: np.ndarray, scores: np.ndarray, phrases: np.ndarray) -> np.ndarray:
+    """Which of a look's N boxes are of things of their own, best first.
+
+    A box in the place of a better one is the same thing by another name; one in a better one of its phrase, or around
+    it, is a part of it: a detector keeps such, and two tracks of one thing would take each other's boxes.
+    """
+    kept: list[int] = []
+    for index in np.argsort(-scores, kind="stable"):
+        common, overlap = (
+            _common(boxes[kept], boxes[index : index + 1])[:, 0],
+            iou(boxes[kept], boxes[index : index + 1]),
+        )
+        areas = np.minimum(_areas(boxes[kept]), _areas(boxes[index : index + 1]))
+        within = (common >= _WITHIN * areas) & (phrases[kept] == phrases[index])
+        if not (within.any() or (overlap >= _SAME_PLACE).any()):
+            kept.append(int(index))
+    return np.array(kept, int)
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(N, M): intersection over union of boxes (N, 4) and (M, 4), xyxy; 0 where both are empty."""
+    one, other = np.asarray(one, np.float64).reshape(-1, 4), np.asarray(other, np.float64).reshape(-1, 4)
+    common = _common(one, other)
+    return common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, 1e-9)
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(N, M): pixels that two boxes share."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    return np.prod(np.clip(high - low, 0, None), axis=2)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+
+
+def grown(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) larger by `_REACH` on each side."""
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    margin = _REACH * np.clip(boxes[:, 2:] - boxes[:, :2], 0, None)
+    return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+
+
+def colours_of(pixels: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """The colours in the ellipse of a box, as the square root of their shares, so that a product tells how alike two
+    are; None where the box has no pixel in the picture (H, W, 3) uint8."""
+    height, width = pixels.shape[:2]
+    x0, y0 = np.clip(np.floor(box[:2]), 0, (width, height)).astype(int)
+    x1, y1 = np.clip(np.ceil(box[2:]), 0, (width, height)).astype(int)
+    if x1 <= x0 or y1 <= y0:
+        return None
+    small = cv2.resize(pixels[y0:y1, x0:x1], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
+    # Most colours lie around the middle of both axes; the strong ones share the outer bins.
+    lab[..., 1:] = np.clip(lab[..., 1:], 64, 191)
+    count = cv2.calcHist([lab], [0, 1, 2], _INSIDE, list(_BINS), [0, 256, 64, 192, 64, 192]).ravel()
+    return np.sqrt(count / max(float(count.sum()), 1.0))

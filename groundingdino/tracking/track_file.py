@@ -1,0 +1,259 @@
+"""What was followed, on disk: a line for each frame, written when it is done; of it only one line is in memory at once.
+
+So a run that was killed goes on where it was. Beside what is shown a line holds what the detector saw, to the last
+digit: the tracker is told it again and comes to where it was, without a model.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import supervision as sv
+from typing_extensions import Self
+
+from groundingdino.detection.objects import labels_of, scores_of
+from groundingdino.results.datasets import picture_of
+from groundingdino.results.export import record
+from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
+from groundingdino.segmentation.masks import compact, join
+from groundingdino.tracking.tracker import TrackedFrame, Tracker
+from groundingdino.tracking.video import Frame
+
+Size = tuple[int, int]  # (width, height)
+
+
+class TrackFile:
+    """The frames of a video in which things were followed.
+
+    Args:
+        path: Of the file.
+        asked: What is followed and how, as JSON: another run's frames are none of this one.
+        size: (width, height) of the video's frames.
+        restart: Forget the frames of another run.
+
+    Attributes:
+        frames: How many are in it.
+        finished: Whether these are all of the video.
+
+    Raises:
+        ValueError: one sentence: it is of a run that asked something else, or is no such file.
+        OSError: it cannot be read or written.
+    """
+
+    def __init__(self, path: Path, asked: Mapping[str, Any], size: Size, restart: bool = False):
+        self.path, self.size = path, size
+        whole = 0 if restart else whole_bytes(path)
+        header = next(read_lines(path, whole), {}).get("asked", {})
+        asked = as_written({**asked, "size": size})
+        if whole and not (isinstance(header, dict) and header):
+            raise ValueError(f"'{path}' holds no tracks: move it away, or give another --output.")
+        self.frames, self.finished = _count(path, whole)
+        if header != asked:
+            if self.frames:
+                raise ValueError(another_run(path, header, asked))
+            replace_file(path, line({"asked": asked}))
+            self.frames, self.finished = 0, False
+        else:
+            os.truncate(path, whole)
+        self._file = path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Notes the next frame."""
+        append(self._file, line(_written(frame, self.size)))
+        self.frames += 1
+
+    def end(self) -> None:
+        """Notes that there are no more frames."""
+        if not self.finished:
+            append(self._file, line({"end": self.frames}))
+            self.finished = True
+
+    def read(self) -> Iterator[TrackedFrame]:
+        """The frames that are in it by now."""
+        lines = read_lines(self.path, os.path.getsize(self.path))
+        next(lines)
+        return (_read(entry, self.size) for entry in lines if "frame" in entry)
+
+
+def follow(
+    frames: Iterable[Frame],
+    tracker: Tracker,
+    file: TrackFile,
+    finish: Callable[[np.ndarray, TrackedFrame], TrackedFrame] = lambda _, tracked: tracked,
+) -> Generator[tuple[Frame, TrackedFrame], None, None]:
+    """Follows things through a video and notes each frame; what is noted already is not computed again.
+
+    Args:
+        finish: What is done to a frame's objects before they are noted, as cutting them out.
+
+    Yields:
+        Each frame with what is followed in it.
+    """
+    known = file.read()
+    for frame in frames:
+        tracked = next(known, None)
+        if tracked is None:
+            tracked = finish(frame.pixels, tracker.follow(frame))
+            file.add(tracked)
+        else:
+            tracker.follow(frame, tracked.look)
+        yield frame, tracked
+    file.end()
+
+
+@dataclass(frozen=True)
+class Track:
+    """One thing of a video, from beginning to end.
+
+    Attributes:
+        first, last: Indices of the frames; it may be away between.
+        since, until: Their seconds.
+        frames: In how many it is.
+        score: The mean of its scores.
+    """
+
+    id: int
+    phrase: str
+    first: int
+    last: int
+    since: float
+    until: float
+    frames: int
+    score: float
+
+
+def tracks_of(frames: Iterable[TrackedFrame]) -> list[Track]:
+    """All tracks by id; the phrase of each is the one it had most."""
+    spans: dict[int, Track] = {}
+    phrases: dict[int, dict[str, int]] = {}
+    for frame in frames:
+        for id, phrase, score in rows_of(frame.objects):
+            old = spans.get(id) or Track(id, phrase, frame.index, frame.index, frame.seconds, frame.seconds, 0, 0.0)
+            mean = old.score + (score - old.score) / (old.frames + 1)
+            spans[id] = replace(old, last=frame.index, until=frame.seconds, frames=old.frames + 1, score=mean)
+            named = phrases.setdefault(id, {})
+            named[phrase] = named.get(phrase, 0) + 1
+    return [replace(spans[id], phrase=max(phrases[id], key=phrases[id].__getitem__)) for id in sorted(spans)]
+
+
+def rows_of(objects: sv.Detections) -> list[tuple[int, str, float]]:
+    """Id, phrase and score of each object of a frame."""
+    ids = objects.tracker_id if objects.tracker_id is not None else np.empty(0, int)
+    return [
+        (int(id), phrase, float(score))
+        for id, phrase, score in zip(ids, labels_of(objects), scores_of(objects), strict=True)
+    ]
+
+
+def filled(frames: Iterable[TrackedFrame], size: Size, reach: int) -> Iterator[TrackedFrame]:
+    """The same with each track from where it was first seen on, some frames before it could be told from an error.
+
+    Args:
+        reach: How many frames that may be. So many are held back, without their pixels.
+    """
+    held: deque[TrackedFrame] = deque()
+    for frame in frames:
+        boxes = dict(zip(map(int, _ids(frame)), frame.objects.xyxy, strict=True))
+        for id, (first, box) in frame.begun.items():
+            for place, one in enumerate(held):
+                if id in boxes and one.index >= first and id not in _ids(one):
+                    share = (one.index - first) / (frame.index - first)
+                    between = (1 - share) * np.array(box) + share * boxes[id]
+                    at = int(np.flatnonzero(_ids(frame) == id)[0])
+                    held[place] = _with(one, frame.objects, at, between, size)
+        held.append(frame)
+        if len(held) > reach:
+            yield held.popleft()
+    yield from held
+
+
+def _with(frame: TrackedFrame, others: sv.Detections, at: int, box: np.ndarray, size: Size) -> TrackedFrame:
+    """A frame with one more object, which is in another frame; where there are masks it has its box as one."""
+    mine = frame.objects
+    box = np.clip(box, 0, (*size, *size)).astype(np.float32)
+    mask = None
+    if others.mask is not None:
+        whole = np.zeros(size[::-1], bool)
+        x0, y0 = np.floor(box[:2]).astype(int)
+        x1, y1 = np.ceil(box[2:]).astype(int)
+        whole[y0:y1, x0:x1] = True
+        mask = join([*(compact(one) for one in _masks(mine)), compact(whole)], size)
+    assert others.class_id is not None
+    assert mine.class_id is not None
+    objects = sv.Detections(
+        np.concatenate([mine.xyxy, box[None]]),
+        mask=mask,
+        confidence=np.append(scores_of(mine), scores_of(others)[at]),
+        class_id=np.append(mine.class_id, others.class_id[at]),
+        tracker_id=np.append(_ids(frame), _ids_of(others)[at]),
+        data={"class_name": np.array([*labels_of(mine), labels_of(others)[at]], dtype=str)},
+    )
+    return replace(frame, objects=objects)
+
+
+def _masks(objects: sv.Detections) -> Iterable[np.ndarray]:
+    return () if objects.mask is None else objects.mask
+
+
+def _ids(frame: TrackedFrame) -> np.ndarray:
+    return _ids_of(frame.objects)
+
+
+def _ids_of(objects: sv.Detections) -> np.ndarray:
+    return objects.tracker_id if objects.tracker_id is not None else np.empty(0, int)
+
+
+def _count(path: Path, whole: int) -> tuple[int, bool]:
+    """Frames of a file, and whether it was ended."""
+    frames, finished, place = 0, False, 0
+    if whole:
+        with path.open("rb") as file:
+            while place < whole:
+                text = file.readline()
+                place += len(text)
+                frames += text.startswith(b'{"frame"')
+                finished = text.startswith(b'{"end"')
+    return frames, finished
+
+
+def _written(frame: TrackedFrame, size: Size) -> dict[str, Any]:
+    objects = record(frame.objects, size, "")["objects"]
+    ids, classes = _ids(frame), frame.objects.class_id
+    assert classes is not None
+    for entry, id, number in zip(objects, ids, classes, strict=True):
+        entry |= {"id": int(id), "class": int(number)}
+    seen = None
+    if frame.look is not None:
+        numbers = frame.look.class_id if frame.look.class_id is not None else np.zeros(len(frame.look), int)
+        rows = zip(frame.look.xyxy, scores_of(frame.look), numbers, labels_of(frame.look), strict=True)
+        seen = [[[float(edge) for edge in box], float(score), int(number), name] for box, score, number, name in rows]
+    begun = [[id, first, box] for id, (first, box) in frame.begun.items()]
+    return {"frame": frame.index, "seconds": frame.seconds, "objects": objects, "look": seen, "begun": begun}
+
+
+def _read(entry: Mapping[str, Any], size: Size) -> TrackedFrame:
+    rows = entry["objects"]
+    objects = picture_of("", {"width": size[0], "height": size[1], "objects": rows}).objects
+    objects.tracker_id = np.array([row["id"] for row in rows], int)
+    objects.class_id = np.array([row["class"] for row in rows], int)
+    look = None
+    if entry["look"] is not None:
+        seen = entry["look"]
+        look = sv.Detections(
+            np.array([row[0] for row in seen], np.float32).reshape(-1, 4),
+            confidence=np.array([row[1] for row in seen], np.float32),
+            class_id=np.array([row[2] for row in seen], int),
+            data={"class_name": np.array([row[3] for row in seen], dtype=str)},
+        )
+    begun = {id: (first, tuple(box)) for id, first, box in entry["begun"]}
+    return TrackedFrame(entry["frame"], entry["seconds"], objects, look, begun)
