@@ -19,6 +19,7 @@ from PIL import Image
 
 from groundingdino.command_line.main import main
 from groundingdino.command_line.options import build_parser
+from tests.clips import write
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -159,7 +160,7 @@ def check_command(words: list[str]) -> bool:
 
 
 def run_ours(arguments: list[str]) -> None:
-    """Runs a command with pictures in place of files that only the reader has; what needs a download is only parsed."""
+    """Runs a command with files in place of those that only the reader has; what needs a download is only parsed."""
     if "--help" in arguments:
         return
     try:
@@ -174,6 +175,8 @@ def run_ours(arguments: list[str]) -> None:
         if path and not Path(path).exists():
             with Image.open(EXAMPLE) as picture:
                 picture.convert("L" if kind == "mask" else "RGB").save(path, "PNG")
+    if (video := options.get("video")) and not Path(video).exists():
+        write(Path(video), frames=12, rate=4)
     assert main(arguments) == 0, f"groundingdino {shlex.join(arguments)} fails"
 
 

@@ -125,9 +125,18 @@ def _read_task(options: argparse.Namespace) -> Task:
         return parse_task("regions", regions=options.region)
     if options.outpaint:
         return parse_task("outpaint", options.text, margins=options.outpaint)
+    if (effect := read_effect(options)) is not None:
+        return effect
+    mode = next(mode for mode in ("replace", "background") if getattr(options, mode) is not None)
+    return parse_task(mode, getattr(options, mode))
+
+
+def read_effect(options: argparse.Namespace) -> Task | None:
+    """The edit without a model that the options name, if they name one."""
     for mode in ("transparent", "blur", "pixelate", "blur-background"):
         if getattr(options, mode.replace("-", "_")):
             return parse_task(mode)
-    modes = ("replace", "background", "color", "recolor", "spotlight", "sticker")
-    mode = next(mode for mode in modes if getattr(options, mode) is not None)
-    return parse_task(mode, getattr(options, mode))
+    for mode in ("color", "recolor", "spotlight", "sticker"):
+        if getattr(options, mode) is not None:
+            return parse_task(mode, getattr(options, mode))
+    return None

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.options import refuse_unread
 from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, tell_unreadable
-from groundingdino.command_line.search import check_models, identity, load_model
+from groundingdino.command_line.search import (
+    check_models,
+    identity,
+    load_model,
+    nms_threshold,
+    read_phrases,
+    read_thresholds,
+)
 from groundingdino.runtime.extras import missing
 
 if TYPE_CHECKING:
@@ -24,7 +31,7 @@ _ON_A_GPU = 8  # pictures at once
 
 def label(options: argparse.Namespace) -> int | None:
     """Label what is not labelled yet, and write the data set; what another run found must be of the same question."""
-    phrases = _phrases(options.prompt)
+    phrases = read_phrases(options.prompt)
     names = _names(options.map, phrases)
     format = _format(options)
     if not options.masks:
@@ -76,7 +83,7 @@ def _label(options: argparse.Namespace, pictures: Sequence["PictureFile"], journ
         _absolute(options.segmenter) if options.masks else None,
         argparse.Namespace(device=options.device, local_files_only=options.local_files_only),
         options.prompt,
-        _thresholds(options),
+        read_thresholds(options),
         options.each,
         options.tiles,
     )
@@ -139,7 +146,7 @@ def _write(
         for picture in pictures:
             entry = journal.entry(picture)
             if entry is not None and "error" not in entry:
-                found = named(picture_of(picture.name, entry), names, _nms_threshold(options))
+                found = named(picture_of(picture.name, entry), names, nms_threshold(options))
                 counts.update(labels_of(found.objects))
                 yield found
 
@@ -163,15 +170,6 @@ def _tell(output: Path, counts: Counter[str]) -> None:
         for name, count in counts.items():
             print(f"{count:7}  {name}")
         print(f"{counts.total():7}  objects in {output}")
-
-
-def _phrases(prompt: str) -> tuple[str, ...]:
-    from groundingdino.inputs.prompt import Prompt
-
-    phrases = Prompt.parse(prompt).phrases
-    if not phrases:
-        raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
-    return phrases
 
 
 def _names(maps: Sequence[tuple[Sequence[str], str]], phrases: Sequence[str]) -> dict[str, str]:
@@ -217,25 +215,9 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "prompt": options.prompt,
         "model": identity(options.model),
         "segmenter": identity(options.segmenter) if options.masks else None,
-        **_thresholds(options),
+        **read_thresholds(options),
         "each": options.each,
         "tiles": options.tiles,
-    }
-
-
-def _nms_threshold(options: argparse.Namespace) -> float | None:
-    from groundingdino.detection.phrases import NMS_THRESHOLD
-
-    return getattr(options, "nms_threshold", NMS_THRESHOLD)
-
-
-def _thresholds(options: argparse.Namespace) -> dict[str, Any]:
-    """As `Grounding.detections` takes them; None is the model's own."""
-    return {
-        "box_threshold": getattr(options, "box_threshold", None),
-        "text_threshold": getattr(options, "text_threshold", None),
-        "nms_threshold": _nms_threshold(options),
-        "best_only": options.best_only,
     }
 
 

@@ -1,4 +1,4 @@
-"""Run a command: detect, segment or inpaint a picture, label many, evaluate a model, or list the models.
+"""Run a command: detect, segment or inpaint a picture, label many, track through a video, evaluate or list models.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from groundingdino.command_line.evaluate import evaluate
     from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
+    from groundingdino.command_line.track import track
     from groundingdino.files.downloads import DownloadsOff
 
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "detect": detect,
         "label": label,
         "evaluate": evaluate,
+        "track": track,
     }
     status = None
     try:
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
-        say("stopped; a download, a labelling or an evaluation continues next time where it stopped")
+        say("stopped; a download, a labelling, a tracking or an evaluation continues next time where it stopped")
         return INTERRUPTED
     return status or OK
 

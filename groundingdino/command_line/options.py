@@ -61,6 +61,8 @@ def build_parser() -> Parser:
     _add_labelling(label)
     evaluate = commands.add_parser("evaluate", help="how well a model finds what is marked in a data set")
     _add_evaluation(evaluate)
+    track = commands.add_parser("track", help="follow what the prompt names through a video")
+    _add_tracking(track)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
@@ -220,6 +222,33 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
     command.add_argument("--restart", action="store_true", help="forget what an earlier run found")
 
 
+def _add_tracking(command: argparse.ArgumentParser) -> None:
+    """What is followed through which video, and what becomes of it."""
+    command.set_defaults(parser=command)
+    command.add_argument("video", metavar="VIDEO", help="path of a video: MP4, MOV, WebM, MKV, AVI, GIF, ...")
+    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+    command.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="what is written: out.mp4, out.json, MOTChallenge's out.txt, or pictures in out.zip",
+    )
+    command.add_argument(
+        "--format",
+        choices=("video", "frames", "json", "mot", "youtube-vis", "masks"),
+        help="where the name does not say it: youtube-vis (.json) or masks (.zip)",
+    )
+    command.add_argument("--every", type=_count, metavar="K", help="look at one frame of K (six a second)")
+    command.add_argument("--start", type=_seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
+    command.add_argument("--end", type=_seconds, metavar="SECONDS", help="end there (with the video)")
+    command.add_argument("--masks", action="store_true", help="masks, too; edits then follow outlines")
+    _add_segmenter(command)
+    _add_model(command)
+    _add_effects(command.add_mutually_exclusive_group())
+    command.add_argument("--restart", action="store_true", help="forget what an earlier run followed")
+
+
 def _add_task(command: argparse.ArgumentParser) -> None:
     """What an edit does."""
     task = command.add_mutually_exclusive_group(required=True)
@@ -232,6 +261,26 @@ def _add_task(command: argparse.ArgumentParser) -> None:
         help="fill their place from around it: by the inpainter, or (fill) by patches from around, without a model",
     )
     task.add_argument("--background", metavar="TEXT", help="keep them and paint this behind them")
+    _add_effects(task)
+    task.add_argument("--picture", type=Path, metavar="IMAGE", help="keep them before another picture")
+    task.add_argument(
+        "--region",
+        type=_region,
+        action="append",
+        metavar="X0,Y0,X1,Y1,TEXT",
+        help="paint the text in the box, with an empty prompt; may be given several times",
+    )
+    task.add_argument(
+        "--outpaint",
+        type=_margins,
+        metavar="MARGINS",
+        help="grow the picture, with an empty prompt: by pixels or per cent, for all sides or as LEFT,TOP,RIGHT,BOTTOM",
+    )
+    command.add_argument("--text", default="", metavar="TEXT", help="of --outpaint: what the new part shows (the same)")
+
+
+def _add_effects(task: argparse._MutuallyExclusiveGroup) -> None:
+    """Edits that need no model."""
     task.add_argument("--transparent", action="store_true", help="keep them and make all else transparent")
     task.add_argument("--color", metavar="COLOR", help="keep them before a colour: a name, or #rrggbb")
     task.add_argument("--blur", action="store_true", help="blur them, so that nothing of them is recognised")
@@ -248,21 +297,6 @@ def _add_task(command: argparse.ArgumentParser) -> None:
     task.add_argument(
         "--sticker", nargs="?", const="white", metavar="COLOR", help="cut them out with an edge of a colour (white)"
     )
-    task.add_argument("--picture", type=Path, metavar="IMAGE", help="keep them before another picture")
-    task.add_argument(
-        "--region",
-        type=_region,
-        action="append",
-        metavar="X0,Y0,X1,Y1,TEXT",
-        help="paint the text in the box, with an empty prompt; may be given several times",
-    )
-    task.add_argument(
-        "--outpaint",
-        type=_margins,
-        metavar="MARGINS",
-        help="grow the picture, with an empty prompt: by pixels or per cent, for all sides or as LEFT,TOP,RIGHT,BOTTOM",
-    )
-    command.add_argument("--text", default="", metavar="TEXT", help="of --outpaint: what the new part shows (the same)")
 
 
 def _margins(text: str) -> Margins:
@@ -360,6 +394,13 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, not '{text}'")
     return count
+
+
+def _seconds(text: str) -> float:
+    (seconds,) = _numbers(text, 1, "seconds of 0 or more")
+    if seconds < 0:
+        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, not '{text}'")
+    return seconds
 
 
 def _area(text: str) -> float:

@@ -140,3 +140,28 @@ def load_model(load: Callable[..., M], name: str, options: argparse.Namespace) -
     if str(device).startswith("cpu"):
         keep_freed_memory()
     return load(name, device, options.local_files_only, show_progress)
+
+
+def read_phrases(prompt: str) -> tuple[str, ...]:
+    from groundingdino.inputs.prompt import Prompt
+
+    phrases = Prompt.parse(prompt).phrases
+    if not phrases:
+        raise ValueError("The prompt names nothing: expected phrases such as 'cat . remote control'.")
+    return phrases
+
+
+def nms_threshold(options: argparse.Namespace) -> float | None:
+    from groundingdino.detection.phrases import NMS_THRESHOLD
+
+    return getattr(options, "nms_threshold", NMS_THRESHOLD)
+
+
+def read_thresholds(options: argparse.Namespace) -> dict[str, Any]:
+    """As `Grounding.detections` takes them; None is the model's own."""
+    return {
+        "box_threshold": getattr(options, "box_threshold", None),
+        "text_threshold": getattr(options, "text_threshold", None),
+        "nms_threshold": nms_threshold(options),
+        "best_only": options.best_only,
+    }

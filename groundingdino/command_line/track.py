@@ -1,0 +1,205 @@
+"""`track VIDEO PROMPT --output OUT`: what the prompt names is followed through a video, and shown, listed or edited."""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from groundingdino.command_line.inpaint import read_effect
+from groundingdino.command_line.options import refuse_unread
+from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, say
+from groundingdino.command_line.search import check_models, identity, load_model, read_phrases, read_thresholds
+
+if TYPE_CHECKING:
+    from groundingdino.editing.tasks import Task
+    from groundingdino.tracking.track_file import TrackFile
+    from groundingdino.tracking.tracker import TrackedFrame
+    from groundingdino.tracking.video import Video
+
+_SUFFIXES = {".mp4": ("video",), ".zip": ("frames", "masks"), ".json": ("json", "youtube-vis"), ".txt": ("mot",)}
+
+
+def track(options: argparse.Namespace) -> None:
+    """Follow what is not followed yet, and write the output; what another run followed must be of the same question."""
+    phrases = read_phrases(options.prompt)
+    format = _format(options)
+    task = _task(options, format)
+    if not options.masks:
+        refuse_unread(options, "Tracking without --masks", ("segmenter",))
+    check_models(options, "model", *(["segmenter"] if options.masks else []))
+
+    from groundingdino.tracking.track_file import TrackFile
+    from groundingdino.tracking.tracker import looks_every
+    from groundingdino.tracking.video import Video
+
+    video = Video(options.video)
+    options.every = options.every or looks_every(video.info.rate)
+    path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
+    with reporting_errors_of(path):
+        file = TrackFile(path, _asked(options), video.info.size, options.restart)
+    with file:
+        if not file.finished:
+            _follow(options, video, file)
+        with reporting_errors_of(options.output):
+            _write(options, format, task, video, file, phrases)
+        _tell(options.output, phrases, file)
+    if video.damaged:
+        say(f"'{options.video}' is damaged: what could not be read of it is left out.")
+
+
+def _follow(options: argparse.Namespace, video: "Video", file: "TrackFile") -> None:
+    from groundingdino.detection.detector import Detector
+    from groundingdino.segmentation.segmenter import Segmenter
+    from groundingdino.tracking.looks import cut_out, look_by, start_score
+    from groundingdino.tracking.track_file import follow
+    from groundingdino.tracking.tracker import EmbeddedTracker, TrackerSettings
+
+    detector = load_model(Detector.from_pretrained, options.model, options)
+    thresholds = read_thresholds(options)
+    look = look_by(detector, options.prompt, thresholds, options.each, Notes())
+    tracker = EmbeddedTracker(look, TrackerSettings(options.every, start_score(detector, thresholds)))
+    followed = partial(follow, _frames(options, video), tracker, file)
+    if options.masks:
+        segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
+        followed = partial(followed, partial(cut_out, segmenter))
+    with reporting_errors_of(file.path), closing(followed()) as frames:
+        for _ in _with_bar("tracking", frames, video):
+            pass
+
+
+def _write(
+    options: argparse.Namespace,
+    format: str,
+    task: "Task | None",
+    video: "Video",
+    file: "TrackFile",
+    phrases: tuple[str, ...],
+) -> None:
+    from groundingdino.tracking.exports import write_json, write_masks, write_mot, write_youtube_vis
+    from groundingdino.tracking.track_file import filled
+
+    output, name, info = options.output, Path(options.video).name, video.info
+
+    def frames() -> Iterable["TrackedFrame"]:
+        # A box that nobody cut out is no mask to show or list, but it hides what is to be hidden.
+        if options.masks and task is None:
+            return file.read()
+        return filled(file.read(), info.size, 2 * options.every)
+
+    if format in ("video", "frames"):
+        _write_frames(options, format, task, video, frames())
+        return
+    partial_path = output.with_name(f"{output.name}.partial")
+    try:
+        if format == "masks":
+            write_masks(partial_path, frames, info)
+        else:
+            text: TextIO
+            with partial_path.open("w", encoding="utf-8") as text:
+                if format == "json":
+                    about = f"Tracked by Grounding DINO, {options.model}: {options.prompt}"
+                    write_json(text, frames, info, name, about)
+                elif format == "mot":
+                    write_mot(text, frames)
+                else:
+                    write_youtube_vis(text, frames, info, name, phrases)
+        os.replace(partial_path, output)
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def _write_frames(
+    options: argparse.Namespace, format: str, task: "Task | None", video: "Video", tracked: Iterable["TrackedFrame"]
+) -> None:
+    """The frames with what is followed drawn on them, or after the edit."""
+    from groundingdino.tracking.drawing import FrameDrawing
+    from groundingdino.tracking.edits import edit_frame
+    from groundingdino.tracking.writing import PictureWriter, VideoWriter
+
+    output, rate = options.output, video.info.rate
+    drawing = FrameDrawing(rate)
+    pairs = zip(_frames(options, video), tracked, strict=False)  # both end with the video
+    with VideoWriter(output, rate) if format == "video" else PictureWriter(output) as writer:
+        first = None
+        for frame, what in _with_bar("writing", pairs, video):
+            first = frame.seconds if first is None else first
+            changed = drawing.draw(frame.pixels, what) if task is None else edit_frame(frame.pixels, what.objects, task)
+            writer.add(changed, frame.seconds - first)
+
+
+def _frames(options: argparse.Namespace, video: "Video") -> Iterator[Any]:
+    return video.frames(options.start, options.end)
+
+
+def _with_bar(what: str, frames: Iterable[Any], video: "Video") -> Iterator[Any]:
+    """The same frames with a bar on a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(frames, what, video.info.frames, unit="frame", smoothing=0.05, disable=None)
+
+
+def _tell(output: Path, phrases: tuple[str, ...], file: "TrackFile") -> None:
+    """How many of each phrase there were."""
+    from groundingdino.tracking.track_file import tracks_of
+
+    counts = Counter(dict.fromkeys(phrases, 0))
+    counts.update(track.phrase for track in tracks_of(file.read()))
+    with reporting_errors_of("standard output"):
+        for name, count in counts.items():
+            print(f"{count:7}  {name}")
+        print(f"{counts.total():7}  tracks over {file.frames} frames in {output}")
+
+
+def _format(options: argparse.Namespace) -> str:
+    """What is written; checks that it can be."""
+    output = options.output
+    formats = _SUFFIXES.get(output.suffix.lower())
+    if formats is None:
+        raise ValueError(
+            f"'{output}' does not say what to write: expected a name such as out.mp4, out.json, out.txt or out.zip."
+        )
+    format = options.format or formats[0]
+    if format not in formats:
+        right = next(suffix for suffix, found in _SUFFIXES.items() if format in found)
+        raise ValueError(f"'{output}' does not fit --format {format}: name the file out{right}.")
+    check_folder(output)
+    if os.path.exists(output) and os.path.exists(options.video) and os.path.samefile(output, options.video):
+        raise ValueError(f"'{output}' is the video itself: give another --output.")
+    if format == "masks" and not options.masks:
+        raise ValueError("There are no masks to write: give --masks, too.")
+    if options.end is not None and options.end <= options.start:
+        raise ValueError(f"--end {options.end:g} is not after --start {options.start:g}: expected a later one.")
+    return format
+
+
+def _task(options: argparse.Namespace, format: str) -> "Task | None":
+    from groundingdino.tracking.edits import WITH_ALPHA, check_task
+
+    task = read_effect(options)
+    if task is None:
+        return None
+    check_task(task)
+    if format not in ("video", "frames"):
+        raise ValueError("An edit makes a video: name the output out.mp4, or out.zip for pictures.")
+    if isinstance(task, WITH_ALPHA) and format == "video":
+        raise ValueError("MP4 has no transparency: name the output out.zip for PNG pictures, or give --color.")
+    return task
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What decides what is followed. The output and edits do not: for another one no model runs."""
+    return {
+        "video": identity(options.video),
+        "prompt": options.prompt,
+        "model": identity(options.model),
+        "segmenter": identity(options.segmenter) if options.masks else None,
+        **read_thresholds(options),
+        "each": options.each,
+        "every": options.every,
+        "start": options.start,
+        "end": options.end,
+    }
