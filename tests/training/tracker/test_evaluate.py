@@ -10,7 +10,7 @@ from groundingdino.training.tracker.evaluate import follow_clip, noisy_looks, pr
 
 
 def follow(kind: str, settings: TrackerSettings, **errors: float):
-    clip = make_clip(11, 0, kind, (320, 180), seconds=3, rate=12, actors=4)
+    clip = make_clip(11, 0, kind, (320, 180), seconds=5, rate=12, actors=4)
     current: list[TrueFrame] = []
 
     class Told(EmbeddedTracker):
@@ -28,7 +28,7 @@ def test_who_sees_well_follows_well(kind):
     scores = scores_of([followed])
     assert scores.idf1 > 0.85
     assert max(followed.delays) < 1
-    assert followed.frames == 36
+    assert followed.frames == 60
     assert followed.absent == 0
     assert scores.switches <= (1 if followed.crossings else 0)
 
