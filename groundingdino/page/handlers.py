@@ -45,7 +45,7 @@ from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
 from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
-from groundingdino.page.status_line import NO_PICTURE, mask_status, sentence, status
+from groundingdino.page.status_line import NO_PICTURE, in_queue, mask_status, sentence, status
 from groundingdino.page.studio import Findings, Picture, Studio
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
@@ -167,11 +167,16 @@ class Page:
             return any(job.given_up for job in jobs)
 
         def start(work: Callable[[], Any]) -> Job[Any]:
-            jobs.append(self.jobs.start(work))
+            jobs.append(self.jobs.start(work, under_way=bool(jobs)))
             return jobs[-1]
 
-        path = query.path or ""
-        picture = start(lambda: self.studio.picture(path, canvas.pixels)).result(stop)
+        path, told = query.path or "", 0
+        first = start(lambda: self.studio.picture(path, canvas.pixels))
+        while not first.is_done_within(PATIENCE) and (place := self.jobs.place(first)):
+            if place != told:
+                yield gr.update(status=in_queue(place))
+            told = place
+        picture = first.result(stop)
 
         def show(findings: Findings | None) -> dict[str, Any]:
             return view(picture, canvas, query.keys, findings, selection, query.mask_style, query.tab != INPAINT)

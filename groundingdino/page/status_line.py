@@ -79,6 +79,12 @@ def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str,
     return sentence(message, "done", _models(findings))
 
 
+def in_queue(place: int) -> dict[str, Any]:
+    """That `place` requests of others have their turn first."""
+    others = "1 request is" if place == 1 else f"{place} requests are"
+    return sentence(f"Many are looking: {others} before yours …", "working")
+
+
 def count(number: int) -> str:
     """A number of objects in words."""
     return "1 object" if number == 1 else f"{number} objects"

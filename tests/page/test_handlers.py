@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -17,6 +18,7 @@ from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import PATIENCE, Page
+from groundingdino.page.jobs import WORKERS
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLINE, SEGMENT, Query
 from groundingdino.page.session import Session
@@ -176,6 +178,17 @@ def test_the_same_request_again_is_not_answered_again(browser: Browser, picture:
     browser.ask(picture, "cat")
     assert list(browser.request(picture, "cat")) == []
     assert "grounding" in browser.status["detail"], "so the times of the first answer stay readable"
+
+
+def test_where_many_look_a_place_in_the_queue_is_told(browser: Browser, page: Page, picture: str):
+    let_go = Event()
+    others = [page.jobs.start(lambda: let_go.wait(60)) for _ in range(WORKERS + 2)]
+    answers = browser.request(picture, "cat")
+    assert next(answers)["status"]["message"] == "Many are looking: 2 requests are before yours …"
+    others[-1].given_up = True  # whoever leaves lets others move up
+    assert next(answers)["status"]["message"] == "Many are looking: 1 request is before yours …"
+    let_go.set()
+    assert [answer["status"]["message"] for answer in answers] == ["2 objects"]
 
 
 def test_slow_work_is_announced_and_the_old_picture_does_not_wait_for_it(
