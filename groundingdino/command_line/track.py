@@ -60,7 +60,7 @@ def _follow(options: argparse.Namespace, video: "Video", file: "TrackFile") -> N
 
     detector = load_model(Detector.from_pretrained, options.model, options)
     thresholds = read_thresholds(options)
-    look = look_by(detector, options.prompt, thresholds, options.each, Notes())
+    look = look_by(detector, options.prompt, thresholds, options.each, Notes(), options.tiles)
     tracker = EmbeddedTracker(look, TrackerSettings(options.every, start_score(detector, thresholds)))
     followed = partial(follow, _frames(options, video), tracker, file)
     if options.masks:
@@ -199,6 +199,7 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "segmenter": identity(options.segmenter) if options.masks else None,
         **read_thresholds(options),
         "each": options.each,
+        "tiles": options.tiles,
         "every": options.every,
         "start": options.start,
         "end": options.end,

@@ -21,6 +21,7 @@ def look_by(
     thresholds: Mapping[str, Any] | None = None,
     each: bool = False,
     told: Callable[[tuple[str, ...]], None] = lambda _: None,
+    tiles: bool = False,
 ) -> Look:
     """What finds a prompt in frames. It caches nothing of a frame: hardly one is seen twice.
 
@@ -28,13 +29,14 @@ def look_by(
         thresholds: As `Grounding.detections` takes them; of the one for boxes a share is enough, see `CONTINUES`.
         each: Look for one phrase after the other, as `Detector.ground_each`.
         told: Called with sentences about the prompt.
+        tiles: Look at tiles of large frames, too, as those of `Detector.encode_image`.
     """
     settings = dict(thresholds or {})
     settings["box_threshold"] = CONTINUES * start_score(detector, settings)
 
     def look(pixels: np.ndarray) -> sv.Detections:
         prepared = detector.prepare(Image.fromarray(pixels))
-        (grounding,) = detector.ground_batch([prepared], prompt, each)
+        (grounding,) = detector.ground_batch([prepared], prompt, each, tiles)
         told(grounding.notes)
         return grounding.detections(**settings)
 
