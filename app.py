@@ -45,7 +45,7 @@ from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime.allocation import keep_freed_memory
-from groundingdino.runtime.devices import check_device, find_device
+from groundingdino.runtime.devices import check_device, is_cpu
 from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.read(arguments)
         if settings.device:
             check_device(settings.device)
-        if str(settings.device or find_device()).startswith("cpu"):
+        if is_cpu(settings.device):
             keep_freed_memory()
         studio = Studio.open(settings.device, settings.local_files_only, settings.offered, settings.limits)
         # A folder of its own, since what is old in it is cleared away; the page is built with it, or it would refuse

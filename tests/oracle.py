@@ -1,7 +1,7 @@
 """A detector that knows the answers, so that the page can be tested without weights."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +85,7 @@ class Oracle(DetectorLike):
     def ground(
         self,
         encoded: Known,
-        prompt: str,
+        prompt: str | Iterable[str],
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding:

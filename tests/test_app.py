@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,7 +74,7 @@ class Held(Oracle):
 
     let_go = Event()
 
-    def ground(self, encoded: Any, prompt: str, *arguments: Any, **options: Any) -> Grounding:
+    def ground(self, encoded: Any, prompt: str | Iterable[str], *arguments: Any, **options: Any) -> Grounding:
         if prompt == "cat":
             assert self.let_go.wait(60)
         return super().ground(encoded, prompt, *arguments, **options)

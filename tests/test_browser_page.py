@@ -309,11 +309,18 @@ def test_a_legend_of_many_phrases_leaves_the_table_and_the_downloads_in_view(vis
     expect(visitor.chips.last).to_have_attribute("aria-pressed", "false")
 
 
-def test_a_picture_without_suggestions_moves_nothing(visitor: Visitor, tmp_path: Path):
+def test_words_are_suggested_for_an_own_picture_and_nothing_moves(visitor: Visitor, tmp_path: Path):
     before = visitor.find("#gallery").bounding_box()
-    upload(visitor, tmp_path)
-    expect(visitor.find("#suggestions button")).to_have_count(0)
+    upload(visitor, tmp_path, OTHER_SIZE)  # in which the detector knows a car
+    expect(visitor.find("#suggest")).to_be_visible()
     assert visitor.find("#gallery").bounding_box() == before
+    visitor.find("#suggest").click()
+    visitor.find("#suggestions").get_by_text("car", exact=True).click()
+    expect(visitor.prompt).to_have_value("car")
+    visitor.expect_table(CAR)
+    assert visitor.find("#gallery").bounding_box() == before
+    upload(visitor, tmp_path)
+    expect(visitor.find("#suggest")).to_have_text("What is in it?")
 
 
 def test_what_is_to_be_read_is_large_and_dark_enough(visitor: Visitor):

@@ -55,9 +55,9 @@ def _look(options: argparse.Namespace, sets: Sequence["LabelledSet"], journal: "
 
     from groundingdino.evaluation.finding import SetFinder
     from groundingdino.results.labelling import label, unfinished
-    from groundingdino.runtime.devices import find_device
+    from groundingdino.runtime.devices import is_cpu
 
-    on_cpu = str(options.device or find_device()).startswith("cpu")
+    on_cpu = is_cpu(options.device)
     size = options.batch_size or (1 if on_cpu else _ON_A_GPU)
     files = [[picture.file for picture in one.pictures] for one in sets]
     batches = [unfinished(of_set, journal, size) for of_set in files]

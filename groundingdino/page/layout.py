@@ -25,6 +25,8 @@ PAGE_FILES = ASSETS / "page"
 # One scope, in this order.
 SCRIPTS = (*("result.js", "pointing.js", "brush.js", "compare.js", "adjust.js", "zoom.js", "prompt.js", "start.js"),)
 
+SUGGEST = "What is in it?"
+
 
 class Question(NamedTuple):
     """The picture and the prompt."""
@@ -32,6 +34,7 @@ class Question(NamedTuple):
     picture: gr.Image
     prompt: gr.Textbox
     suggestions: gr.Dataset
+    suggest: gr.Button  # in their place while there are none
     replaced: gr.Textbox  # the prompt with a suggestion; invisible
 
 
@@ -110,7 +113,8 @@ def question_column(prompts: Mapping[str, str]) -> Question:
         show_label=False,
         elem_id="suggestions",
     )
-    return Question(picture, prompt, suggestions, gr.Textbox(visible="hidden"))
+    suggest = gr.Button(SUGGEST, size="sm", visible=False, elem_id="suggest")
+    return Question(picture, prompt, suggestions, suggest, gr.Textbox(visible="hidden"))
 
 
 def answer_column(prompts: Mapping[str, str]) -> Answer:
@@ -204,7 +208,7 @@ def choice(picker: Picker[M, C], model: str, label: str) -> Choice:
 
 
 def suggested(path: str | None, prompts: Mapping[str, str]) -> list[list[str]]:
-    """The phrases of an example picture; of other pictures nobody knows what to suggest."""
+    """The phrases of an example picture; of other pictures it takes a look, see `suggesting`."""
     return [[phrase] for phrase in Prompt.parse(prompts.get(path or "", "")).phrases]
 
 

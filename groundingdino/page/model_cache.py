@@ -10,6 +10,7 @@ from huggingface_hub import is_offline_mode
 
 from groundingdino.files.downloads import NotSaved
 from groundingdino.inputs.image_files import named
+from groundingdino.runtime.devices import is_cpu
 
 _TICK = 0.2  # seconds between two looks at a download
 ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
@@ -117,6 +118,11 @@ class ModelCache(Generic[M, C]):
         """Whether a model is being downloaded."""
         download = self._downloads.get(name)
         return download is not None and not download.finished.is_set()
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether models run on the processor."""
+        return is_cpu(self._device)
 
     @property
     def is_offline(self) -> bool:

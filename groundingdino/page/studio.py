@@ -1,7 +1,7 @@
 """The models and pictures of a running page: the only state there is, shared by all who use it."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -150,7 +150,7 @@ class DetectorLike(Protocol):
     def ground(
         self,
         encoded: Any,
-        prompt: str,
+        prompt: str | Iterable[str],
         spans: Sequence[Sequence[Span]] | None = None,
         stop: StopCheck | None = None,
     ) -> Grounding: ...

@@ -11,11 +11,12 @@ from groundingdino.page.edit_form import Form
 from groundingdino.page.handlers import WAITING, Page
 from groundingdino.page.inpaint_handlers import FOLLOWED, InpaintPage
 from groundingdino.page.inpaint_layout import EditForm, Painting
-from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings, suggested
+from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings
 from groundingdino.page.opening import wire_opening
 from groundingdino.page.picker import Picker
 from groundingdino.page.query import Query
 from groundingdino.page.session import Session
+from groundingdino.page.suggesting import Suggestions
 
 # Events of the page itself: no endpoints, and the status line shows their work instead of Gradio's spinners.
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -270,13 +271,15 @@ def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, ta
 
 
 def _wire_examples(page: Page, question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:
-    picture, prompt, suggestions, replaced = question
+    picture, prompt, suggestions, suggest, replaced = question
     chosen = settings.gallery.click(
         lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], js=SHOW_EXAMPLE, **PRIVATE
     )
     chosen.then(None, js=SELECT_PROMPT, **PRIVATE)
-    picture.change(
-        lambda path: gr.update(samples=suggested(path, prompts)), picture, suggestions, queue=False, **PRIVATE
+    phrases, shown = Suggestions(page.studio, page.jobs, prompts), [suggestions, suggest]
+    asked = suggest.click(
+        phrases.on_request, [picture, settings.detector.model], shown, concurrency_limit=WAITING, **PRIVATE
     )
+    picture.change(phrases.at_once, picture, shown, queue=False, cancels=asked, **PRIVATE)
     added = suggestions.click(page.add_phrase, [suggestions, prompt], replaced, queue=False, **PRIVATE)
     added.then(None, replaced, prompt, js=REPLACE_PROMPT, **PRIVATE)

@@ -8,6 +8,11 @@ def find_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def is_cpu(device: str | torch.device | None) -> bool:
+    """Whether a device is the processor; None: the GPU if there is one."""
+    return str(device or find_device()).startswith("cpu")
+
+
 def check_device(device: str | torch.device) -> None:
     """Raise a ValueError with one sentence if there is no such device, or one that holds no numbers."""
     try:
