@@ -62,6 +62,11 @@ THEME = gr.themes.Default(
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
     block_info_text_size="*text_sm",
+    # Indigo's middle is a little too pale beside white.
+    color_accent="*primary_600",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_border_color="*primary_600",
 )
 
 
