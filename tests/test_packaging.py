@@ -1,6 +1,7 @@
 """What pip is told of the package: what it needs, with which extras, where data lie; and what goes without extras."""
 
 import ast
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -8,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hatchling.builders.wheel import WheelBuilder
+from huggingface_hub import SpaceHardware
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from groundingdino.detection.available_models import MODELS
 from groundingdino.runtime.extras import LIBRARIES
+from groundingdino.segmentation.available_models import SEGMENTERS
 from tests.conftest import ROOT
 
 if sys.version_info >= (3, 11):
@@ -34,10 +39,11 @@ EXTRA_OF = {
     "command_line": "ray",
 }
 # Brought by what else is there: triton by torch where there is one, llvmlite by numba, what makes a server by gradio.
+# `spaces` is brought by the platform that it is for.
 BROUGHT = {
     "triton": "torch",
     "llvmlite": "numba",
-    **dict.fromkeys(("gradio_client", "httpx", "mcp", "starlette"), "gradio"),
+    **dict.fromkeys(("gradio_client", "httpx", "mcp", "starlette", "spaces"), "gradio"),
 }
 
 
@@ -73,6 +79,36 @@ def test_every_pin_lies_in_its_range(python):
     outside = [f"{name} {version}" for name, version in pinned.items() if version not in RANGES[name].specifier]
     assert outside == []
     assert {*CORE, *EXTRAS["demo"], *EXTRAS["inpaint"], *EXTRAS["cpu"]} == set(pins("requirements.txt", python))
+
+
+def test_a_space_differs_by_what_its_platform_brings_alone():
+    """ZeroGPU lists PyTorch up to 2.11 and two versions of Python; gradio comes with the Space."""
+    ours, theirs = pins("requirements.txt", "3.12"), pins("requirements-spaces.txt", "3.12")
+    differing = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
+    assert differing == {"torch", "torchvision", "gradio"}
+    assert "gradio" not in theirs
+    assert Version("2.8") <= theirs["torch"] < Version("2.12")
+    minor = theirs["torch"].minor
+    assert theirs["torchvision"].release[:2] == (0, minor + 15)  # that was made for it
+    assert all(version in RANGES[name].specifier for name, version in theirs.items())
+
+
+def test_the_front_matter_makes_a_space():
+    space = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert (space["sdk"], Version(space["sdk_version"])) == ("gradio", pins("requirements.txt", "3.12")["gradio"])
+    assert space["python_version"] in ("3.10.13", "3.12.12")  # of ZeroGPU
+    assert (ROOT / space["app_file"]).is_file()
+    assert len(space["short_description"]) <= 60
+    assert space["suggested_hardware"] in [hardware.value for hardware in SpaceHardware]
+    assert space["tags"]
+    assert re.fullmatch(r"\d+[hm]", space["startup_duration_timeout"])
+    sources = [card.source for card in MODELS.values() if card.source]
+    files = {(one.repository, getattr(one, "filename", None), one.revision) for one in sources}
+    folders = {card.repository for card in SEGMENTERS.values()} | {name for name, file, _ in files if file is None}
+    named = [entry.split() for entry in space["preload_from_hub"]]
+    assert [entry[0] for entry in named] == space["models"]
+    for name, *rest in named:
+        assert (name, *rest) in files if rest else name in folders
 
 
 def test_every_import_is_declared():
