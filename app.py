@@ -8,6 +8,11 @@ import os
 # Before anything loads PyTorch, see `groundingdino.command_line.main.run`.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from groundingdino.runtime import zero_gpu
+
+if zero_gpu.is_here():
+    import spaces  # noqa: F401  # before PyTorch, in which it feigns a GPU
+
 import asyncio
 import json
 import sys
@@ -118,7 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
         _say(error)
         return 2
     # The page opens at once, and the model is ready before the first word is typed.
-    warming = Thread(target=_warm_up, args=(studio, settings.first, operation.warm), daemon=True)
+    first = settings.first if not studio.borrows_gpu(settings.first.detector) else First()
+    warming = Thread(target=_warm_up, args=(studio, first, operation.warm), daemon=True)
     write_log(settings.logs_content)
     try:
         with operation.ending_on_sigterm(demo):

@@ -70,7 +70,11 @@ class Detector:
     """Finds phrases in pictures. Safe to share between threads: there is no current picture, only caches by content."""
 
     def __init__(
-        self, loaded: LoadedModel, cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES, dtype: torch.dtype | None = None
+        self,
+        loaded: LoadedModel,
+        cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES,
+        dtype: torch.dtype | None = None,
+        passes: Callable[[LoadedModel, int, torch.dtype | None], Passes] = Passes,
     ):
         """A detector of a loaded model.
 
@@ -80,13 +84,14 @@ class Detector:
             dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
                 `precision.fastest_dtype`. For bfloat16 the detector has a copy of the model, see
                 `precision.in_bfloat16`; the model that is given stays as it is.
+            passes: makes what runs the model; by default that is done here.
 
         Raises:
             ValueError: another dtype.
         """
-        self._passes = passes = Passes(loaded, cache_bytes.texts, dtype)
-        self.model, self.tokenizer, self.card = passes.model, passes.tokenizer, passes.card
-        self.device, self.dtype = passes.device, passes.dtype
+        self._passes = ours = passes(loaded, cache_bytes.texts, dtype)
+        self.model, self.tokenizer, self.card = ours.model, ours.tokenizer, ours.card
+        self.device, self.dtype = ours.device, ours.dtype
         self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, tensor_bytes, cache_bytes.most_images)
         self._groundings: ByteCache[Grounding] = ByteCache(cache_bytes.groundings, lambda grounding: grounding.nbytes)
 

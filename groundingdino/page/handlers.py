@@ -6,7 +6,8 @@ meanwhile is sent when it is answered, and an answer that a newer request has ov
 rest belongs to the last text and the last picture.
 
 Where the model is slow, a draft of a smaller copy comes first. While somebody types, it is all there is: the browser
-asks for the rest when typing pauses. The next key gives up a pass that is under way, see `interrupt`.
+asks for the rest when typing pauses. The next key gives up a pass that is under way, see `interrupt`. A model that
+borrows a GPU is asked once typing pauses.
 """
 
 import logging
@@ -15,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import gradio as gr
@@ -38,7 +39,7 @@ from groundingdino.page.edit_form import (
 )
 from groundingdino.page.edit_view import masked
 from groundingdino.page.files import write_file
-from groundingdino.page.jobs import WORKERS, Job, Jobs
+from groundingdino.page.jobs import LOOK, WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker, SecondPicker
 from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
@@ -49,11 +50,12 @@ from groundingdino.page.status_line import NO_PICTURE, in_queue, mask_status, se
 from groundingdino.page.studio import Findings, Picture, Studio
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
-from groundingdino.runtime.interruption import StopCheck, Stopped
+from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if
 from groundingdino.segmentation.object_ids import lasting_ids
 
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
+PAUSE = 0.5  # seconds without a key after which typing rests, as result.js says, too
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
 FAULT = "Something went wrong on the server; its log says what."
 
@@ -170,6 +172,9 @@ class Page:
             jobs.append(self.jobs.start(work, under_way=bool(jobs)))
             return jobs[-1]
 
+        asked = (query.model, query.compare) if query.compares else (query.model,)
+        if typing and any(map(self.studio.borrows_gpu, asked)):
+            _wait(PAUSE, stop)
         path, told = query.path or "", 0
         first = start(lambda: self.studio.picture(path, canvas.pixels))
         while not first.is_done_within(PATIENCE) and (place := self.jobs.place(first)):
@@ -437,6 +442,14 @@ def ended(status_line: dict[str, Any] | None) -> str:
     if not status_line or status_line["tone"] != "error":
         return OK
     return FAILED if status_line["message"] == FAULT else REFUSED
+
+
+def _wait(seconds: float, stop: StopCheck) -> None:
+    """Waits, unless `stop()`."""
+    until = monotonic() + seconds
+    while monotonic() < until:
+        raise_if(stop)
+        sleep(LOOK)
 
 
 def _from(moment: float, stop: StopCheck) -> bool:

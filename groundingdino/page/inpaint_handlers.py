@@ -7,7 +7,9 @@ with the same model. Cancelling ends the waiting at once, and the thread as soon
 
 import logging
 from collections.abc import Generator, Iterator, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -87,7 +89,8 @@ class InpaintPage:
         def stop() -> bool:
             return run.given_up or session.cancelled > stamp or session.path != query.path
 
-        Thread(target=self._work, args=(run, query, form, sent, canvas, stop), daemon=True).start()
+        work = partial(self._work, run, query, form, sent, canvas, stop)
+        Thread(target=copy_context().run, args=(work,), daemon=True).start()  # with whose request it is, as in `Jobs`
         with logged("edit", prompt=query.prompt, text=form.text) as line:
             line |= {"mode": query.mode, "inpainter": form.model}
             try:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from threading import Condition, Lock, Thread
 from time import monotonic
@@ -101,7 +103,8 @@ class Jobs:
                 raise ValueError(BUSY)
         with self._turn:
             self._waiting[not under_way].append(job)
-        tasks.put((job, work))
+        # Whose request it is goes along: where a GPU is lent, its time is the visitor's.
+        tasks.put((job, partial(copy_context().run, work)))
         return job
 
     def place(self, job: Job[Any]) -> int:

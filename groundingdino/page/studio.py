@@ -12,7 +12,6 @@ from PIL import Image
 from typing_extensions import Self
 
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
-from groundingdino.detection.detector import Detector
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
 from groundingdino.editing.available_models import INPAINTERS, InpainterCard, has_inpainter
@@ -24,6 +23,7 @@ from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.inputs.image_files import named
 from groundingdino.inputs.prompt import Span
+from groundingdino.page.lent_models import find_loaders, keep_ready
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ALWAYS_KEPT, C, ModelCache
 from groundingdino.runtime.cache import ByteCache
@@ -33,7 +33,6 @@ from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLik
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
-from groundingdino.segmentation.segmenter import Segmenter
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
 _MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
@@ -167,6 +166,7 @@ class Studio:
         inpainters: The models that paint; without them only edits that need none are possible.
         few_steps: What lets them paint in a few steps, and `OFF`; without it they take as many as they take.
         limits: What a request may ask for.
+        borrows_gpu: Whether all models but those that come along borrow a GPU for each run.
     """
 
     def __init__(
@@ -176,8 +176,10 @@ class Studio:
         inpainters: ModelCache[Painter, InpainterCard] | None = None,
         few_steps: ModelCache[Path, FewStepsCard | NoFewSteps] | None = None,
         limits: Limits | None = None,
+        borrows_gpu: bool = False,
     ):
         self.limits = limits or Limits()
+        self._borrows_gpu = borrows_gpu
         self.detectors = detectors
         self.segmenters = segmenters
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
@@ -213,13 +215,22 @@ class Studio:
                 name: card for name, card in kind.items() if offered is None or name in (ALWAYS_KEPT, OFF, *offered)
             }
 
-        return cls(
-            ModelCache(some(MODELS), Detector.from_pretrained, is_cached, device, local_files_only),
-            ModelCache(some(SEGMENTERS), Segmenter.from_pretrained, has_segmenter, device, local_files_only),
-            ModelCache(some(INPAINTERS), Inpainter.from_pretrained, has_inpainter, device, local_files_only),
+        loaders = find_loaders(device)
+        studio = cls(
+            ModelCache(some(MODELS), loaders.detector, is_cached, device, local_files_only),
+            ModelCache(some(SEGMENTERS), loaders.segmenter, has_segmenter, device, local_files_only),
+            ModelCache(some(INPAINTERS), loaders.inpainter, has_inpainter, device, local_files_only),
             ModelCache(some(few_steps), fetch_few_steps, _has_few_steps, device, local_files_only),
             limits,
+            borrows_gpu=loaders.gpu is not None,
         )
+        if loaders.gpu:
+            keep_ready(loaders.gpu, studio.detectors, studio.segmenters)
+        return studio
+
+    def borrows_gpu(self, model: str) -> bool:
+        """Whether a model of that name borrows a GPU for each run, which is worth it only once somebody waits."""
+        return self._borrows_gpu and model != ALWAYS_KEPT
 
     def image(self, path: str | Path) -> Image.Image:
         """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""

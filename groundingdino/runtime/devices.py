@@ -2,10 +2,12 @@
 
 import torch
 
+from groundingdino.runtime import zero_gpu
+
 
 def find_device() -> torch.device:
-    """A GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """A GPU if there is one, for longer than a function call."""
+    return torch.device("cuda" if torch.cuda.is_available() and not zero_gpu.is_here() else "cpu")
 
 
 def is_cpu(device: str | torch.device | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import supervision as sv
@@ -91,7 +91,7 @@ class Segmenter:
         height, width = transform_of(self.model).get_preprocess_shape(*picture.size[::-1], longest)
         check_shape(picture.size, (width, height), longest)
         key = content_hash(picture)
-        (features, input_size), cached = self._images.get_or_compute(key, lambda: self._encode_image(picture))
+        (features, input_size), cached = self._images.get_or_compute(key, lambda: self.compute_embedding(picture))
         took = 1000 * (time.perf_counter() - start)
         return ImageEmbedding(features, picture.size, input_size, picture, key, cached, took, owner=self)
 
@@ -178,12 +178,17 @@ class Segmenter:
         masks, _ = self._masks.get_or_compute((encoded.key, settings), lambda: self._everything(encoded, *settings))
         return _detections(masks, encoded.size, None)
 
-    def _encode_image(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+    def compute_embedding(self, image: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+        """What `encode_image` keeps of a picture: features (1, C, h, w), and (height, width) that the model sees."""
         predictor = predictor_of(self.model)
         predictor.set_image(np.asarray(image))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # so that the milliseconds are those of this step
         return predictor.features, predictor.input_size
+
+    def compute_everything(self, features: Tensor, *settings: Any) -> list[tuple[sv.CompactMask, float]]:
+        """What `everything` finds by asking for each point of a grid; `settings` are those of `find_everything`."""
+        return list(find_everything(self.model, features, *settings))
 
     def _find_masks(self, encoded: ImageEmbedding, prompts: Sequence[MaskPrompt]) -> list[_Mask]:
         def compute(missing: list[tuple[str, MaskPrompt]]) -> Iterator[tuple[_Mask]]:
@@ -218,16 +223,8 @@ class Segmenter:
         nms_threshold: float,
     ) -> tuple[_Mask, ...]:
         if not self.card.proposes:
-            found = find_everything(
-                self.model,
-                encoded.features,
-                encoded.input_size,
-                encoded.size,
-                points_per_side,
-                min_quality,
-                min_stability,
-                nms_threshold,
-            )
+            settings = points_per_side, min_quality, min_stability, nms_threshold
+            found = self.compute_everything(encoded.features, encoded.input_size, encoded.size, *settings)
             return tuple(_Mask(mask, quality) for mask, quality in found)
         cells = ObjectCells.read(self.model.image_encoder, encoded.features, encoded.input_size)
         boxes = encoded.in_picture(cells.propose(points_per_side))

@@ -532,6 +532,25 @@ def test_while_somebody_types_there_is_a_draft_and_then_the_whole(browser: Brows
     assert slow.grounded == 2  # the draft was kept
 
 
+def test_a_model_that_borrows_a_gpu_is_asked_once_typing_rests(
+    page: Page, browser: Browser, detector: Oracle, picture: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(page.studio, "borrows_gpu", lambda model: model == "embedded")
+    monkeypatch.setattr(handlers, "PAUSE", 60)
+    browser.ask(picture, "ca")  # who does not type does not wait
+    assert detector.grounded == 1
+    request = browser.request(picture, "cat", typing=True)
+    page.interrupt(browser.session, {"stamp": browser.clock + 5000})
+    assert list(request) == []
+    assert detector.grounded == 1  # the next key came first
+
+    monkeypatch.setattr(handlers, "PAUSE", 0.2)
+    browser.clock += 9000
+    browser.ask(picture, "cat", typing=True)
+    assert browser.boxes == [CAT, OTHER_CAT]
+    assert detector.grounded == 2
+
+
 @pytest.mark.usefixtures("slow")
 def test_who_does_not_type_gets_both_in_one_answer(browser: Browser, picture: str):
     updates = list(browser.request(picture, "cat"))
