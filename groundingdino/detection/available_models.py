@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from groundingdino.artwork.names import may_mean
 from groundingdino.files import hub
 from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
@@ -17,6 +18,7 @@ from groundingdino.model.config import (
     MM_SWIN_B,
     MM_SWIN_L,
     MM_SWIN_T,
+    PHOTOGRAPHIC,
     SWIN_B,
     SWIN_T,
     GroundingDINOConfig,
@@ -24,6 +26,10 @@ from groundingdino.model.config import (
 )
 
 EMBEDDED_FILE = MODEL_ASSETS / "detector" / "model.safetensors"
+PHOTOGRAPHS_FILE = MODEL_ASSETS / "photographs" / "model.safetensors"
+COME_ALONG = {"embedded": EMBEDDED_FILE, "embedded-photos": PHOTOGRAPHS_FILE}
+# What the small model for photographs finds best, see docs/training.md.
+PHOTOGRAPHED = ("person", "head", "dog", "cat", "horse", "cow", "sheep", "milk", "water", "corn", "soda")
 _WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 
 
@@ -54,8 +60,9 @@ class ModelCard:
     """What a user should know of a model before and after choosing it.
 
     `source` is None for a model that is a file or folder on this machine. The thresholds differ per checkpoint: scores
-    of the larger models are lower for the same objects. `knows` says what it is for. `licence` is of the weights;
-    `gated` ones are for those who have accepted it at the hub.
+    of the larger models are lower for the same objects. `knows` says what it is for, and `names` lists what a small
+    model knows; the others know any phrase. `licence` is of the weights; `gated` ones are for those who have accepted
+    it at the hub.
     """
 
     name: str
@@ -67,9 +74,14 @@ class ModelCard:
     description: str
     source: HubFile | HubFolder | None = None
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
+    names: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
     gated: bool = False
     figures: Figures | None = None
+
+    def knows_name(self, phrase: str) -> bool:
+        """Whether a phrase names one of `names`, or several: "a black cat", "dogs"; without `names` each does."""
+        return not self.names or may_mean(phrase.lower(), self.names)
 
     @property
     def reads_sentences(self) -> bool:
@@ -131,6 +143,16 @@ MODELS: dict[str, ModelCard] = {
             size_bytes=11_111_072,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
             knows=(DRAWINGS,),
+        ),
+        ModelCard(
+            name="embedded-photos",
+            title="Embedded (photographs)",
+            config=PHOTOGRAPHIC,
+            box_threshold=0.45,
+            text_threshold=0.25,
+            size_bytes=11_899_032,
+            description="Comes with the program. Small: it finds about half of what it knows in photos.",
+            names=PHOTOGRAPHED,
         ),
         ModelCard(
             name="swin-t",
@@ -251,7 +273,7 @@ def is_cached(name: str) -> bool:
     source = MODELS[name].source
     if isinstance(source, HubFolder):
         return hub.cached_model_folder(source.repository, whole=False, revision=source.revision) is not None
-    return EMBEDDED_FILE.is_file() if source is None else hub.cached(source) is not None
+    return COME_ALONG[name].is_file() if source is None else hub.cached(source) is not None
 
 
 def find_detector(
@@ -271,7 +293,7 @@ def find_detector(
         if isinstance(card.source, HubFolder):
             source = card.source
             return hub.fetch_model_folder(source.repository, local_files_only, progress, source.revision), card
-        return (EMBEDDED_FILE if card.source is None else hub.fetch(card.source, local_files_only, progress)), card
+        return (COME_ALONG[name] if card.source is None else hub.fetch(card.source, local_files_only, progress)), card
     if hub.is_repository(name) and path.suffix not in _WEIGHT_FILES:
         return hub.fetch_model_folder(name, local_files_only, progress), None
     raise ValueError(

@@ -250,7 +250,9 @@ class Page:
         if findings.is_drawing:
             return None
         if findings.phrases and not len(findings.detections):
-            return advice.for_photographs(self.studio.detectors, findings.card, advice.DETECTOR)
+            return advice.for_photographs(
+                self.studio.detectors, findings.card, advice.DETECTOR, missed=findings.phrases
+            )
         if findings.segmenter and len(findings.detections):
             return advice.for_photographs(self.studio.segmenters, findings.segmenter, advice.SEGMENTER)
         return None

@@ -80,7 +80,7 @@ def keep_ready(gpu: BorrowedGpu, detectors: ModelCache[Any, Any], segmenters: Mo
     room = _KEPT_BYTES
     for load, models in ((passes_there, detectors), (segmenter_there, segmenters)):
         for name, card in models.cards.items():
-            if name == ALWAYS_KEPT or card.size_bytes > room or not models.is_ready(name):
+            if name in ALWAYS_KEPT or card.size_bytes > room or not models.is_ready(name):
                 continue
             try:
                 gpu.keep(load, name)
@@ -192,7 +192,7 @@ def _detector(
     local_files_only: bool = False,
     progress: Progress | None = None,
 ) -> Detector:
-    if name == ALWAYS_KEPT:
+    if name in ALWAYS_KEPT:
         return Detector.from_pretrained(name, device, local_files_only, progress)
     loaded = load_pretrained(name, "cpu", local_files_only, progress)
     return Detector(loaded, passes=partial(LentPasses, gpu=gpu, name=name))
@@ -205,7 +205,7 @@ def _segmenter(
     local_files_only: bool = False,
     progress: Progress | None = None,
 ) -> Segmenter:
-    if name == ALWAYS_KEPT:
+    if name in ALWAYS_KEPT:
         return Segmenter.from_pretrained(name, device, local_files_only, progress)
     return LentSegmenter(load_segmenter(name, "cpu", local_files_only, progress), gpu, name)
 
@@ -218,6 +218,6 @@ def _inpainter(
     progress: Progress | None = None,
 ) -> Any:
     card = find_inpainter_card(name)
-    if name == ALWAYS_KEPT or (card is not None and card.removes_only):
+    if name in ALWAYS_KEPT or (card is not None and card.removes_only):
         return Inpainter.from_pretrained(name, device, local_files_only, progress)
     return LentInpainter(load_inpainter(name, "cpu", local_files_only, progress), local_files_only, gpu, name)

@@ -13,7 +13,8 @@ from groundingdino.inputs.image_files import named
 from groundingdino.runtime.devices import is_cpu
 
 _TICK = 0.2  # seconds between two looks at a download
-ALWAYS_KEPT = "embedded"  # it is small, and what every new visitor starts with
+# They are small, and what every new visitor starts with.
+ALWAYS_KEPT = ("embedded", "embedded-photos")
 _KEPT = 2  # others that stay in memory: as many as one goes back and forth between
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,9 @@ class ModelCache(Generic[M, C]):
 
     Models come from the local cache. Only `download` fetches one, on the user's request.
 
-    Besides "embedded" the two that were used last are kept. One that makes room for another goes when the requests that
-    run with it are over, for they hold it themselves; who asks for it again waits until it is loaded again.
+    Besides those that come along the two that were used last are kept. One that makes room for another goes when the
+    requests that run with it are over, for they hold it themselves; who asks for it again waits until it is loaded
+    again.
 
     Args:
         cards: The models on offer by name.
@@ -216,7 +218,7 @@ class ModelCache(Generic[M, C]):
         """Puts a model behind all that were used before it, and drops those for which there is no room."""
         with self._models_lock:
             models = {kept: other for kept, other in self._models.items() if kept != name} | {name: model}
-            others = [kept for kept in models if kept != ALWAYS_KEPT]
+            others = [kept for kept in models if kept not in ALWAYS_KEPT]
             # Replaced as a whole, as it is read without the lock.
             self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
 

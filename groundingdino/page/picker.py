@@ -37,7 +37,9 @@ class Picker(Generic[M, C]):
         """What a model is, as HTML; page.css reads in it which controls mean nothing to the model."""
         card = self.models.card(model)
         ignored = " ".join(getattr(card, "ignores", ()))  # of an inpainter
-        return card.description + (f'<span hidden data-ignores="{ignored}"></span>' if ignored else "")
+        names = getattr(card, "names", ())  # of a detector that knows few
+        known = f" It knows: {', '.join(names)}." if names else ""
+        return card.description + known + (f'<span hidden data-ignores="{ignored}"></span>' if ignored else "")
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """The download button's label, whether it is visible and whether it is enabled."""

@@ -206,13 +206,13 @@ class Studio:
         """
         few_steps: dict[str, FewStepsCard | NoFewSteps] = {OFF: NoFewSteps(), **FEW_STEPS}
         kinds: tuple[Mapping[str, Any], ...] = (MODELS, SEGMENTERS, INPAINTERS, few_steps)
-        known = {name for kind in kinds for name in kind} - {ALWAYS_KEPT, OFF}
+        known = {name for kind in kinds for name in kind} - {*ALWAYS_KEPT, OFF}
         if unknown := sorted({*(offered or ())} - known):
             raise ValueError(f"There is no model {named(unknown[0])}; offer some of {', '.join(sorted(known))}.")
 
         def some(kind: Mapping[str, C]) -> dict[str, C]:
             return {
-                name: card for name, card in kind.items() if offered is None or name in (ALWAYS_KEPT, OFF, *offered)
+                name: card for name, card in kind.items() if offered is None or name in (*ALWAYS_KEPT, OFF, *offered)
             }
 
         loaders = find_loaders(device)
@@ -230,7 +230,7 @@ class Studio:
 
     def borrows_gpu(self, model: str) -> bool:
         """Whether a model of that name borrows a GPU for each run, which is worth it only once somebody waits."""
-        return self._borrows_gpu and model != ALWAYS_KEPT
+        return self._borrows_gpu and model not in ALWAYS_KEPT
 
     def image(self, path: str | Path) -> Image.Image:
         """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""

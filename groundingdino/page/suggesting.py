@@ -63,8 +63,8 @@ class Suggestions:
 def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None = None) -> list[str]:
     """Names of what is in a picture, the surest first, at most `MOST`.
 
-    It takes a pass for each 100 names or so, on the encoding that a prompt needs anyway. On a CPU only the model that
-    comes along is quick enough for that: there it is asked in the place of others.
+    It takes a pass for each 100 names or so, on the encoding that a prompt needs anyway. On a CPU only the models that
+    come along are quick enough for that: there one is asked in the place of others.
 
     Args:
         model: The detector that is chosen.
@@ -74,9 +74,10 @@ def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None
         ValueError: It is no picture that can be read.
     """
     detectors = studio.detectors
-    if detectors.is_on_cpu or not detectors.is_ready(model):
-        model = ALWAYS_KEPT
-    detector, names = detectors.get(model), everyday_names(PHOTOGRAPHS in detectors.card(model).knows)
+    if model not in ALWAYS_KEPT and (detectors.is_on_cpu or not detectors.is_ready(model)):
+        model = next(name for name in ALWAYS_KEPT if name in detectors.cards)
+    detector, card = detectors.get(model), detectors.card(model)
+    names = card.names or everyday_names(PHOTOGRAPHS in card.knows)
     encoded = detector.encode_image(studio.image(path), stop=stop)
     found = detector.ground(encoded, names, stop=stop).detections().with_nms(SAME_OBJECT, class_agnostic=True)
     return [*dict.fromkeys(labels_of(found))][:MOST]

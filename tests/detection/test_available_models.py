@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 
 from groundingdino.detection.available_models import (
-    EMBEDDED_FILE,
+    COME_ALONG,
     MODELS,
     OTHER_MODELS,
     Figures,
@@ -110,19 +110,28 @@ def test_a_folder_of_the_same_name_comes_first(monkeypatch, tmp_path):
     assert find_detector("iSEE-Laboratory/llmdet_tiny") == (Path("iSEE-Laboratory/llmdet_tiny"), None)
 
 
-def test_the_embedded_model_is_always_here():
-    assert MODELS["embedded"].source is None
-    assert EMBEDDED_FILE.is_file()
-    assert is_cached("embedded")
+@pytest.mark.parametrize("name", COME_ALONG)
+def test_what_comes_along_is_always_here(name: str):
+    assert MODELS[name].source is None
+    assert COME_ALONG[name].is_file()
+    assert is_cached(name)
 
 
-def test_the_embedded_card_says_what_its_file_says():
-    card = MODELS["embedded"]
-    with safe_open(EMBEDDED_FILE, framework="pt") as file:
+@pytest.mark.parametrize("name", COME_ALONG)
+def test_the_card_of_what_comes_along_says_what_its_file_says(name: str):
+    card = MODELS[name]
+    with safe_open(COME_ALONG[name], framework="pt") as file:
         stored = json.loads(file.metadata()["groundingdino"])
     assert (card.title, card.description) == (stored["title"], stored["description"])
     assert (card.box_threshold, card.text_threshold) == (stored["box_threshold"], stored["text_threshold"])
-    assert card.size_bytes == pytest.approx(EMBEDDED_FILE.stat().st_size, rel=0.05)
+    assert card.size_bytes == pytest.approx(COME_ALONG[name].stat().st_size, rel=0.05)
+
+
+def test_a_model_with_few_names_knows_what_says_one_of_them():
+    card = MODELS["embedded-photos"]
+    assert all(map(card.knows_name, ("dog", "two black dogs", "People", "a Horse")))
+    assert not any(map(card.knows_name, ("zebra", "hotdog", "")))
+    assert MODELS["swin-t"].knows_name("zebra")
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)

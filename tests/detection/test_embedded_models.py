@@ -9,19 +9,23 @@ import torch
 from PIL import Image
 
 from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
-from groundingdino.detection.available_models import EMBEDDED_FILE
+from groundingdino.detection.available_models import EMBEDDED_FILE, PHOTOGRAPHS_FILE
 from groundingdino.detection.detector import Detector
 from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.editing.perform import edit_picture
 from groundingdino.editing.tasks import Replace
+from groundingdino.inputs.image import load_image
 from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from groundingdino.segmentation.segmenter import Segmenter
+from groundingdino.training.detector.coco_folder import CocoFolder
 from groundingdino.training.scenes.canvas import Canvas
 from groundingdino.training.scenes.examples import EXAMPLES, RESOLUTION, draw
+from tests.conftest import ROOT
 
 PICNIC = next(example for example in EXAMPLES if example.file == "picnic.webp")
 NAMES = [item.name for item in PICNIC.items]
+PHOTOS = ROOT.parent / "shared" / "photos" / "animals"
 
 
 @cache
@@ -29,7 +33,7 @@ def picnic() -> Canvas:
     return draw(PICNIC, Artwork((MAIN_STYLE,), RESOLUTION))
 
 
-@pytest.mark.parametrize(("path", "megabytes"), [(EMBEDDED_FILE, 12), (EMBEDDED_SEGMENTER, 8)])
+@pytest.mark.parametrize(("path", "megabytes"), [(EMBEDDED_FILE, 12), (PHOTOGRAPHS_FILE, 12), (EMBEDDED_SEGMENTER, 8)])
 def test_what_comes_along_is_small(path, megabytes):
     assert path.stat().st_size <= megabytes * 1e6
 
@@ -42,6 +46,23 @@ def test_the_detector_finds_what_is_named():
     overlaps *= np.array(NAMES)[:, None] == np.array(found["class_name"])
     assert (overlaps.max(1, initial=0) > 0.5).mean() >= 0.7
     assert (overlaps.max(0, initial=0) > 0.5).mean() >= 0.7, "what it finds is there"
+
+
+def test_the_detector_for_photographs_finds_what_it_knows():
+    if not PHOTOS.is_dir():
+        pytest.skip("the photographs are not in ../shared/photos")
+    detector, right, told, there = Detector.from_pretrained("embedded-photos", device="cpu"), 0, 0, 0
+    for picture in CocoFolder(PHOTOS).split()[1][:12]:  # of which training saw none
+        names, boxes = np.array(picture.names), np.array(picture.boxes).reshape(-1, 4)
+        found = detector(np.asarray(load_image(picture.path)), sorted({*picture.names}))
+        overlaps = sv.box_iou_batch(boxes, found.xyxy) * (names[:, None] == np.array(found["class_name"]))
+        right, told, there = (
+            right + int((overlaps.max(1, initial=0) > 0.5).sum()),
+            told + len(found),
+            there + len(boxes),
+        )
+    assert right >= 0.4 * there
+    assert right >= 0.5 * told
 
 
 def test_tiles_find_what_is_too_small_in_the_whole():

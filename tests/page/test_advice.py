@@ -57,6 +57,42 @@ def test_every_model_says_what_it_is_for():
         assert set(card.knows) <= {DRAWINGS, PHOTOGRAPHS}
 
 
+SMALL = replace(CARD, name="small", title="Small", names=("person", "black cat", "dog", "cow", "horse", "sheep"))
+
+
+def shelf_with_small(*ready: str, **options: Any) -> ModelCache:
+    cards = {"embedded": PENCIL, "small": SMALL, "lens": LENS}
+    return ModelCache(cards, lambda *_, **__: Oracle({}), lambda name: name in ("embedded", "small", *ready), **options)
+
+
+@pytest.mark.parametrize(
+    ("missed", "model"),
+    [
+        (["a brown dog"], "small"),
+        (["two dogs"], "small"),
+        (["zebra", "dog"], "small"),
+        (["zebra"], "lens"),
+        ([], "lens"),
+    ],
+)
+def test_a_model_that_knows_few_names_is_named_where_it_knows_one_that_was_missed(missed: list[str], model: str):
+    advice = for_photographs(shelf_with_small(), PENCIL, DETECTOR, missed=missed)
+    assert advice is not None
+    assert advice["model"] == model
+
+
+def test_who_knows_few_names_says_so_and_names_who_knows_more():
+    advice = for_photographs(shelf_with_small(), SMALL, DETECTOR, missed=["dog"])
+    assert advice is not None
+    assert advice["text"] == (
+        "This detector knows person, black cat, dog, cow, horse and 1 more names, and misses some."
+    )
+    assert advice["label"] == "Get Lens · 2 MB"
+    offline = for_photographs(shelf_with_small(local_files_only=True), SMALL, DETECTOR, missed=["dog"])
+    assert offline is not None
+    assert offline["text"].endswith("Others need Lens (2 MB), but downloads are off.")
+
+
 def test_only_a_model_that_can_do_what_was_asked_is_named():
     advice = for_photographs(shelf("lens"), PENCIL, DETECTOR, lambda card: card.title != "Lens")
     assert advice["model"] == "mirror"
