@@ -1,4 +1,5 @@
-"""Labelled pictures where people keep them: a file in COCO's or LVIS' layout, a folder with one, a folder of such."""
+"""Labelled pictures where people keep them: a file in COCO's, LVIS', ODVG's or YOLO's layout, a folder with one, or
+with several."""
 
 import json
 import math
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from groundingdino.evaluation.odvg import read_odvg
+from groundingdino.evaluation.yolo import parts_of, read_yolo, yaml_in
 from groundingdino.inputs.image import decoded, load_image
 from groundingdino.results.journal import PictureFile
 
@@ -19,8 +22,9 @@ from groundingdino.results.journal import PictureFile
 _FILES = ("annotations.json", "annotations_without_background.json", "_annotations.coco.json")
 _PARTS = ("test", "valid", "val")  # of a set that has several, the first is measured
 _DEEPEST = 4  # folders below the one that is given
+_YAML = (".yaml", ".yml")
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
-_NOT_A_NAME = ("annotations", "annotations_without_background", "_annotations.coco", *_PARTS)
+_NOT_A_NAME = ("data", "dataset", "annotations", "annotations_without_background", "_annotations.coco", *_PARTS)
 
 
 @dataclass(frozen=True)
@@ -109,8 +113,8 @@ def find_sets(data: Path, pictures: Path | None = None) -> list[LabelledSet]:
     """The sets of a file, of a folder with one, or of a folder of such, by name.
 
     Args:
-        data: `.json`, or a folder that has `annotations.json`, or folders in which there are some. Of a set in parts
-            `test` counts, else `valid` or `val`.
+        data: `.json`, `.jsonl` (ODVG), `data.yaml` (YOLO), or a folder that has one such, as `annotations.json`, or
+            folders in which there are some. Of a set in parts `test` counts, else `valid` or `val`.
         pictures: where the pictures are; by default beside the file, in `images` there, or beside its folder.
 
     Raises:
@@ -121,30 +125,60 @@ def find_sets(data: Path, pictures: Path | None = None) -> list[LabelledSet]:
     elif data.is_dir():
         files = list(_files_in(data))
     else:
-        raise ValueError(f"There is no '{data}': expected a file in COCO's or LVIS' layout, or a folder with some.")
+        raise ValueError(
+            f"There is no '{data}': expected a file in COCO's, LVIS', ODVG's or YOLO's layout, or a folder with some."
+        )
     if not files:
         raise ValueError(
-            f"There are no annotations in '{data}': expected annotations.json in COCO's layout, or folders with one "
-            "each; a file of another name can be given itself."
+            f"There are no annotations in '{data}': expected annotations.json in COCO's layout or YOLO's data.yaml, or "
+            "folders with one each; a file of another name can be given itself."
         )
     names = _names(data, files)
     return [_read(name, file, pictures) for name, file in zip(names, files, strict=True)]
 
 
+def find_parts(data: Path, pictures: Path | None = None) -> tuple[LabelledSet, LabelledSet | None]:
+    """A set to learn from, and the pictures that it holds out itself, if it does so.
+
+    Args:
+        data: as `find_sets` takes it; of a set in parts, folders or YOLO's, `train` is learned from.
+
+    Raises:
+        ValueError: one sentence: as `find_sets`, or there are several sets.
+    """
+    path = (yaml_in(data) if data.is_dir() else data if data.suffix.lower() in _YAML else None) or data
+    if path.suffix.lower() in _YAML:
+        parts = parts_of(path)
+        first = "train" if "train" in parts else next(iter(parts))
+        others = (part for part in ("val", "valid", "test") if part in parts and parts[part] != parts[first])
+        held_out = next(others, None)
+        name = path.resolve().parent.name
+        return _read(name, path, pictures, first), held_out and _read(name, path, pictures, held_out)
+    learn = find_sets(data / "train" if data.is_dir() and (data / "train").is_dir() else data, pictures)
+    if len(learn) > 1:
+        raise ValueError(f"There are {len(learn)} sets in '{data}', as {learn[0].name} and {learn[1].name}: give one.")
+    held = [data / part for part in _PARTS if data.is_dir() and (data / "train").is_dir() and (data / part).is_dir()]
+    return learn[0], find_sets(held[-1], pictures)[0] if held else None
+
+
 def open_picture(picture: LabelledPicture) -> Image.Image:
-    """The picture in whose pixels its boxes are, upright RGB or, if they are annotated so, as it is stored.
+    """The picture in whose pixels its boxes are, see `open_marked`."""
+    return open_marked(picture.file.path, picture.size)
+
+
+def open_marked(path: Path, size: tuple[int, int] | None) -> Image.Image:
+    """A picture of the (width, height) that boxes are of, upright RGB or, if they are annotated so, as it is stored.
 
     Raises:
         ValueError: one sentence: it cannot be read, or has another size than annotated.
     """
-    path = picture.file.path
     image = load_image(path)
-    if picture.size in (None, image.size):
+    if size in (None, image.size):
         return image
     with decoded(path) as stored:
-        if stored.size == picture.size:  # EXIF says to turn it, and whoever marked it did not
+        if stored.size == size:  # EXIF says to turn it, and whoever marked it did not
             return load_image(np.asarray(stored.convert("RGB")))
-    there, said = (" x ".join(map(str, size)) for size in (image.size, picture.size or ()))
+    there, said = (" x ".join(map(str, each)) for each in (image.size, size or ()))
     raise ValueError(f"It has {there} pixels, but its annotations are of {said}.")
 
 
@@ -184,7 +218,7 @@ def _files_in(folder: Path, depth: int = 0) -> Iterator[Path]:
 def _annotations_of(folder: Path) -> Path | None:
     prefixes = ("", *(f"{part}_" for part in _PARTS))  # ODinW's pistols have all parts in one folder
     names = (f"{prefix}{name}" for name in _FILES for prefix in prefixes)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if (folder / name).is_file()), None) or yaml_in(folder)
 
 
 def _names(data: Path, files: Sequence[Path]) -> list[str]:
@@ -199,8 +233,14 @@ def _names(data: Path, files: Sequence[Path]) -> list[str]:
     return [one[0] if tops[one[0]] == 1 else "/".join(one) for one in parts]
 
 
-def _read(name: str, path: Path, folder: Path | None) -> LabelledSet:
-    stored = read_coco(path)
+def _read(name: str, path: Path, folder: Path | None, part: str | None = None) -> LabelledSet:
+    if path.suffix.lower() == ".jsonl":
+        stored = read_odvg(path)
+    elif path.suffix.lower() in _YAML:
+        parts = parts_of(path)
+        stored, folder = read_yolo(path, part or next((one for one in _PARTS if one in parts), "train"))
+    else:
+        stored = read_coco(path)
     try:
         categories = _categories(stored["categories"])
         known = {category["id"] for category in categories}
