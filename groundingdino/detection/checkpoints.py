@@ -136,8 +136,10 @@ def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
 
 
 def _load_folder(folder: Path, name: str, card: ModelCard | None) -> LoadedModel:
-    """A folder as transformers' `save_pretrained` writes it."""
-    config_file = folder / "config.json"
+    """A folder as transformers' `save_pretrained` writes it, or as `folders.save_folder` does of what it lacks."""
+    config_file, whole = folder / "config.json", folder / "model.safetensors"
+    if not config_file.is_file() and whole.is_file() and METADATA_KEY in read_weights(whole)[1]:
+        return _rename_card(_load_file(whole, card), name)
     if not config_file.is_file():
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
     config = read_json(config_file, config_json.from_transformers)
@@ -151,6 +153,10 @@ def _load_folder(folder: Path, name: str, card: ModelCard | None) -> LoadedModel
     state, size = read_folder_weights(folder)
     card = replace(card, config=config) if card else _nameless_card(config, name, size)
     return _build(card, _renamed(state, f"'{folder}'"), folder, folder)
+
+
+def _rename_card(loaded: LoadedModel, name: str) -> LoadedModel:
+    return loaded._replace(card=replace(loaded.card, name=name))
 
 
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:

@@ -59,6 +59,18 @@ FIXED_IN_PREPROCESSOR: dict[str, Any] = {
 }
 PREPROCESSORS = ("GroundingDino", "DeformableDetr", "ConditionalDetr", "Detr")
 
+NAMES_IN_TRANSFORMERS = {  # ours: transformers'
+    "hidden_dim": "d_model",
+    "num_heads": "encoder_attention_heads",
+    "ffn_dim": "encoder_ffn_dim",
+    "enhancer_layers": "encoder_layers",
+    "decoder_layers": "decoder_layers",
+    "num_queries": "num_queries",
+    "num_levels": "num_feature_levels",
+    "num_points": "encoder_n_points",
+    "max_tokens": "max_text_len",
+}
+
 # Sizes that transformers keeps for encoder and decoder apart and we do not, with its defaults.
 SHARED_IN_TRANSFORMERS = {"attention_heads": 8, "ffn_dim": 2048, "n_points": 4}
 
@@ -111,17 +123,6 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
             raise ValueError(
                 f"config.json sets encoder_{name} to {encoder} and decoder_{name} to {decoder}: they must be the same."
             )
-    names = {  # ours: transformers'
-        "hidden_dim": "d_model",
-        "num_heads": "encoder_attention_heads",
-        "ffn_dim": "encoder_ffn_dim",
-        "enhancer_layers": "encoder_layers",
-        "decoder_layers": "decoder_layers",
-        "num_queries": "num_queries",
-        "num_levels": "num_feature_levels",
-        "num_points": "encoder_n_points",
-        "max_tokens": "max_text_len",
-    }
     is_mm = kind == "mm-grounding-dino"
     return GroundingDINOConfig(
         backbone=_build(SwinConfig, _known(SwinConfig, backbone) | {"first_stage": _first_stage(backbone)}),
@@ -130,8 +131,33 @@ def from_transformers(values: Mapping[str, Any]) -> GroundingDINOConfig:
         scaled_scores=is_mm,
         # Published files of MM Grounding DINO have a head for each layer; one that is shared is copied to each.
         own_heads=is_mm or values.get("decoder_bbox_embed_share") is False,
-        **{ours: values[theirs] for ours, theirs in names.items() if values.get(theirs) is not None},
+        **{ours: values[theirs] for ours, theirs in NAMES_IN_TRANSFORMERS.items() if values.get(theirs) is not None},
     )
+
+
+def to_transformers(config: GroundingDINOConfig) -> dict[str, Any] | None:
+    """The inverse of `from_transformers`, with the backbone's and the text encoder's as dictionaries in it.
+
+    None where transformers has no such model: of another backbone than Swin.
+    """
+    backbone, text = config.backbone, config.text
+    if not isinstance(backbone, SwinConfig):
+        return None
+    values: dict[str, Any] = {theirs: getattr(config, ours) for ours, theirs in NAMES_IN_TRANSFORMERS.items()}
+    for name in SHARED_IN_TRANSFORMERS:
+        values[f"decoder_{name}"] = values[f"encoder_{name}"]
+    values["decoder_bbox_embed_share"] = not config.own_heads
+    if config.scaled_scores:
+        values["decoder_cls_embed_share"] = not config.own_heads
+    values["model_type"] = MODEL_TYPES[config.scaled_scores]
+    values["backbone_config"] = {
+        "model_type": "swin",
+        **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(backbone).items()},
+        "out_indices": list(range(backbone.first_stage + 1, 5)),
+    }
+    del values["backbone_config"]["first_stage"]
+    values["text_config"] = {"model_type": "bert", **asdict(text)}
+    return values
 
 
 def with_preprocessor(config: GroundingDINOConfig, values: Mapping[str, Any]) -> GroundingDINOConfig:

@@ -182,11 +182,12 @@ def to_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[int, Tensor]] = defaultdict(dict)
     for name, tensor in layout.prepared(state).items():
-        if any(re.fullmatch(pattern, name) for pattern in layout.dropped):
+        place = our_name_of(name, layout)
+        if place is None:
             continue
-        new_name = _rename(name, layout)
-        if part := re.search(r"\[(\d)\]", new_name):
-            parts[new_name.replace(part[0], "")][int(part[1])] = tensor
+        new_name, part = place
+        if part is not None:
+            parts[new_name][part] = tensor
         elif new_name not in ours:
             ours[new_name] = tensor
         elif not torch.equal(ours[new_name], tensor):
@@ -198,6 +199,16 @@ def to_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if len(found) == 3:  # otherwise the name stays missing, and a strict load says so
             ours[name] = torch.cat([found[index] for index in range(3)])
     return _gather_heads(_count_norms(ours))
+
+
+def our_name_of(name: str, layout: Layout) -> tuple[str, int | None] | None:
+    """Where the tensor that a layout calls `name` goes: our name, still numbered as the layout does, and which third
+    of a stacked tensor it is. None for what inference does not use."""
+    if any(re.fullmatch(pattern, name) for pattern in layout.dropped):
+        return None
+    ours = _rename(name, layout)
+    part = re.search(r"\[(\d)\]", ours)
+    return (ours.replace(part[0], ""), int(part[1])) if part else (ours, None)
 
 
 def fit_heads(state: Mapping[str, Tensor], layers: int, own_heads: bool) -> dict[str, Tensor]:
