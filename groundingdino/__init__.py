@@ -18,7 +18,7 @@
 A folder is a room for one task. None knows those above it:
 
     page, command_line       the demo; `python -m groundingdino`
-    training                 how the embedded models learnt; imported by nothing else
+    training                 how the embedded models learnt, and how one learns names of your own
     evaluation               what a model is worth on labelled pictures
     tracking                 videos: what is named, followed from frame to frame
     results                  pictures with boxes and masks on them; data sets, JSON, cut-outs

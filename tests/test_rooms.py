@@ -16,7 +16,8 @@ FLOORS = (
     ("editing",),
     ("results",),
     ("evaluation", "tracking"),
-    ("command_line", "page", "training"),
+    ("training",),
+    ("command_line", "page"),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

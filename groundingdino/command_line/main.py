@@ -1,4 +1,4 @@
-"""Run a command: detect, segment or inpaint a picture, label many, track through a video, evaluate or list models.
+"""Run a command: detect, segment or inpaint a picture, label many, track through a video, evaluate or fine-tune models.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
 
     from groundingdino.command_line.evaluate import evaluate
+    from groundingdino.command_line.finetune import finetune
     from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
     from groundingdino.command_line.track import track
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "label": label,
         "evaluate": evaluate,
         "track": track,
+        "finetune": finetune,
     }
     status = None
     try:
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
-        say("stopped; a download, a labelling, a tracking or an evaluation continues next time where it stopped")
+        say("stopped; a download or another long run continues next time where it stopped")
         return INTERRUPTED
     return status or OK
 

@@ -63,6 +63,8 @@ def build_parser() -> Parser:
     _add_evaluation(evaluate)
     track = commands.add_parser("track", help="follow what the prompt names through a video")
     _add_tracking(track)
+    finetune = commands.add_parser("finetune", help="teach a model the names of your own pictures")
+    _add_finetuning(finetune)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
@@ -195,7 +197,10 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
     """Which model is measured on which pictures, and what is told."""
     command.set_defaults(parser=command)
     command.add_argument(
-        "data", type=Path, metavar="DATA", help="a file in COCO's or LVIS' layout, a folder with one, a folder of such"
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="a file in COCO's, LVIS', YOLO's or ODVG's layout, a folder with one, a folder of such",
     )
     command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
     command.add_argument(
@@ -247,6 +252,70 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
     _add_model(command)
     _add_effects(command.add_mutually_exclusive_group())
     command.add_argument("--restart", action="store_true", help="forget what an earlier run followed")
+
+
+def _add_finetuning(command: argparse.ArgumentParser) -> None:
+    """Which model learns what from which pictures."""
+    command.set_defaults(parser=command)
+    command.add_argument(
+        "data", type=Path, metavar="DATA", help="a data set in COCO's, YOLO's or ODVG's layout: a file or a folder"
+    )
+    command.add_argument(
+        "--from", dest="model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the model, with its report")
+    command.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="where they are, if not beside the annotations"
+    )
+    command.add_argument("--count", type=_count, metavar="N", help="learn from so many pictures only")
+    command.add_argument(
+        "--replay",
+        metavar="own|scenes|DATA",
+        help="what it must not forget: what it finds of common names in the same pictures (own), drawings, or a set",
+    )
+    command.add_argument("--no-replay", action="store_true", help="let it forget")
+    command.add_argument(
+        "--old",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DATA|scenes",
+        help="a set of names it knew, or drawings, measured as well; may be given several times",
+    )
+    command.add_argument(
+        "--train", type=_parts, default=(), metavar="backbone,text", help="these learn, too; else they stay as they are"
+    )
+    command.add_argument("--lora", type=_count, metavar="RANK", help="they learn by adapters of that rank instead")
+    length = command.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=_count, metavar="N", help="how often each picture is shown, on average (12)")
+    length.add_argument("--steps", type=_count, metavar="N", help="how many batches are shown instead")
+    command.add_argument("--batch-size", type=_count, metavar="N", help="pictures of a batch (8 on a GPU, 4 elsewhere)")
+    command.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (1e-4, of small models 4e-4)")
+    command.add_argument(
+        "--short-side", type=_count, metavar="PIXELS", help="to which pictures are scaled, at most (the model's own)"
+    )
+    command.add_argument("--save-memory", action="store_true", help="compute layers twice rather than keep them")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed learns the same (%(default)s)")
+    command.add_argument(
+        "--workers", type=_whole, metavar="N", help="processes that make pictures (8 for a GPU, else 0)"
+    )
+    command.add_argument("--json", choices=("-",), metavar="-", help="write the report as JSON to standard output")
+    _add_machine(command)
+    command.add_argument("--restart", action="store_true", help="forget the run in the folder and begin anew")
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(dict.fromkeys(text.split(",")))
+    if not set(parts) <= {"backbone", "text"}:
+        raise argparse.ArgumentTypeError(f"expected backbone, text or backbone,text, not '{text}'")
+    return parts
+
+
+def _rate(text: str) -> float:
+    (rate,) = _numbers(text, 1, "a learning rate such as 1e-4")
+    if rate <= 0:
+        raise argparse.ArgumentTypeError(f"expected a learning rate above 0, such as 1e-4, not '{text}'")
+    return rate
 
 
 def _add_task(command: argparse.ArgumentParser) -> None:
@@ -401,6 +470,10 @@ def _seconds(text: str) -> float:
     if seconds < 0:
         raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, not '{text}'")
     return seconds
+
+
+def _whole(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _area(text: str) -> float:

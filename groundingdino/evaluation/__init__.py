@@ -1,6 +1,7 @@
-"""What a model is worth on labelled pictures: sets in COCO's and LVIS' layouts -> records -> figures -> a report.
+"""What a model is worth on labelled pictures: data sets -> records -> figures -> a report.
 
 sets        labelled pictures where people keep them
+yolo, odvg  other layouts than COCO's and LVIS', read as what COCO's file would say
 finding     pictures -> records of what a model finds in them, as `results.labelling` wants it
 metrics     pycocotools' figures, and LVIS' federated ones by the same code
 comparison  what is shown at a threshold: found, missed, false; the worst pictures

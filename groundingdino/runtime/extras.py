@@ -12,14 +12,15 @@ LIBRARIES = {
 }
 
 
-def missing(task: str, extra: str) -> str | None:
+def missing(task: str, extra: str, *also: str) -> str | None:
     """A sentence that says what to install for a task, or None where all is there.
 
     Args:
         task: What needs it, the subject of the sentence.
         extra: A key of `LIBRARIES`.
+        also: Further libraries that the extra brings, which not all of its tasks need.
     """
-    absent = [name for name in LIBRARIES[extra] if find_spec(name) is None]
+    absent = [name for name in (*LIBRARIES[extra], *also) if find_spec(name) is None]
     if not absent:
         return None
     are = "is" if len(absent) == 1 else "are"

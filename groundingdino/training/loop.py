@@ -3,8 +3,13 @@
 import argparse
 import json
 import math
+import pickle
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -66,10 +71,12 @@ def follow(
     workers: int = 2,
     checkpoint_every: int = CHECKPOINT_EVERY,
     first: int = 0,
+    training: bool = True,
 ) -> Model:
     """Take the steps up to `steps`, from the first or from `folder`'s checkpoint.
 
-    Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, steps_per_second, rate, losses) to the folder.
+    Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, steps_per_second, rate, losses) to the folder,
+    and the same for TensorBoard if that is installed. Ctrl-C ends it after a step that is then kept.
 
     Args:
         batches: indexed by step, so that a resumed run sees what it would have seen.
@@ -78,9 +85,14 @@ def follow(
         decay: of the averaged weights.
         workers: processes that make batches.
         first: the step to begin with where there is no checkpoint: the model has learned before.
+        training: whether the model's modules are in training mode: statistics of normalisation move with the batches.
 
     Returns:
         The model with averaged weights.
+
+    Raises:
+        ValueError: one sentence: the checkpoint is damaged, or a loss is no number any more.
+        OSError: the checkpoint or the log cannot be written, as on a full disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, device = folder / "checkpoint.pt", next(model.parameters()).device
@@ -88,7 +100,7 @@ def follow(
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings those of its step
     step = first
     if checkpoint.exists():
-        state = torch.load(checkpoint, device, weights_only=True)
+        state = _load(checkpoint, device)
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -101,8 +113,7 @@ def follow(
             "optimizer": optimizer.state_dict(),
             "step": step,
         }
-        torch.save(state, checkpoint.with_suffix(".tmp"))
-        checkpoint.with_suffix(".tmp").replace(checkpoint)  # a stop while writing leaves the one before
+        _save(state, checkpoint)
 
     loader = DataLoader(
         batches,
@@ -111,21 +122,74 @@ def follow(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         pin_memory=device.type == "cuda",
+        worker_init_fn=_leave_ctrl_c if workers else None,
     )
     log = Log(folder / "log.jsonl")
-    model.train()
-    for batch in tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05):
-        factor = rate_factor(step)
-        for group, full in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = full * factor
-        losses = take_step(step, batch)
-        average.update_parameters(model)
-        step += 1
-        log.add(step, optimizer.param_groups[0]["lr"], losses)
-        if step % checkpoint_every == 0:
-            save()
-    save()
+    model.train(training)
+    with _between_steps() as stopped:
+        for batch in tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05):
+            factor = rate_factor(step)
+            for group, full in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = full * factor
+            losses = take_step(step, batch)
+            if not all(map(math.isfinite, losses.values())):
+                raise ValueError(f"The loss of step {step + 1} is no number any more: learn at a lower rate.")
+            average.update_parameters(model)
+            step += 1
+            log.add(step, optimizer.param_groups[0]["lr"], losses)
+            if step % checkpoint_every == 0 and step < steps:
+                save()
+            if stopped() and step < steps:
+                save()
+                raise KeyboardInterrupt
+        save()
     return cast(Model, average.module)
+
+
+@contextmanager
+def _between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C is asked for rather than raised anywhere, as half a step would be kept; a second one is raised."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    pressed: list[int] = []
+
+    def press(number: int, frame: Any) -> None:
+        if pressed or not callable(before):
+            signal.default_int_handler(number, frame)
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave_ctrl_c(_: int) -> None:
+    """A terminal's Ctrl-C reaches all processes; those that make batches end with the one that learns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _save(state: Mapping[str, Any], path: Path) -> None:
+    """A stop while writing leaves the file that was there before, and so does a full disk."""
+    partial = path.with_suffix(".tmp")
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError):  # PyTorch's writer says nothing of the disk
+            raise OSError(None, "the disk may be full", str(path)) from error
+        raise
+    partial.replace(path)
+
+
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        return torch.load(path, device, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise ValueError(f"'{path}' is damaged: remove it to begin anew.") from error
 
 
 def read_options(parser: argparse.ArgumentParser, stages: int) -> argparse.Namespace:
@@ -178,6 +242,11 @@ class Log:
         self.path = path
         self.rows: list[dict[str, float]] = []
         self.since = time.perf_counter()
+        self.board: Any = None
+        if find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(path.parent))
 
     def add(self, step: int, rate: float, losses: dict[str, float]) -> None:
         """Take a step's losses in; every 25th writes the line."""
@@ -189,4 +258,8 @@ class Log:
         speed = round(len(self.rows) / (time.perf_counter() - self.since), 3)
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, "steps_per_second": speed, "rate": rate, **means}) + "\n")
+        if self.board is not None:
+            for name, value in {"rate": rate, **means}.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
         self.rows, self.since = [], time.perf_counter()

@@ -1,9 +1,12 @@
 """What all trainings share: rates and the log; stopping and resuming is tested with the detector's training."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 
+from groundingdino.training import loop
 from groundingdino.training.loop import Log, cosine, rate
 
 
@@ -16,6 +19,26 @@ def test_the_rate_warms_up_and_falls():
 def test_the_rate_begins_anew_at_restarts():
     factors = [rate(step, restarts=[4], last=8, warm_up=1) for step in range(9)]
     assert factors == pytest.approx([1, 0.855, 0.505, 0.155, 1, 0.855, 0.505, 0.155, 0.01], abs=1e-2)
+
+
+def test_tensorboard_has_the_same_where_it_is_installed(tmp_path, monkeypatch):
+    written = []
+
+    class Board:
+        def __init__(self, folder):
+            assert folder == str(tmp_path)
+
+        def add_scalar(self, name, value, step):
+            written.append((name, value, step))
+
+        def flush(self):
+            written.append("flushed")
+
+    monkeypatch.setattr(loop, "find_spec", lambda name: name == "tensorboard")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Board))
+    log = Log(tmp_path / "log.jsonl")
+    log.add(25, 1e-3, {"layer0/score": 2.0})
+    assert written == [("rate", 1e-3, 25), ("layer0/score", 2.0, 25), "flushed"]
 
 
 def test_the_log_can_be_plotted(tmp_path):

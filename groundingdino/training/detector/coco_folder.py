@@ -13,7 +13,10 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from PIL import Image
 from pycocotools import mask as mask_codec
+
+from groundingdino.evaluation.sets import open_marked
 
 HELD_OUT = 5  # one picture of so many
 
@@ -38,6 +41,14 @@ class Labelled:
     boxes: np.ndarray
     outlines: tuple[Mapping[str, Any] | None, ...]
     crowds: np.ndarray
+
+    def read(self) -> Image.Image:
+        """The picture in whose pixels the boxes are.
+
+        Raises:
+            ValueError: one sentence: it cannot be read, or has another size than annotated.
+        """
+        return open_marked(self.path, (self.width, self.height))
 
     def mask(self, index: int) -> np.ndarray | None:
         """(H, W) bool, the pixels of an object; None where its outline is not known."""
@@ -96,8 +107,7 @@ class CocoFolder(Sequence[Labelled]):
         """The pictures to learn from, and a fifth that is held out; a picture's name alone decides with the seed."""
         parts: tuple[list[Labelled], list[Labelled]] = ([], [])
         for picture in self:
-            # A checksum, because Python's own hash differs from run to run.
-            parts[crc32(f"{seed} {picture.path.name}".encode()) % HELD_OUT == 0].append(picture)
+            parts[is_held_out(picture.path.name, seed)].append(picture)
         return parts
 
     def _read(
@@ -119,6 +129,12 @@ class CocoFolder(Sequence[Labelled]):
             outlines=tuple(_outline(annotation.get("segmentation"), width, height) for annotation in objects),
             crowds=np.array([bool(annotation.get("iscrowd")) for annotation in objects], bool),
         )
+
+
+def is_held_out(name: str, seed: int = 0) -> bool:
+    """Whether a picture of that name is of the fifth that is never learned from."""
+    # A checksum, because Python's own hash differs from run to run.
+    return crc32(f"{seed} {name}".encode()) % HELD_OUT == 0
 
 
 def _outline(segmentation: Any, width: int, height: int) -> Mapping[str, Any] | None:

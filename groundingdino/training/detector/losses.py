@@ -28,8 +28,12 @@ class LossWeights(NamedTuple):
 WEIGHTS = LossWeights()
 
 
-def detection_losses(predictions: Predictions, batch: Batch, noisy: NoisyQueries | None) -> dict[str, Tensor]:
+def detection_losses(
+    predictions: Predictions, batch: Batch, noisy: NoisyQueries | None, naming: bool = True
+) -> dict[str, Tensor]:
     """Weighted terms whose sum is the loss; each name tells its part and kind.
+
+    `naming` is for models that learned to tell names before fusion, as ours did and the published ones did not.
 
     All terms are means over the objects that the batch's prompts name; where an object has several predictions, as
     among the proposals, over their qualities.
@@ -45,7 +49,8 @@ def detection_losses(predictions: Predictions, batch: Batch, noisy: NoisyQueries
 
     match, quality = dense_match(predictions.proposals.logits, predictions.proposals.boxes, batch.targets)
     add("proposals", predictions.proposals, match, quality, WEIGHTS.proposals)
-    losses["naming"] = WEIGHTS.naming * naming_loss(*predictions.naming, batch, match, quality)
+    if naming:
+        losses["naming"] = WEIGHTS.naming * naming_loss(*predictions.naming, batch, match, quality)
     for index, layer in enumerate(predictions.layers):
         add(f"layer{index}", layer, hungarian_match(*layer, batch.targets), None, 1.0)
     for index, layer in enumerate(predictions.noisy_layers if noisy is not None else ()):

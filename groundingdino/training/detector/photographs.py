@@ -7,12 +7,13 @@ example = source(0, (256, 192))             # without end: any index, any size
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import supervision as sv
 from PIL import Image, ImageFilter
 
-from groundingdino.artwork.names import load_names, may_mean, plural
+from groundingdino.artwork.names import Name, load_names, may_mean, plural
 from groundingdino.training.detector.coco_folder import Labelled
 from groundingdino.training.detector.targets import Example
 from groundingdino.training.detector.windows import draw_window, overlap
@@ -31,12 +32,13 @@ class Words:
 
     Args:
         synonyms: further words of a name.
+        known: names that drawings have; None: all.
     """
 
-    def __init__(self, synonyms: Mapping[str, Sequence[str]] = {}):
+    def __init__(self, synonyms: Mapping[str, Sequence[str]] = {}, known: Iterable[Name] | None = None):
         self._synonyms: dict[str, tuple[str, ...]] = {}
         self._true: dict[str, frozenset[str]] = {}
-        for name in load_names():
+        for name in load_names() if known is None else known:
             for word in (name.name, *name.synonyms):
                 self._synonyms[word] = tuple(other for other in (name.name, *name.synonyms) if other != word)
                 self._true[word] = name.words
@@ -92,6 +94,7 @@ class _Page:
     image: Image.Image
     boxes: list[tuple[float, float, float, float]]
     names: list[str]
+    doubtful: frozenset[str] = frozenset()  # names that may be true of something in it
 
 
 class PhotographSource:
@@ -104,6 +107,7 @@ class PhotographSource:
         words: what else the names are called.
         seed: of everything.
         cutouts: objects to paste into the pictures, of names in `complete` or `absent`, which are then marked.
+        doubtful: of pictures, by their path, names of which something may be there: they are never said to be absent.
     """
 
     def __init__(
@@ -114,7 +118,9 @@ class PhotographSource:
         words: Words | None = None,
         seed: int = 0,
         cutouts: "Sequence[CutoutMaker]" = (),
+        doubtful: Mapping[Path, frozenset[str]] = {},
     ):
+        self.doubtful = doubtful
         self.words = words or Words()
         self.pictures = [picture for picture in map(without_doubles, pictures) if not np.isnan(picture.boxes).any()]
         if not self.pictures:
@@ -129,12 +135,14 @@ class PhotographSource:
     def __call__(self, index: int, size: tuple[int, int]) -> PhotographExample:
         """Picture number `index` of `size` (width, height) in pixels."""
         rng = np.random.default_rng([self.seed, index])
-        page = self._mosaic(rng, size) if rng.random() < MOSAIC_RATE else self._crop(rng, size)
+        # What a set is not complete for may be in others of its pictures, unmarked.
+        mosaic = rng.random() < MOSAIC_RATE and self.complete
+        page = self._mosaic(rng, size) if mosaic else self._crop(rng, size)
         if self.cutouts and rng.random() < PASTE_RATE:
             for _ in range(int(rng.integers(1, 5))):
                 self._paste(page, rng)
         pixels = np.asarray(page.image)
-        prompt, positives = self._prompt(page.names, rng)
+        prompt, positives = self._prompt(page.names, rng, page.doubtful)
         return PhotographExample(
             image=vary_picture(pixels, rng),
             boxes=np.array(page.boxes, np.float32).reshape(-1, 4),
@@ -148,14 +156,14 @@ class PhotographSource:
         """A part of one photograph, or all of it with something around."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
         window = draw_window(rng, picture, size, LEAST_SEEN, TRIES)
-        with Image.open(picture.path) as image:
-            pixels = image.convert("RGB")
+        pixels = picture.read()
         some = tuple(map(int, rng.integers(0, 256, 3)))
-        page = _Page(window.look(pixels, some if rng.random() < 0.5 else _mean_colour(pixels)), [], [])
+        shown = window.look(pixels, some if rng.random() < 0.5 else _mean_colour(pixels))
+        page = _Page(shown, [], [], self.doubtful.get(picture.path, frozenset()))
         for box, name in zip(picture.boxes, picture.names, strict=True):
-            x0, y0, x1, y1 = shown = window.move(box)
+            x0, y0, x1, y1 = moved = window.move(box)
             if overlap(box, window.part) >= LEAST_SEEN and min(x1 - x0, y1 - y0) >= 2:
-                page.boxes.append(shown)
+                page.boxes.append(moved)
                 page.names.append(name)
         return page
 
@@ -169,6 +177,7 @@ class PhotographSource:
             page.image.paste(part.image, (left, top))
             page.boxes += [(x0 + left, y0 + top, x1 + left, y1 + top) for x0, y0, x1, y1 in part.boxes]
             page.names += part.names
+            page.doubtful |= part.doubtful
         return page
 
     def _paste(self, page: _Page, rng: np.random.Generator) -> None:
@@ -195,7 +204,9 @@ class PhotographSource:
         ]
         page.names[:] = [page.names[index] for index in seen] + [cutout.name]
 
-    def _prompt(self, shown: Sequence[str], rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
+    def _prompt(
+        self, shown: Sequence[str], rng: np.random.Generator, doubtful: frozenset[str]
+    ) -> tuple[tuple[str, ...], tuple[int | None, ...]]:
         """Phrases in any order, and for each object the one that is true of it."""
         present = list(dict.fromkeys(shown))
         rng.shuffle(present)
@@ -209,7 +220,7 @@ class PhotographSource:
             asked = present if rng.random() < 0.8 else present[: int(rng.integers(len(present) + 1))]
             wanted = int(rng.integers(1, 9))
         asked = asked[:MOST_PHRASES] if wanted < len(self.complete) else asked
-        taken = frozenset().union(*(self.words.true_of(name) for name in present))
+        taken = doubtful.union(*(self.words.true_of(name) for name in present))
         absent = self._absent(wanted, taken, all_names=chance < ALL_RATE, rng=rng)
         phrases = [self._phrase(name, shown.count(name), rng) for name in asked]
         phrases += [self._phrase(name, 1, rng) for name in absent]
@@ -261,8 +272,7 @@ def _cut_out(maker: CutoutMaker) -> Cutout:
     assert mask is not None
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-    with Image.open(maker.picture.path) as image:
-        pixels = image.convert("RGB").crop(box)
+    pixels = maker.picture.read().crop(box)
     soft = Image.fromarray(mask.astype(np.uint8) * 255).crop(box).filter(ImageFilter.GaussianBlur(0.7))
     pixels.putalpha(soft)
     return Cutout(pixels, maker.name)

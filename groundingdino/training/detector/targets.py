@@ -12,6 +12,7 @@ from torchvision.ops import box_convert
 from transformers import BertTokenizerFast
 
 from groundingdino.detection.text_tokens import collate_phrases
+from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD
 from groundingdino.model.preprocessing import collate, preprocess
 from groundingdino.model.text_tokens import TextTokens
 
@@ -82,10 +83,16 @@ class Batch(NamedTuple):
 
 
 def make_batch(
-    examples: Sequence[Example], tokenizer: BertTokenizerFast, short_side: int, long_side: int, max_tokens: int
+    examples: Sequence[Example],
+    tokenizer: BertTokenizerFast,
+    short_side: int,
+    long_side: int,
+    max_tokens: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
 ) -> Batch:
     """Scale labelled pictures as for inference and collate them with their prompts."""
-    pictures = [preprocess(Image.fromarray(example.image), short_side, long_side) for example in examples]
+    pictures = [preprocess(Image.fromarray(example.image), short_side, long_side, mean, std) for example in examples]
     pixels, padding_mask = collate(pictures)
     tokens, positive_maps = collate_phrases([example.prompt for example in examples], tokenizer, max_tokens)
     targets = [

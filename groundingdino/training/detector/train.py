@@ -26,7 +26,7 @@ from groundingdino.detection.checkpoints import LoadedModel, load_pretrained, sa
 from groundingdino.detection.precision import multiplies_bfloat16
 from groundingdino.model import GroundingDINO
 from groundingdino.model.backbones import TimmBackbone
-from groundingdino.model.config import PHOTOGRAPHIC
+from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import find_device
 from groundingdino.training.detector.forward import predict_all, predict_proposals
@@ -38,6 +38,11 @@ from groundingdino.training.detector.vocabulary import PATH as SHIPPED
 from groundingdino.training.detector.vocabulary import build
 from groundingdino.training.loop import CHECKPOINT_EVERY, InStages, follow, numbers, rate, read_options, update
 from groundingdino.training.scenes.scenes import Scene, SceneMaker, draw_scale
+
+UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
+LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more
+# Width to height; batches are made of one shape so that nothing is padded.
+ASPECTS = (0.5, 0.625, 0.75, 1.0, 1.0, 4 / 3, 4 / 3, 1.5, 16 / 9)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ class Plan(InStages[Stage]):
     reduced: float = 0.25  # of the pictures: made larger and reduced, as most pictures are for the model
     seed: int = 0
     restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew
+    text_rate: float = 1.0  # of the learning rate, for BERT
+    layer_decay: float = 1.0  # what a layer of backbone or BERT has of the rate of the one above it
+    naming: bool = True  # see `losses.detection_losses`
+    statistics: bool = True  # of normalisation move with the batches
 
     def first_picture(self, step: int) -> int:
         """The number of pictures before a step."""
@@ -94,11 +103,6 @@ EMBEDDED_PLAN = Plan(
 )
 SCENES_SHARE = 0.4  # of the pictures: drawings, where there are photographs too
 
-UNIT = 32  # pixels, of which the sides of pictures are multiples: the deepest stride
-LONG_SIDE = 640  # pixels, at most: what is longer takes a step's time without teaching more
-# Width to height; batches are made of one shape so that nothing is padded.
-ASPECTS = (0.5, 0.625, 0.75, 1.0, 1.0, 4 / 3, 4 / 3, 1.5, 16 / 9)
-
 
 class Batches(Dataset[Batch]):
     """The batch of each step, made of nothing but the step's number: a resumed run sees what it would have seen."""
@@ -110,9 +114,11 @@ class Batches(Dataset[Batch]):
         plan: Plan,
         long_side: int,
         max_tokens: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ):
         self.sources, self.tokenizer, self.plan = sources, tokenizer, plan
-        self.long_side, self.max_tokens = long_side, max_tokens
+        self.long_side, self.max_tokens, self.mean, self.std = long_side, max_tokens, mean, std
 
     def __len__(self) -> int:
         return self.plan.steps
@@ -131,7 +137,7 @@ class Batches(Dataset[Batch]):
         examples = [
             source(picture + k, (size[0] // UNIT * unit, size[1] // UNIT * unit)) for k, unit in enumerate(units)
         ]
-        return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens)
+        return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens, self.mean, self.std)
 
 
 def train(
@@ -143,16 +149,18 @@ def train(
     workers: int = 2,
     checkpoint_every: int = CHECKPOINT_EVERY,
     first_stage: int = 0,
+    long_side: int = LONG_SIDE,
 ) -> GroundingDINO:
     """Follow the plan from a stage on, where the rate begins anew, with a source of pictures for each stage.
 
     See `loop.follow`.
     """
-    plan = replace(plan, restarts=(*plan.restarts, first_stage))
-    batches = Batches(sources, tokenizer, plan, LONG_SIDE, model.config.max_tokens)
+    plan, config = replace(plan, restarts=(*plan.restarts, first_stage)), model.config
+    batches = Batches(sources, tokenizer, plan, long_side, config.max_tokens, config.image_mean, config.image_std)
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: Batch) -> dict[str, float]:
+        torch.manual_seed(1000003 * plan.seed + step)  # of noisy queries, so that a resumed run has the same
         return training_step(model, batch, optimizer, plan, plan.stage_at(step).whole)
 
     return follow(
@@ -167,6 +175,7 @@ def train(
         workers,
         checkpoint_every,
         plan.first_step(first_stage),
+        plan.statistics,
     )
 
 
@@ -177,14 +186,15 @@ def training_step(
     device = next(model.parameters()).device
     batch = batch.to(device)
     # On a CPU the backward pass of the fused attention is slower than plain matrices at these sizes.
-    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with attention, torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
-        if whole:
-            predictions, noisy = predict_all(model, batch, plan.noisy_groups)
-        else:
-            predictions, noisy = predict_proposals(model, batch), None
-    losses = detection_losses(predictions, batch, noisy)
-    update(model, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
+    with sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext():
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device)):
+            if whole:
+                predictions, noisy = predict_all(model, batch, plan.noisy_groups)
+            else:
+                predictions, noisy = predict_proposals(model, batch), None
+        losses = detection_losses(predictions, batch, noisy, plan.naming)
+        # With the same attention: layers may be computed again in it.
+        update(model, optimizer, torch.stack(list(losses.values())).sum(), plan.clip)
     return numbers(losses)
 
 
@@ -194,10 +204,14 @@ def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
     for name, parameter in model.named_parameters():
         if name.startswith(plan.frozen):
             parameter.requires_grad_(False)
+        if not parameter.requires_grad:
             continue
-        learned_before = name.startswith("backbone.") and not name.startswith("backbone.pyramid.")
-        factor = plan.backbone_rate if learned_before else 1.0
-        if "sampling_offsets" in name:
+        factor = plan.layer_decay ** layers_above(name, model)
+        if name.startswith("backbone.") and not name.startswith("backbone.pyramid."):
+            factor *= plan.backbone_rate
+        elif name.startswith("text_encoder.bert."):
+            factor *= plan.text_rate
+        elif "sampling_offsets" in name:
             factor = plan.offsets_rate
         decay = plan.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)
@@ -209,6 +223,23 @@ def make_optimizer(model: GroundingDINO, plan: Plan) -> torch.optim.AdamW:
         betas=(0.9, 0.98),
         fused=True,
     )
+
+
+def layers_above(name: str, model: GroundingDINO) -> int:
+    """How many layers of backbone or BERT lie between the one that has a parameter and the last; 0 of all others."""
+    for part, layers in (
+        ("backbone.", "backbone.stages."),
+        ("backbone.", "backbone.features.blocks."),
+        ("text_encoder.bert.", "text_encoder.bert.encoder.layer."),
+    ):
+        if name.startswith(part) and not name.startswith(("backbone.pyramid.", "backbone.norms.")):
+            numbers = [
+                int(other[len(layers) :].split(".")[0]) for other in model.state_dict() if other.startswith(layers)
+            ]
+            own = name[len(layers) :].split(".")[0] if name.startswith(layers) else ""
+            if numbers:
+                return max(numbers) - int(own) if own else max(numbers) + 1
+    return 0
 
 
 def rate_factor(step: int, plan: Plan) -> float:

@@ -11,7 +11,7 @@ import torch
 from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
 from groundingdino.model import GroundingDINO
-from groundingdino.model.config import PHOTOGRAPHIC
+from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC
 from groundingdino.training.detector import train as training
 from groundingdino.training.detector.train import (
     EMBEDDED_PLAN,
@@ -77,6 +77,13 @@ def test_a_resumed_run_sees_the_batches_it_would_have_seen(tokenizer):
     assert torch.equal(batches[3].pixels, others[3].pixels)
     short_sides = {min(batches[step].pixels.shape[2:]) for step in range(5)}
     assert short_sides <= {64, 96}
+
+
+def test_pictures_are_normalised_as_the_model_has_it(tokenizer):
+    usual = Batches((blocks, blocks), tokenizer, PLAN, 128, 256)
+    other = Batches((blocks, blocks), tokenizer, PLAN, 128, 256, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    mean, std = (torch.tensor(one)[:, None, None] for one in (IMAGENET_MEAN, IMAGENET_STD))
+    torch.testing.assert_close(other[0].pixels, (usual[0].pixels * std + mean) * 2 - 1)
 
 
 def test_a_stopped_run_goes_on_where_it_was(tokenizer, tmp_path, monkeypatch):
