@@ -109,7 +109,7 @@ def test_killed_it_goes_on_and_learns_the_same(data, tiny, tmp_path, capsys):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
     assert main([*arguments, "--seed", "1"]) == 2
-    assert "holds a run with seed 0: give another --output, or --restart" in capsys.readouterr().err
+    assert "seed 0: give another --output, or --restart, which begins anew" in capsys.readouterr().err
     assert main([*arguments, "--seed", "1", "--restart"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 1
     stored = json.loads((data / "annotations.json").read_text())
