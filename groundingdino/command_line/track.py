@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.inpaint import read_effect
 from groundingdino.command_line.options import refuse_unread
@@ -17,7 +17,6 @@ from groundingdino.command_line.search import check_models, identity, load_model
 if TYPE_CHECKING:
     from groundingdino.editing.tasks import Task
     from groundingdino.tracking.track_file import TrackFile
-    from groundingdino.tracking.tracker import TrackedFrame
     from groundingdino.tracking.video import Video
 
 _SUFFIXES = {".mp4": ("video",), ".zip": ("frames", "masks"), ".json": ("json", "youtube-vis"), ".txt": ("mot",)}
@@ -79,56 +78,15 @@ def _write(
     file: "TrackFile",
     phrases: tuple[str, ...],
 ) -> None:
-    from groundingdino.tracking.exports import write_json, write_masks, write_mot, write_youtube_vis
-    from groundingdino.tracking.track_file import filled
+    from groundingdino.tracking.making import frames_of, write_frames, write_list
 
-    output, name, info = options.output, Path(options.video).name, video.info
-
-    def frames() -> Iterable["TrackedFrame"]:
-        # A box that nobody cut out is no mask to show or list, but it hides what is to be hidden.
-        if options.masks and task is None:
-            return file.read()
-        return filled(file.read(), info.size, 2 * options.every)
-
+    frames = partial(frames_of, file, options.every, options.masks, task is not None)
     if format in ("video", "frames"):
-        _write_frames(options, format, task, video, frames())
+        pairs = zip(_frames(options, video), frames(), strict=False)  # both end with the video
+        write_frames(options.output, format, _with_bar("writing", pairs, video), video.info.rate, task)
         return
-    partial_path = output.with_name(f"{output.name}.partial")
-    try:
-        if format == "masks":
-            write_masks(partial_path, frames, info)
-        else:
-            text: TextIO
-            with partial_path.open("w", encoding="utf-8") as text:
-                if format == "json":
-                    about = f"Tracked by Grounding DINO, {options.model}: {options.prompt}"
-                    write_json(text, frames, info, name, about)
-                elif format == "mot":
-                    write_mot(text, frames)
-                else:
-                    write_youtube_vis(text, frames, info, name, phrases)
-        os.replace(partial_path, output)
-    finally:
-        partial_path.unlink(missing_ok=True)
-
-
-def _write_frames(
-    options: argparse.Namespace, format: str, task: "Task | None", video: "Video", tracked: Iterable["TrackedFrame"]
-) -> None:
-    """The frames with what is followed drawn on them, or after the edit."""
-    from groundingdino.tracking.drawing import FrameDrawing
-    from groundingdino.tracking.edits import edit_frame
-    from groundingdino.tracking.writing import PictureWriter, VideoWriter
-
-    output, rate = options.output, video.info.rate
-    drawing = FrameDrawing(rate)
-    pairs = zip(_frames(options, video), tracked, strict=False)  # both end with the video
-    with VideoWriter(output, rate) if format == "video" else PictureWriter(output) as writer:
-        first = None
-        for frame, what in _with_bar("writing", pairs, video):
-            first = frame.seconds if first is None else first
-            changed = drawing.draw(frame.pixels, what) if task is None else edit_frame(frame.pixels, what.objects, task)
-            writer.add(changed, frame.seconds - first)
+    about = f"Tracked by Grounding DINO, {options.model}: {options.prompt}"
+    write_list(options.output, format, frames, video.info, Path(options.video).name, about, phrases)
 
 
 def _frames(options: argparse.Namespace, video: "Video") -> Iterator[Any]:

@@ -1,13 +1,14 @@
 """Looks at single frames: a detector as a tracker asks for it, and a segmenter that gives what is followed masks."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import supervision as sv
 from PIL import Image
 
-from groundingdino.detection.detector import Detector
+from groundingdino.detection.checkpoints import ModelCard
+from groundingdino.detection.phrases import Grounding
 from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.segmentation.masks import SPECKS, smooth_masks
 from groundingdino.tracking.tracker import Look, TrackedFrame, with_masks
@@ -15,8 +16,19 @@ from groundingdino.tracking.tracker import Look, TrackedFrame, with_masks
 CONTINUES = 0.6  # of the threshold: a score from which a look continues a track, though it begins none
 
 
+class Finder(Protocol):
+    """What a look needs of a detector; `Detector` is one. What `prepare` gives is its own."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def prepare(self, image: Image.Image) -> Any: ...
+
+    def ground_batch(self, images: Sequence[Any], prompt: str, each: bool = False) -> list[Grounding]: ...
+
+
 def look_by(
-    detector: Detector,
+    detector: Finder,
     prompt: str,
     thresholds: Mapping[str, Any] | None = None,
     each: bool = False,
@@ -43,7 +55,7 @@ def look_by(
     return look
 
 
-def start_score(detector: Detector, thresholds: Mapping[str, Any] | None = None) -> float:
+def start_score(detector: Finder, thresholds: Mapping[str, Any] | None = None) -> float:
     """The score from which something begins a track: the threshold for boxes, by default the model's."""
     given = (thresholds or {}).get("box_threshold")
     return detector.card.box_threshold if given is None else float(given)

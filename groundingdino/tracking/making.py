@@ -1,0 +1,95 @@
+"""What is made of tracks: the video or its pictures, with what is followed drawn or edited, and lists of it."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from groundingdino.detection.objects import select
+from groundingdino.editing.tasks import Task
+from groundingdino.tracking.drawing import FrameDrawing
+from groundingdino.tracking.edits import edit_frame
+from groundingdino.tracking.exports import Frames, write_json, write_masks, write_mot, write_youtube_vis
+from groundingdino.tracking.track_file import TrackFile, filled
+from groundingdino.tracking.tracker import TrackedFrame
+from groundingdino.tracking.video import Frame, VideoInfo
+from groundingdino.tracking.writing import PictureWriter, VideoWriter
+
+VIDEO, PICTURES = "video", "frames"  # formats that show frames
+JSON, MOT, YOUTUBE_VIS, MASKS = "json", "mot", "youtube-vis", "masks"  # and lists
+
+
+def frames_of(
+    file: TrackFile, every: int, masks: bool, edited: bool = False, hidden: Collection[int] = ()
+) -> Iterator[TrackedFrame]:
+    """The frames of a file as they are shown, listed or edited: each track from where it was first seen on.
+
+    Args:
+        every: The tracker looked at one frame of so many.
+        masks: Whether what is followed was cut out.
+        edited: Whether this is for an edit.
+        hidden: Ids of tracks that are left out.
+    """
+    # A box that nobody cut out is no mask to show or list, but it hides what is to be hidden.
+    frames = file.read() if masks and not edited else filled(file.read(), file.size, 2 * every)
+    return (_without(frame, hidden) for frame in frames)
+
+
+def write_list(
+    path: Path, format: str, frames: Frames, info: VideoInfo, name: str, about: str, phrases: Sequence[str]
+) -> None:
+    """A file of `JSON`, `MOT`, `YOUTUBE_VIS` or `MASKS`, which has its name once it is whole.
+
+    Args:
+        name: Of the video's file.
+        about: How it was made, in words.
+        phrases: Of the prompt, found or not.
+
+    Raises:
+        ValueError: masks are wanted, and there are none.
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        if format == MASKS:
+            write_masks(partial, frames, info)
+        else:
+            text: TextIO
+            with partial.open("w", encoding="utf-8") as text:
+                if format == JSON:
+                    write_json(text, frames, info, name, about)
+                elif format == MOT:
+                    write_mot(text, frames)
+                else:
+                    write_youtube_vis(text, frames, info, name, phrases)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_frames(
+    path: Path, format: str, pairs: Iterable[tuple[Frame, TrackedFrame]], rate: float, task: Task | None = None
+) -> None:
+    """A file of `VIDEO` or `PICTURES`: the frames with what is followed drawn on them, or after an edit.
+
+    Args:
+        rate: Frames a second.
+        task: As `check_task` wants it; None: boxes or masks with names are drawn.
+    """
+    drawing = FrameDrawing(rate)
+    with VideoWriter(path, rate) if format == VIDEO else PictureWriter(path) as writer:
+        first = None
+        for frame, what in pairs:
+            first = frame.seconds if first is None else first
+            changed = drawing.draw(frame.pixels, what) if task is None else edit_frame(frame.pixels, what.objects, task)
+            writer.add(changed, frame.seconds - first)
+
+
+def _without(frame: TrackedFrame, hidden: Collection[int]) -> TrackedFrame:
+    if not hidden or frame.objects.tracker_id is None:
+        return frame
+    kept = np.flatnonzero(~np.isin(frame.objects.tracker_id, [*hidden]))
+    return replace(frame, objects=select(frame.objects, kept))
