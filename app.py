@@ -48,6 +48,9 @@ from groundingdino.page.publishing import publish, read_what_is_sent, refuse_cal
 from groundingdino.page.request_log import write_log
 from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
+from groundingdino.page.track_handlers import TrackPage
+from groundingdino.page.track_layout import track_column
+from groundingdino.page.track_wiring import wire_tracks
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import check_device, is_cpu
@@ -91,6 +94,8 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
                 question = question_column(prompts)
             with gr.Column(elem_id="edit-form"):
                 edit_form = edit_column()
+            with gr.Column(elem_id="track-form"):
+                track_controls = track_column(studio.limits)
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
@@ -99,7 +104,8 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
                 masks = masks_column(page.segmenters, first.segmenter)
             with gr.Column(elem_id="settings"):
                 settings = settings_column(page.detectors, page.seconds, first.detector, list(prompts))
-        wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
+        session, query = wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
+        wire_tracks(TrackPage(page), session, query, question, answer, track_controls)
         publish(Endpoints(studio, first))
     read_what_is_sent(demo, studio.limits.upload if hosting.fetches else None)
     return demo

@@ -12,7 +12,7 @@ from groundingdino.detection.phrases import Grounding
 from groundingdino.inputs.prompt import Prompt, Span, read_prompt
 from groundingdino.model.config import EMBEDDED
 from groundingdino.page.studio import DetectorLike
-from groundingdino.runtime.interruption import StopCheck, Stopped
+from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if_stopped
 
 CARD = ModelCard(
     name="embedded",
@@ -53,6 +53,8 @@ class Oracle(DetectorLike):
     small: Objects = field(default_factory=dict)  # what besides is found in tiles of any picture
     encoded: int = 0  # how often each part of the model ran
     grounded: int = 0
+    look_seconds: float = 0.0  # that a look at a frame takes
+    prepared: int = 0  # how many frames were looked at
     each: int = 0  # how often a prompt's phrases were looked for one after the other
 
     def __post_init__(self) -> None:
@@ -78,6 +80,16 @@ class Oracle(DetectorLike):
         self.encoded += not cached
         return Known(image.size, key, cached, milliseconds=20.0, share=0.5 if short_side else 1.0, tiles=tiles)
 
+    def prepare(self, image: Image.Image) -> Known:
+        self.prepared += 1
+        return Known(image.size, f"frame {self.prepared}", False, 20.0, share=1.0, tiles=False)
+
+    def ground_batch(self, images: Sequence[Known], prompt: str, each: bool = False) -> list[Grounding]:
+        for _ in range(10):  # layers
+            raise_if_stopped()
+            time.sleep(self.look_seconds / 10)
+        return [self._ground(image, read_prompt(prompt), each, None, kept=False) for image in images]
+
     def ground_each(self, encoded: Known, prompt: str, stop: StopCheck | None = None) -> Grounding:
         self.each += 1
         return self._ground(encoded, read_prompt(prompt), True, stop)
@@ -91,14 +103,17 @@ class Oracle(DetectorLike):
     ) -> Grounding:
         return self._ground(encoded, read_prompt(prompt, spans), False, stop)
 
-    def _ground(self, encoded: Known, parsed: Prompt, each: bool, stop: StopCheck | None) -> Grounding:
-        cached = (encoded.key, parsed, each) in self._groundings
+    def _ground(
+        self, encoded: Known, parsed: Prompt, each: bool, stop: StopCheck | None, kept: bool = True
+    ) -> Grounding:
+        cached = not kept or (encoded.key, parsed, each) in self._groundings
         self.grounded += not cached
         for _ in range(0 if cached else 10):  # layers
             if stop is not None and stop():
                 raise Stopped
             time.sleep(self.seconds / 10)
-        self._groundings.add((encoded.key, parsed, each))
+        if kept:
+            self._groundings.add((encoded.key, parsed, each))
         known = [self.pictures.get(encoded.size, {}), *([self.small] if encoded.tiles else [])]
         rows = [
             (index, score, box)

@@ -142,9 +142,9 @@ def test_an_event_may_be_cancelled_while_it_is_being_cancelled():
         demo.close()
 
 
-def test_the_endpoints_are_detect_segment_inpaint_and_models(client: Client, picture: str, capfd):
+def test_the_endpoints_are_detect_segment_inpaint_track_and_models(client: Client, picture: str, capfd):
     endpoints = client.view_api(return_format="dict", print_info=False)
-    assert set(endpoints["named_endpoints"]) == {"/detect", "/segment", "/inpaint", "/models"}
+    assert set(endpoints["named_endpoints"]) == {"/detect", "/segment", "/inpaint", "/track", "/models"}
     assert endpoints["unnamed_endpoints"] == {}
 
     models = client.predict(api_name="/models")

@@ -130,7 +130,7 @@ class Visitor:
         return self.find("#result .gestures > g")
 
     def open_tab(self, name: str) -> None:
-        """Switches to the tab Detect, Segment or Inpaint."""
+        """Switches to the tab Detect, Segment, Inpaint or Track."""
         self.page.get_by_role("tab", name=name).click()
 
     def tool(self, title: str) -> Locator:

@@ -1,6 +1,6 @@
 // The result: a picture with clickable boxes or masks, a legend of phrases and a table of objects.
 //
-// props.view, props.status, props.edit, props.history and props.examples come from the server and are only read here. props.value, the
+// props.view, props.status, props.edit, props.history, props.track and props.examples come from the server and are only read here. props.value, the
 // user's selection, goes to the server and is only written here, so an answer under way never undoes a click:
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
 //    changes: [{id, box or name}],
@@ -245,7 +245,7 @@ function keepAtRest() {
 const WORD = 1000; // milliseconds without a key after which a word is taken for finished
 let finishing;
 function drawStatus() {
-  let line = statusOfEdit() ?? statusOfMask() ?? props.status;
+  let line = statusOfTrack() ?? statusOfEdit() ?? statusOfMask() ?? props.status;
   const rest = typed() + WORD - performance.now();
   clearTimeout(finishing);
   if (line.tone === "nothing" && rest > 0) {
@@ -277,7 +277,9 @@ const TYPED_INTO = "input:not([type=range], [type=radio], [type=checkbox]), text
 
 // A picture may be dropped on the canvas or pasted anywhere.
 async function take(file) {
-  if (file) trigger("picture", { file: { path: (await upload(file)).path, meta: { _type: "gradio.FileData" } } });
+  if (!file) return;
+  const kind = file.type.startsWith("video/") ? "video" : "picture";
+  trigger(kind, { file: { path: (await upload(file)).path, meta: { _type: "gradio.FileData" } } });
 }
 const canvas = find(".canvas");
 canvas.ondragover = (event) => event.preventDefault();

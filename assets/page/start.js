@@ -7,6 +7,7 @@ new ResizeObserver(() => {
 // Until the server has answered, the old view is drawn as the new tab shows it.
 new MutationObserver(() => {
   drawEdit();
+  drawTrack();
   drawHandles();
   drawStatus();
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
@@ -20,6 +21,7 @@ watch(["view", "status"], () => {
   drawStatus();
 });
 watch("edit", takeEdit);
+watch("track", takeTrack);
 watch("history", drawEdit);
 nameExamples();
 drawView();

@@ -1,11 +1,13 @@
-"""The page's endpoints for programs: `/detect`, `/segment`, `/inpaint` and `/models`."""
+"""The page's endpoints for programs: `/detect`, `/segment`, `/inpaint`, `/track` and `/models`."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -22,6 +24,7 @@ from groundingdino.editing.tasks import PLACED
 from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import write_file
+from groundingdino.page.following import DRAWN, Follower, Show, TrackQuestion, watched
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.request_log import logged
@@ -29,8 +32,10 @@ from groundingdino.page.settings import First
 from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
+from groundingdino.runtime.interruption import StopCheck, stopping
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
+from groundingdino.tracking.making import VIDEO
 
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
 WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
@@ -73,6 +78,7 @@ class Endpoints:
     def __init__(self, studio: Studio, first: First | None = None):
         self.studio, self.first = studio, first or First()
         self.jobs = Jobs(WORKERS, studio.limits.seconds)
+        self.follower = Follower(studio)
 
     @_published
     def detect(
@@ -303,6 +309,79 @@ class Endpoints:
             record = export.record(objects, edited.images[0].size, " + ".join(models))
             written = _as_file(png_with_recipe(edited.images[0], recipe))
             return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
+
+    @_published
+    def track(
+        self,
+        video: str,
+        prompt: str,
+        effect: str = DRAWN,
+        color: str = Show().color,
+        masks: bool | None = None,
+        every: int | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+        model: str | None = None,
+        segmenter: str | None = None,
+        box_threshold: float | None = None,
+        text_threshold: float | None = None,
+        nms_threshold: float = NMS_THRESHOLD,
+        best_only: bool | None = None,
+        each: bool | None = None,
+    ) -> tuple[str, dict[str, Any]]:
+        """Follows what a prompt names through a video: each thing keeps its id; it is shown, blurred or cut out.
+
+        For single pictures take `detect`. What was followed before is not computed again: another effect, or the same
+        call after it took too long, goes on from there.
+
+        Args:
+            video: The video, as an uploaded file; of MCP the address of one (http or https). MP4, MOV, WebM, MKV, AVI,
+                GIF.
+            prompt: What to follow, as `detect` takes it.
+            effect: What is made of it: "boxes" (drawn, with names and ids), "blur", "pixelate", "recolor" or "cut-out"
+                (all else gets one colour).
+            color: Of "recolor" and "cut-out" the colour, as a name or #rrggbb.
+            masks: Whether outlines are followed in place of boxes, which takes longer.
+            every: The detector looks at one frame of so many; by default six times a second.
+            start: Seconds of the video at which it begins.
+            end: Seconds at which it ends; by default at its end.
+            model: A name that `models` lists with the task "detect".
+            segmenter: A name that `models` lists with the task "segment".
+            box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
+            text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
+            nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
+            best_only: Only the best box of each phrase counts, as for "left lion", which is one.
+            each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
+
+        Returns:
+            The video as MP4, and {"video", "about", "width", "height", "rate", "tracks": [{"id", "phrase", "score",
+            "first", "last", "seconds", "frames"}], "frames": [{"frame", "seconds", "objects"}], "notes"}, where objects
+            are as `segment` returns them, with an "id"; agents get no frames.
+        """
+        with _errors_for_gradio():
+            if not video:
+                raise ValueError("There is no video: pass one as `video`.")
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, False)
+            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+            self.studio.detectors.require(model)
+            cutter = segmenter if _flag("masks", masks) else None
+            if cutter:
+                self.studio.segmenters.require(cutter)
+            question = TrackQuestion(str(video), prompt or "", model, cutter, thresholds, every, start, end)
+            show = Show(effect, color)
+            show.task(VIDEO)  # what is wrong with it is told at once
+            return self._in_time(self._tracked, question, show)
+
+    def _tracked(self, question: TrackQuestion, show: Show, stop: StopCheck) -> tuple[str, dict[str, Any]]:
+        notes: list[str] = []
+        with self.follower.followed(question, stop) as followed, stopping(stop):
+            for _ in watched(self.follower.follow(followed, lambda told: notes.extend({*told} - {*notes})), stop):
+                pass
+            made = self.follower.make(followed, VIDEO, show, partial(watched, stop=stop))
+            record = json.loads(Path(self.follower.make(followed, "json")).read_text(encoding="utf-8"))
+            if followed.video.damaged:
+                notes.append("The video is damaged: what could not be read of it is left out.")
+        return made, {**record, "notes": notes}
 
     def models(self) -> list[dict[str, Any]]:
         """Lists the models that the other tools take by name, with what each knows: drawings, photographs or both.

@@ -24,7 +24,7 @@ def write_file(data: bytes, name: str) -> str:
     Raises:
         ValueError: one sentence: the disk is full, or nothing can be written to it.
     """
-    path = Path(gr.utils.get_upload_folder()).resolve() / hash_bytes(data) / _short(Path(name))
+    path = Path(gr.utils.get_upload_folder()).resolve() / hash_bytes(data) / short(Path(name))
     if path.exists():
         os.utime(path)  # Gradio clears old ones away
         return str(path)
@@ -36,14 +36,19 @@ def write_file(data: bytes, name: str) -> str:
             file.write(data)
         os.replace(partial, path)
     except OSError as error:
-        logger.error("Nothing can be written to %s: %s", path.parent, error)
         if partial:
             Path(partial).unlink(missing_ok=True)
-        raise ValueError(NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else NOT_WRITTEN) from error
+        raise refusal(error, path) from error
     return str(path)
 
 
-def _short(path: Path) -> str:
+def refusal(error: OSError, path: Path) -> ValueError:
+    """What visitors are told of a file that cannot be written; the log has the rest."""
+    logger.error("Nothing can be written to %s: %s", path.parent, error)
+    return ValueError(NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else NOT_WRITTEN)
+
+
+def short(path: Path) -> str:
     """The name without its folder, and without the middle of its stem where a visitor's name and a phrase are long."""
     stem, ending = os.fsencode(path.stem), path.suffix
     half = (_LONGEST_NAME - len(os.fsencode(ending))) // 2

@@ -42,7 +42,7 @@ from groundingdino.page.files import write_file
 from groundingdino.page.jobs import LOOK, WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker, SecondPicker
-from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
+from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, TRACK, Query
 from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
@@ -397,7 +397,7 @@ class Page:
         # A marked object is cut out alone, and the file's name says which.
         cut = select(objects, np.array(marked)) if marked else objects
         alone = "".join(f"-{export.file_names(labels_of(objects))[index]}" for index in marked)
-        models = [] if query.tab == DETECT else [query.segmenter]
+        models = [] if query.tab in (DETECT, TRACK) else [query.segmenter]
         if query.names_something or not models:  # what was only pointed at, no detector has found
             models.insert(0, query.model)
         what = "boxes" if query.tab == DETECT else "overlay"

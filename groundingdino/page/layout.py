@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.data_classes import ImageData
+from gradio.data_classes import ListFiles
 from gradio.processing_utils import check_all_files_in_cache
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
@@ -14,16 +14,30 @@ from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
 from groundingdino.page.model_cache import C, M
 from groundingdino.page.picker import Picker
-from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, NO_MODEL, OUTLINE, SEGMENT
+from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, NO_MODEL, OUTLINE, SEGMENT, TRACK
 from groundingdino.page.status_line import sentence
+from groundingdino.page.track_view import NO_TRACK
 from groundingdino.page.view import NOTHING
+from groundingdino.page.watching import Watching, watch_part
 from groundingdino.results.drawing import DEFAULT_MASK_STYLE
 from groundingdino.segmentation.masks import SPECKS
 
 PAGE_FILES = ASSETS / "page"
 
 # One scope, in this order.
-SCRIPTS = (*("result.js", "pointing.js", "brush.js", "compare.js", "adjust.js", "zoom.js", "prompt.js", "start.js"),)
+SCRIPTS = (
+    *(
+        "result.js",
+        "pointing.js",
+        "brush.js",
+        "compare.js",
+        "track.js",
+        "adjust.js",
+        "zoom.js",
+        "prompt.js",
+        "start.js",
+    ),
+)
 
 SUGGEST = "What is in it?"
 
@@ -50,6 +64,8 @@ class Answer(NamedTuple):
     result: gr.HTML
     downloads: dict[str, gr.Button]  # of what was found
     edit_downloads: dict[str, gr.Button]  # of what came of an edit
+    track_downloads: dict[str, gr.Button]  # of what was followed
+    watching: Watching
     file: gr.File  # what a download button has written; invisible
 
 
@@ -122,7 +138,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
     with gr.Tabs(elem_id="tabs") as row:
         tabs = {
             name: gr.Tab(name.capitalize(), id=name, elem_id=f"tab-{name}", render_children=False)
-            for name in (DETECT, SEGMENT, INPAINT)
+            for name in (DETECT, SEGMENT, INPAINT, TRACK)
         }
     scripts = [(PAGE_FILES / name).read_text(encoding="utf-8") for name in SCRIPTS]
     result = gr.HTML(
@@ -134,9 +150,11 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
         status=sentence("Loading the model …", "working"),
         edit=NO_EDIT,
         history=NO_HISTORY,
+        track=NO_TRACK,
         examples=[{"name": Path(path).stem, "prompt": prompt} for path, prompt in prompts.items()],
         elem_id="result",
     )
+    watching = watch_part()
     labels = {
         "picture": "Picture",
         "cut-out": "Cut-out",
@@ -146,6 +164,14 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
         "yolo": "YOLO",
     }
     edits = {"result": "Result", "recipe": "Recipe", "mask": "Mask"}
+    lists = {
+        "video": "MP4",
+        "frames": "Frames",
+        "json": "JSON",
+        "mot": "MOT",
+        "youtube-vis": "YouTube-VIS",
+        "masks": "Masks",
+    }
     with gr.Row(elem_id="downloads"):
         gr.HTML("Download", elem_id="downloads-label")
         downloads = {
@@ -155,10 +181,14 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
             kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-{kind}", elem_classes="of-edit")
             for kind, label in edits.items()
         }
+        track_downloads = {
+            kind: gr.Button(label, size="sm", min_width=0, elem_id=f"download-track-{kind}", elem_classes="of-track")
+            for kind, label in lists.items()
+        }
         # Who opens the link meets this picture, prompt and settings, as long as the server keeps its files.
         gr.DeepLinkButton("Copy link", "Link copied", size="sm", icon=None, min_width=0, elem_classes="link")
     tab, file = gr.Textbox(DETECT, visible="hidden"), gr.File(visible="hidden")
-    return Answer(row, tabs, tab, result, downloads, edit_downloads, file)
+    return Answer(row, tabs, tab, result, downloads, edit_downloads, track_downloads, watching, file)
 
 
 def settings_column(picker: Picker, second: Picker, model: str, examples: list[str]) -> Settings:
@@ -229,13 +259,15 @@ def slider(*values: float, **options: Any) -> gr.Slider:
     return made
 
 
-def hand_over_files(image: gr.Image) -> None:
-    """Makes an image component pass on the uploaded file as it is.
+def hand_over_files(image: gr.Image | gr.File) -> None:
+    """Makes a component pass on the uploaded file as it is.
 
     Gradio would open it first, and answer what is no picture with a traceback in the log; our loader has a sentence.
     """
 
-    def path_of(upload: ImageData | None) -> str | None:
+    def path_of(upload: Any) -> str | None:
+        if isinstance(upload, ListFiles):
+            upload = next(iter(upload.root), None)
         if upload is None or upload.path is None:
             return None
         # Gradio has looked only if what was sent says that it is a file: else any file of the server could be named.

@@ -10,7 +10,7 @@ from groundingdino.inputs.image_files import MAX_PIXELS
 from groundingdino.page.jobs import TOO_LONG
 from groundingdino.runtime.interruption import StopCheck, Stopped
 
-_MOST = {"pixels": MAX_PIXELS, "steps": MAX_STEPS, "candidates": MAX_CANDIDATES}
+_MOST = {"pixels": MAX_PIXELS, "steps": MAX_STEPS, "candidates": MAX_CANDIDATES, "video_pixels": MAX_PIXELS}
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,13 @@ class Limits:
     """Bounds of one request.
 
     Attributes:
-        upload: Bytes of a picture that is sent, or fetched.
+        upload: Bytes of a picture or video that is sent, or fetched.
         pixels: Of a picture, up to 64 million.
         steps: Of denoising, up to 150; a model that would take more by itself takes this many.
         candidates: Pictures that are painted at once, up to 4.
-        seconds: That it is computed; None: 180 for what is found, and any time for what a model paints.
+        seconds: That it is computed; None: 180 for what is found, and any time for what a model paints or follows.
+        video_seconds: Of a video's length.
+        video_pixels: Of a video's frame.
     """
 
     upload: int = 100_000_000
@@ -30,6 +32,8 @@ class Limits:
     steps: int = MAX_STEPS
     candidates: int = MAX_CANDIDATES
     seconds: float | None = None
+    video_seconds: float = 120.0
+    video_pixels: int = 3840 * 2160
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -37,7 +41,7 @@ class Limits:
             if value is None or 0 < value <= (most or float("inf")):
                 continue
             up_to = f", and at most {most}" if most else ""
-            raise ValueError(f"The limit of {each.name} must be more than 0{up_to}, not {value}.")
+            raise ValueError(f"The limit of {each.name.replace('_', ' ')} must be more than 0{up_to}, not {value}.")
 
     def heeded(self, sampling: Sampling, suited: int) -> Sampling:
         """How a model paints within the limits; `suited` are its own steps. A ValueError says what is too much."""

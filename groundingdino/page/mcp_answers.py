@@ -43,7 +43,9 @@ def contents(outputs: Any, root_url: str) -> "list[TextContent | ImageContent]":
         (outputs,) = outputs
     answer: list[TextContent | ImageContent] = []
     for output in outputs:
-        if is_file_obj_with_meta(output):
+        if is_file_obj_with_meta(output) and Path(output["path"]).suffix == ".mp4":
+            answer.append(TextContent(type="text", text=f"The video: {output['url']}"))
+        elif is_file_obj_with_meta(output):
             data, kind = _small(Path(output["path"]))
             answer.append(ImageContent(type="image", data=base64.b64encode(data).decode(), mimeType=f"image/{kind}"))
             answer.append(TextContent(type="text", text=f"The whole picture: {output['url']}"))
@@ -65,7 +67,9 @@ def _small(path: Path) -> tuple[bytes, str]:
 
 
 def _readable(output: Any) -> Any:
-    """A record with the areas of masks in place of their run lengths."""
+    """A record with the areas of masks in place of their run lengths; of a video without its frames."""
+    if isinstance(output, dict) and isinstance(output.get("frames"), list):
+        return {**output, "frames": len(output["frames"])}
     if not (isinstance(output, dict) and isinstance(output.get("objects"), list)):
         return output
     return {**output, "objects": [_without_mask(found) for found in output["objects"]]}

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.fetching import with_fetched
+from groundingdino.page.following import DRAWN, Show
 from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import hand_over_files
 from groundingdino.segmentation.masks import SPECKS
@@ -32,6 +33,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "Each by itself": {"type": "boolean"},
     "In tiles, too": {"type": "boolean"},
     "Whole boxes": {"type": "boolean"},
+    "Outlines": {"type": "boolean"},
     "Margins": {
         "anyOf": [
             {"type": "string"},
@@ -73,6 +75,7 @@ def publish(endpoints: Endpoints) -> None:
             concurrency_limit=WORKERS,
         )
         _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
+        _publish_track(endpoints, prompt, detector, thresholds, segmenter, switches[:2])
     gr.api(endpoints.models, api_name="models")
 
 
@@ -104,6 +107,29 @@ def _publish_inpaint(
         [image, prompt, *what, *models, *thresholds, *mask, *sampling, own, _json("Margins"), few_steps, *switches],
         [edited, recipe],
         api_name="inpaint",
+        concurrency_limit=WORKERS,
+    )
+
+
+def _publish_track(
+    endpoints: Endpoints,
+    prompt: gr.Textbox,
+    detector: gr.Textbox,
+    thresholds: list[gr.Number],
+    segmenter: gr.Textbox,
+    switches: list[gr.JSON],
+) -> None:
+    """The same for videos."""
+    video = gr.File(label="The video")
+    hand_over_files(video)
+    how: list[Any] = [gr.Textbox(DRAWN, label="Effect"), gr.Textbox(Show().color, label="Colour"), _json("Outlines")]
+    stretch = [_number(precision=0, label="Every"), _number(0, label="Start"), _number(label="End")]
+    made, tracks = gr.File(label="The video with what was followed"), gr.JSON(label="Tracks")
+    gr.Button().click(
+        endpoints.track,
+        [video, prompt, *how, *stretch, detector, segmenter, *thresholds, *switches],
+        [made, tracks],
+        api_name="track",
         concurrency_limit=WORKERS,
     )
 

@@ -8,7 +8,7 @@ from groundingdino.page.edit_form import MASKS, NOT_OBJECTS, MaskForm
 from groundingdino.page.studio import Thresholds
 from groundingdino.results.drawing import MaskStyle
 
-TABS = DETECT, SEGMENT, INPAINT = "detect", "segment", "inpaint"
+TABS = DETECT, SEGMENT, INPAINT, TRACK = "detect", "segment", "inpaint", "track"
 NO_MODEL = "none"
 FILL, OUTLINE, BOXES, LABELS = "Fill", "Outline", "Boxes", "Labels"  # what can be drawn of masks
 

@@ -3,6 +3,7 @@
 from groundingdino.page.edit_form import REPLACE
 from groundingdino.page.edit_history import History
 from groundingdino.page.edit_view import Outcome
+from groundingdino.page.following import TrackQuestion
 from groundingdino.page.query import Query
 from groundingdino.page.selection import Selection
 from groundingdino.page.view import Canvas
@@ -21,4 +22,8 @@ class Session:
         self.outcome: Outcome | None = None
         self.history = History()
         self.mode = REPLACE  # of edits, as it was chosen last
+        self.video: str | None = None  # whose tracks are wanted
+        self.tracked: TrackQuestion | None = None  # what was followed in it last
+        self.track_cancelled = 0.0  # when that was cancelled last
+        self.show_changed = 0.0  # when what is made of it was changed last
         self.chose_shape = False  # whether masks or boxes were chosen by hand

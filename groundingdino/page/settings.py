@@ -82,7 +82,8 @@ class Settings:
         first = First(given.pop("model"), given.pop("segmenter"), given.pop("inpainter"))
         megabytes, megapixels = given.pop("max_upload"), given.pop("max_pixels")
         counts = given.pop("max_steps"), given.pop("max_candidates"), given.pop("max_seconds")
-        limits = Limits(round(megabytes * 1e6), round(megapixels * 1e6), *counts)
+        video = given.pop("max_video_seconds"), round(given.pop("max_video_pixels") * 1e6)
+        limits = Limits(round(megabytes * 1e6), round(megapixels * 1e6), *counts, *video)
         return cls(first=first, limits=limits, **given)
 
 
@@ -111,14 +112,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--fetch-pictures", "GROUNDINGDINO_FETCH_PICTURES", text, kind=bool, default="yes", dest="fetches")
     text = "write into the log what visitors type, too"
     add("--log-content", "GROUNDINGDINO_LOG_CONTENT", text, kind=bool, dest="logs_content")
-    text = "megabytes of a picture that is sent"
+    text = "megabytes of a picture or video that is sent"
     add("--max-upload", "GROUNDINGDINO_MAX_UPLOAD", text, type=float, default=usual.upload / 1e6)
     text = "megapixels of a picture"
     add("--max-pixels", "GROUNDINGDINO_MAX_PIXELS", text, type=float, default=usual.pixels / 1e6)
     add("--max-steps", "GROUNDINGDINO_MAX_STEPS", "denoising steps", type=int, default=usual.steps)
     add("--max-candidates", "GROUNDINGDINO_MAX_CANDIDATES", "pictures at once", type=int, default=usual.candidates)
-    text = "seconds that a request is computed; else 180 without, and any time with a model that paints"
+    text = "seconds that a request is computed; else 180 without, and any time with a model that paints or follows"
     add("--max-seconds", "GROUNDINGDINO_MAX_SECONDS", text, type=float)
+    text = "seconds that a video may last"
+    add("--max-video-seconds", "GROUNDINGDINO_MAX_VIDEO_SECONDS", text, type=float, default=usual.video_seconds)
+    text = "megapixels of a video's frame"
+    add("--max-video-pixels", "GROUNDINGDINO_MAX_VIDEO_PIXELS", text, type=float, default=usual.video_pixels / 1e6)
     return parser
 
 

@@ -26,6 +26,7 @@ from groundingdino.inputs.prompt import Span
 from groundingdino.page.lent_models import find_loaders, keep_ready
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ALWAYS_KEPT, C, ModelCache
+from groundingdino.page.turns import Turns
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, has_segmenter
@@ -33,6 +34,7 @@ from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLik
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
+from groundingdino.tracking.looks import Finder
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
 _MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
@@ -133,7 +135,7 @@ class Timing(NamedTuple):
     masks: float | None = None
 
 
-class DetectorLike(Protocol):
+class DetectorLike(Finder, Protocol):
     """What the page needs of a detector; `Detector` is one. `encoded` is what its own `encode_image` gave."""
 
     def draft_side(self, image: Image.Image, prompt: str, each: bool = False, tiles: bool = False) -> int | None: ...
@@ -184,6 +186,7 @@ class Studio:
         self.segmenters = segmenters
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
         self.few_steps = few_steps or ModelCache({OFF: NoFewSteps()}, fetch_few_steps, _has_few_steps)
+        self.turns = Turns()  # of those who follow the same through a video
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
         )

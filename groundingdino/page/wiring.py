@@ -51,8 +51,12 @@ class Controls(NamedTuple):
     painting: Painting
 
 
-def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, str]) -> None:
-    """Connects the controls with what they do; `prompts` are those of the examples by their paths."""
+def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, str]) -> tuple[gr.State, list[Any]]:
+    """Connects the controls with what they do; `prompts` are those of the examples by their paths.
+
+    Returns:
+        The session, and the controls of a `Query`, for what else is connected with them.
+    """
     question, answer, edit_form, settings, masks, painting = controls
     session, ready = gr.State(Session()), gr.State(0)
     query = by_name(
@@ -114,6 +118,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     opened = wire_opening(demo, session, question, answer, [*query, *form], choices, prompts, PRIVATE)
     _wire_result(page, opened, session, ready, query, controls)
     _wire_edits(edits, session, ready, query, form, controls)
+    return session, query
 
 
 def by_name(record: type[tuple[Any, ...]], **controls: Any) -> list[Any]:
@@ -123,8 +128,8 @@ def by_name(record: type[tuple[Any, ...]], **controls: Any) -> list[Any]:
     return [controls[name] for name in fields]
 
 
-def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """A handler whose last word changes nothing.
+def answering(handler: Callable[..., Iterator[Any]], outputs: int = 1) -> Callable[..., Iterator[Any]]:
+    """A handler whose last word changes nothing, of so many outputs.
 
     When a generator ends, Gradio sends its last update once more, or clears the output if there was none. The page
     would say again that it is looking after a newer request has been answered, and lose what the visitor hid, ticked
@@ -134,7 +139,7 @@ def answering(handler: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[A
     @wraps(handler)
     def answer(*values: Any) -> Iterator[Any]:
         yield from handler(*values)
-        yield gr.skip()
+        yield gr.skip() if outputs == 1 else (gr.skip(),) * outputs
 
     return answer
 

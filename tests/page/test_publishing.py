@@ -79,7 +79,7 @@ def call(page: gr.Blocks, tool: str, **arguments: Any) -> tuple[Image.Image, str
 
 def test_tools_say_what_to_send(page: gr.Blocks):
     tools = {tool.name: tool for tool in as_agent(page, lambda session: session.list_tools()).tools}
-    assert set(tools) == {"detect", "segment", "inpaint", "models"}
+    assert set(tools) == {"detect", "segment", "inpaint", "track", "models"}
     for tool in tools.values():
         Draft202012Validator.check_schema(tool.inputSchema)
         for name, parameter in tool.inputSchema["properties"].items():

@@ -15,6 +15,8 @@ SET = {
     "GROUNDINGDINO_INPAINTER": ("--inpainter", "sd15", lambda settings: settings.first.inpainter),
     "GROUNDINGDINO_MODELS": ("--models", "swin-t, sd15", lambda settings: ", ".join(settings.offered)),
     "GROUNDINGDINO_DEVICE": ("--device", "cpu", lambda settings: settings.device),
+    "GROUNDINGDINO_MAX_VIDEO_SECONDS": ("--max-video-seconds", "7.5", lambda found: str(found.limits.video_seconds)),
+    "GROUNDINGDINO_MAX_VIDEO_PIXELS": ("--max-video-pixels", "2.5", lambda found: str(found.limits.video_pixels / 1e6)),
     "GROUNDINGDINO_MAX_UPLOAD": ("--max-upload", "1.5", lambda settings: str(settings.limits.upload / 1e6)),
     "GROUNDINGDINO_MAX_PIXELS": ("--max-pixels", "0.5", lambda settings: str(settings.limits.pixels / 1e6)),
     "GROUNDINGDINO_MAX_STEPS": ("--max-steps", "8", lambda settings: str(settings.limits.steps)),
@@ -74,6 +76,7 @@ def test_no_models_is_none_besides_those_that_come_along():
         (["--host", "192.0.2.1"], "'192.0.2.1' is no address of this machine"),
         (["--mcp", "--auth", "ann:secret"], "MCP tools cannot log in"),
         (["--max-pixels", "65"], "The limit of pixels must be more than 0, and at most 64000000, not 65000000"),
+        (["--max-video-seconds", "0"], "The limit of video seconds must be more than 0, not 0"),
         (["--max-seconds", "0"], "The limit of seconds must be more than 0, not 0"),
         (["--max-steps", "-1"], "The limit of steps must be more than 0, and at most 150, not -1"),
     ],
@@ -104,4 +107,4 @@ def test_help_names_every_variable(capsys):
 
 
 def test_without_settings_all_is_as_it_comes():
-    assert Settings.read([]) == Settings(limits=Limits(100_000_000, 64_000_000, 150, 4, None))
+    assert Settings.read([]) == Settings(limits=Limits(100_000_000, 64_000_000, 150, 4, None, 120, 3840 * 2160))

@@ -1,0 +1,43 @@
+// The tab Track: the frame in which things are being followed lies over the paused one. It shares the scope of result.js.
+const isTracking = () => isOpen("track");
+const isWatching = () => document.querySelector('#track-view [value="Video"]')?.checked ?? false;
+
+let startedTrack = 0; // the run whose beginning was brought up last
+function takeTrack() {
+  newest = "track";
+  const { working, run } = props.track;
+  if (working && run !== startedTrack) {
+    startedTrack = run; // on a phone the button that started it is far from the picture
+    if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block: "center", behavior: "smooth" });
+  }
+  drawTrack();
+  drawStatus();
+}
+
+function drawTrack() {
+  const { working, share, frame } = props.track;
+  const isShown = isTracking() && working && Boolean(frame);
+  const image = find(".tracked");
+  image.hidden = !isShown;
+  if (isShown) image.src = frame;
+  find(".canvas").toggleAttribute("data-following", isShown);
+  find(".following").hidden = !(isTracking() && working);
+  find(".following").value = share;
+  // One of the two buttons takes the other's place, and the keyboard's focus with it.
+  const focused = document.activeElement?.id;
+  document.querySelector("#page")?.toggleAttribute("data-following", working);
+  const [left, taken] = working ? ["track-run", "track-cancel"] : ["track-cancel", "track-run"];
+  if (focused === left) document.querySelector(`#${taken}`).focus({ preventScroll: true });
+}
+
+function statusOfTrack() {
+  const { working, status } = props.track;
+  if (!isTracking() || !status.message) return null;
+  return working || isWatching() || newest === "track" ? status : null;
+}
+
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape" && isTracking() && props.track.working) document.querySelector("#track-cancel")?.click();
+});
+// Whether the video or a frame is shown decides whose status is.
+document.addEventListener("change", ({ target }) => target.closest("#track-view") && drawStatus());

@@ -1,0 +1,244 @@
+"""What the page and the endpoints do with a video: open it, follow what is named, and make files of what was followed.
+
+What was followed is on disk, by video and question: who asks the same again, or goes on after a cancel, computes
+nothing twice. The files lie where Gradio looks for what it hands out, and are cleared away with the others.
+"""
+
+import errno
+import json
+import logging
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+from gradio.processing_utils import hash_bytes
+from PIL import Image
+
+from groundingdino.editing.modes import parse_task
+from groundingdino.editing.tasks import Task
+from groundingdino.inputs.image_files import named
+from groundingdino.inputs.prompt import Prompt
+from groundingdino.page.files import refusal, short, write_file
+from groundingdino.page.studio import Studio, Thresholds
+from groundingdino.results import export
+from groundingdino.runtime.interruption import StopCheck, raise_if
+from groundingdino.tracking.looks import cut_out, look_by
+from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
+from groundingdino.tracking.track_file import TrackFile, follow
+from groundingdino.tracking.tracker import EmbeddedTracker, TrackedFrame, TrackerSettings, looks_every
+from groundingdino.tracking.video import Frame, Video, VideoLimits
+
+DRAWN = "boxes"
+SHOWS = (DRAWN, "blur", "pixelate", "recolor", "cut-out")  # what can be made of what is followed
+ENDINGS = {VIDEO: "-tracked.mp4", PICTURES: "-frames.zip", MASKS: "-masks.zip", "json": "-tracks.json"}
+ENDINGS |= {"mot": "-mot.txt", "youtube-vis": "-youtube-vis.json"}
+
+T = TypeVar("T")
+Pair = tuple[Frame, TrackedFrame]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrackQuestion:
+    """What is followed, in what, and how."""
+
+    video: str  # path
+    prompt: str
+    model: str
+    segmenter: str | None  # cuts out what is followed; None: boxes
+    thresholds: Thresholds
+    every: int | None = None  # frame is looked at; None: as suits the video's rate
+    start: float = 0.0  # seconds
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if not Prompt.parse(self.prompt).phrases:
+            raise ValueError("The prompt names nothing to follow: type phrases such as “cat . red car”.")
+        if self.every is not None and not 1 <= self.every <= 1000:
+            raise ValueError(f"The detector looks at one frame of 1 to 1000, not of {self.every}.")
+        if self.start < 0:
+            raise ValueError(f"A video begins at 0 seconds: {self.start:g} is before it.")
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"The end at {self.end:g} seconds is not after the start at {self.start:g}.")
+
+    def asked(self, every: int) -> dict[str, Any]:
+        """What decides what is followed, by which it is kept."""
+        models = {"model": self.model, "segmenter": self.segmenter}
+        stretch = {"every": every, "start": self.start, "end": self.end}
+        return {"video": self.video, "prompt": self.prompt, **models, **self.thresholds.named(), **stretch}
+
+
+@dataclass(frozen=True)
+class Show:
+    """How what was followed is shown or edited."""
+
+    effect: str = DRAWN  # one of `SHOWS`
+    color: str = "#00b140"  # of what is recoloured, or behind what is cut out
+    hidden: frozenset[int] = frozenset()  # ids of tracks that are left out
+
+    def task(self, format: str) -> Task | None:
+        """The edit of each frame; a ValueError for an effect that there is not, or a colour that is none."""
+        if self.effect not in SHOWS:
+            raise ValueError(f"There is no effect {named(self.effect)}: choose one of {', '.join(SHOWS)}.")
+        if self.effect == DRAWN:
+            return None
+        if self.effect != "cut-out":
+            return parse_task(self.effect, self.color if self.effect == "recolor" else "")
+        return parse_task("transparent") if format == PICTURES else parse_task("color", self.color)  # MP4 has no alpha
+
+
+class Followed:
+    """What is followed by a question in a video; one at a time has it."""
+
+    def __init__(self, question: TrackQuestion, video: Video, file: TrackFile, every: int, key: str):
+        self.question, self.video, self.file, self.every, self.key = question, video, file, every, key
+
+    def frames(self, show: Show = Show(), edited: bool = False) -> Iterator[TrackedFrame]:
+        """As they are by now."""
+        return frames_of(self.file, self.every, self.question.segmenter is not None, edited, show.hidden)
+
+    def share(self, seconds: float) -> float:
+        """How much of what is asked for is before a time, in [0, 1]."""
+        start, end = self.stretch
+        return min(1.0, max(0.0, (seconds - start) / max(end - start, 1e-6)))
+
+    @property
+    def stretch(self) -> tuple[float, float]:
+        """Seconds of its start and end."""
+        length = self.video.info.seconds
+        return self.question.start, min(self.question.end or length, length)
+
+
+class Follower:
+    """Follows things through videos with a studio's models, within its limits."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+
+    def open(self, path: str) -> Video:
+        """A video that was sent; a ValueError in one sentence, without the server's folders."""
+        limits = self.studio.limits
+        with _named(path):
+            video = Video(path, VideoLimits(limits.video_seconds, limits.video_pixels))
+        os.utime(path)  # Gradio clears old ones away
+        return video
+
+    def frame(self, path: str, seconds: float) -> str:
+        """The frame that is shown at a time as a picture's file; its path."""
+        with _named(path):
+            frame = self.open(path).frame_near(seconds)
+        return write_file(export.png(Image.fromarray(frame.pixels)), f"{Path(path).stem}-{frame.seconds:.2f}s.png")
+
+    @contextmanager
+    def followed(self, question: TrackQuestion, stop: StopCheck | None = None) -> Iterator[Followed]:
+        """What is known of a question, for whose answer nobody else works meanwhile.
+
+        Raises:
+            Stopped: `stop()` while somebody else had it.
+            ValueError: one sentence: on the video, the models, or the server's disk.
+        """
+        video = self.open(question.video)
+        every = question.every or looks_every(video.info.rate)
+        asked = question.asked(every)
+        key = hash_bytes(json.dumps(asked, sort_keys=True, default=str).encode())
+        path = _folder() / "tracks" / f"{key}.jsonl"
+        with self.studio.turns.of(key, stop), _disk_errors(path), _named(question.video):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TrackFile(path, asked, video.info.size) as file:
+                yield Followed(question, video, file, every, key)
+
+    def follow(
+        self, followed: Followed, told: Callable[[tuple[str, ...]], None] = lambda _: None
+    ) -> Generator[Pair, None, None]:
+        """Goes through the video from its start; what is known already takes no model, and nothing where all is."""
+        if followed.file.finished:
+            return
+        question = followed.question
+        detector = self.studio.detectors.get(question.model)
+        card, wanted = self.studio.detectors.card(question.model), question.thresholds
+        box = card.box_threshold if wanted.box is None else wanted.box
+        thresholds = {"box_threshold": box, "text_threshold": wanted.text, "nms_threshold": wanted.nms}
+        look = look_by(detector, question.prompt, thresholds | {"best_only": wanted.best_only}, wanted.each, told)
+        tracker = EmbeddedTracker(look, TrackerSettings(followed.every, box))
+        frames = followed.video.frames(question.start, question.end)
+        if question.segmenter is None:
+            yield from follow(frames, tracker, followed.file)
+        else:
+            segmenter = self.studio.segmenters.get(question.segmenter)
+            yield from follow(frames, tracker, followed.file, partial(cut_out, segmenter))
+
+    def make(
+        self,
+        followed: Followed,
+        format: str,
+        show: Show = Show(),
+        watch: Callable[[Iterator[Pair]], Iterator[Pair]] = iter,
+    ) -> str:
+        """Path of a file of what is followed by now; one that was made before is handed out again.
+
+        Args:
+            watch: Passes on pairs of frames, as they are worked on; it may raise `Stopped`.
+        """
+        question, task = followed.question, show.task(format)
+        if format == MASKS and question.segmenter is None:
+            raise ValueError("There are no masks: switch them on, and press Track again.")
+        said = [followed.key, followed.file.frames, followed.file.finished, format, sorted(show.hidden)]
+        if format in (VIDEO, PICTURES):
+            said += [show.effect, show.color]
+        name = short(Path(Path(question.video).stem + ENDINGS[format]))
+        path = _folder() / hash_bytes(json.dumps(said).encode()) / name
+        if path.exists():
+            os.utime(path)
+            return str(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if format in (VIDEO, PICTURES):
+            frames = followed.frames(show, task is not None)
+            pairs = zip(followed.video.frames(question.start, question.end), frames, strict=False)
+            write_frames(path, format, watch(pairs), followed.video.info.rate, task)
+        else:
+            models = " + ".join(filter(None, [question.model, question.segmenter]))
+            about = f"Tracked by Grounding DINO, {models}: {question.prompt}"
+            phrases = Prompt.parse(question.prompt).phrases
+            source = partial(followed.frames, show)
+            write_list(path, format, source, followed.video.info, Path(question.video).name, about, phrases)
+        return str(path)
+
+
+def watched(items: Iterable[T], stop: StopCheck) -> Iterator[T]:
+    """The same until `stop()`, which raises `Stopped`."""
+    for item in items:
+        raise_if(stop)
+        yield item
+
+
+def _folder() -> Path:
+    return Path(gr.utils.get_upload_folder()).resolve()
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Errors tell of the video by its name alone, not of the server's folders."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError:  # that of a model says more than its words
+            raise
+        message, name = str(error).replace(named(path), named(Path(path).name)), named(Path(path).name)
+        if message.startswith("There is no video at"):
+            message = f"{name} is no longer on the server: please choose it again."
+        raise ValueError(message) from error
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT):
+            raise
+        raise refusal(error, path) from error

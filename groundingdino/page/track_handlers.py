@@ -1,0 +1,322 @@
+"""What the tab Track does: opens videos, pauses them, follows what is named, and makes files of it.
+
+A paused frame is the page's picture, see `handlers`. Following runs in a thread of its own that computes one frame
+after the other among the page's jobs, so that nobody else waits for more than a frame of it. What was followed stays on
+disk; cancelling ends it, and the next run goes on from there, see `following`.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, Queue
+from threading import Thread
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+import gradio as gr
+from gradio.processing_utils import check_all_files_in_cache
+
+from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
+from groundingdino.page.handlers import FAULT, Page, ended
+from groundingdino.page.inpaint_handlers import LIMIT, POLL, STARTING
+from groundingdino.page.query import TRACK, Query
+from groundingdino.page.request_log import REFUSED, WITHDRAWN, logged
+from groundingdino.page.session import Session
+from groundingdino.page.status_line import sentence
+from groundingdino.page.track_form import NO_VIDEO, TrackForm
+from groundingdino.page.track_view import (
+    NO_TRACK,
+    NO_TRACKS,
+    frame_url,
+    in_words,
+    limits_in_words,
+    tracks_view,
+    video_in_words,
+)
+from groundingdino.page.view import Canvas
+from groundingdino.page.watching import MOVING, STILL
+from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if, stopping
+from groundingdino.tracking.drawing import FrameDrawing
+from groundingdino.tracking.making import VIDEO
+from groundingdino.tracking.track_file import tracks_of
+
+SHOWN_EVERY = 0.25  # seconds: more frames than these the page is not sent while things are followed
+PATIENCE = 20.0  # seconds after a cancel in which the frame under way should have ended
+NO_TRACKED = "Press Track first: there is nothing to download yet."
+GIVEN_UP = "Following gave no sign of life for 15 minutes and was given up."
+
+T = TypeVar("T")
+ShowOf = Callable[[str], Show]  # by the key of what was followed
+logger = logging.getLogger(__name__)
+
+
+class Made(NamedTuple):
+    """What a run ends with."""
+
+    view: dict[str, Any]  # the timeline
+    video: str | None  # path; None after a cancel
+    status: dict[str, Any]
+
+
+@dataclass
+class _Run:
+    """A video under way."""
+
+    stop: StopCheck
+    news: Queue[dict[str, Any] | Made | BaseException] = field(default_factory=Queue)
+    given_up: bool = False  # nobody follows it any more
+
+
+class TrackPage:
+    """The handlers behind the controls of the tab; sessions are those of `Page`."""
+
+    def __init__(self, page: Page):
+        self.page, self.follower = page, Follower(page.studio)
+
+    def open(self, session: Session, path: str | None) -> tuple[Any, ...]:
+        """Another video: its first frame as the picture, what it is in words, the slider, and nothing followed yet.
+
+        The updates are of: picture, about, slider, start, end, result, timeline, video, what is shown.
+        """
+        session.video, session.tracked = path, None
+        words, rest = limits_in_words(self.page.studio.limits), (gr.update(view=NO_TRACKS), None, STILL)
+        hidden = gr.update(value=0, interactive=False)
+        if not path:
+            return gr.skip(), words, hidden, None, None, gr.update(track=NO_TRACK), *rest
+        with logged("open video") as line:
+            try:
+                info = self.page.jobs.run(lambda: self.follower.open(path)).info
+                frame = self.page.jobs.run(lambda: self.follower.frame(path, 0))
+            except Exception as error:
+                line["ended"] = REFUSED
+                told = {**NO_TRACK, "status": self._status_of(error)}
+                return gr.skip(), words, hidden, None, None, gr.update(track=told), *rest
+        step = max(0.01, round(1 / info.rate, 3))
+        slider = gr.update(value=0, maximum=max(step, round(info.seconds - step, 3)), step=step, interactive=True)
+        return frame, video_in_words(info), slider, 0, round(info.seconds, 2), gr.update(track=NO_TRACK), *rest
+
+    def pause(self, session: Session, path: str | None, seconds: float | None) -> tuple[Any, Any, Any]:
+        """The frame at a time as the page's picture."""
+        if not path or path != session.video:
+            return gr.skip(), gr.skip(), gr.skip()
+        try:
+            frame = self.page.jobs.run(lambda: self.follower.frame(path, max(0.0, float(seconds or 0))))
+        except Exception as error:
+            return gr.skip(), gr.update(track={**NO_TRACK, "status": self._status_of(error)}), STILL
+        return frame, gr.skip(), STILL
+
+    def pause_at_track(self, session: Session, path: str | None, event: gr.EventData) -> tuple[Any, ...]:
+        """The frame at which a track begins."""
+        seconds = float(event.seconds)
+        return seconds, *self.pause(session, path, seconds)
+
+    def take_video(self, event: gr.EventData) -> tuple[Any, Any]:
+        """A video that was dropped on the canvas, and the tab that it opens."""
+        file: Any = {"path": str(event.file["path"])}
+        check_all_files_in_cache(file)
+        return file["path"], gr.update(selected=TRACK)
+
+    def run(
+        self, anew: bool, session: Session, sent: dict[str, Any], ticked: Any, *values: Any
+    ) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Updates of result, timeline, video and what is shown: how far it is, and then what came of it.
+
+        Args:
+            anew: Follow; else only make another video of what was followed before.
+        """
+        query, form = Query(*values[: len(Query._fields)]), TrackForm(*values[len(Query._fields) :])
+        stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
+        if not anew and session.tracked is None:
+            return
+        try:
+            question = form.question(query) if anew or session.tracked is None else session.tracked
+        except ValueError as error:
+            tone = "hint" if str(error) == NO_VIDEO else "error"
+            yield self._told({**NO_TRACK, "run": stamp, "status": sentence(str(error), tone)})
+            return
+        session.video = question.video
+
+        def stop() -> bool:
+            changed = session.track_cancelled if anew else max(session.track_cancelled, session.show_changed)
+            return run.given_up or changed > stamp or session.video != question.video
+
+        run = _Run(stop)
+        if anew:
+            session.tracked = None
+        Thread(target=self._work, args=(run, question, partial(form.show, ticked), canvas, anew), daemon=True).start()
+        with logged("track", prompt=query.prompt) as line:
+            line |= {"model": question.model, "effect": form.effect}
+            try:
+                for update in self._follow(run, session, question, stamp, anew):
+                    line["ended"] = ended(update[0].get("track", {}).get("status")) if update[0] else "ok"
+                    yield update
+                if stop():
+                    line["ended"] = WITHDRAWN
+            finally:  # also when the visitor has left
+                run.given_up = True
+
+    def cancel(self, session: Session, sent: dict[str, Any]) -> None:
+        """Gives up what is under way; `run` then ends by itself, and keeps what is done."""
+        session.track_cancelled = max(session.track_cancelled, float(sent["stamp"]))
+
+    def change_show(self, session: Session, sent: dict[str, Any]) -> None:
+        """Gives up the video that is being made: another one is wanted."""
+        session.show_changed = max(session.show_changed, float(sent["stamp"]))
+
+    def export(self, format: str, session: Session, ticked: Any, *values: Any) -> str | None:
+        """A file of what was followed by now; None, after a notice, if there is nothing to write."""
+        question, form = session.tracked, TrackForm(*values)
+        if question is None:
+            gr.Warning(NO_TRACKED)
+            return None
+
+        def make() -> str:
+            with self.follower.followed(question) as followed:
+                return self.follower.make(followed, format, form.show(ticked, followed.key))
+
+        with logged("export") as line:
+            line["file"] = format
+            try:
+                return self.page.jobs.run(make)
+            except ValueError as error:
+                line["ended"] = REFUSED
+                gr.Warning(str(error))
+                return None
+
+    def _work(self, run: _Run, question: TrackQuestion, show: ShowOf, canvas: Canvas, anew: bool) -> None:
+        """In its own thread: all that a run does; whatever comes is news."""
+        try:
+            run.news.put(self._track(run, question, show, canvas, anew))
+        except BaseException as error:  # whoever follows would wait for ever
+            run.news.put(error)
+
+    def _track(self, run: _Run, question: TrackQuestion, show: ShowOf, canvas: Canvas, anew: bool) -> Made:
+        studio, begun = self.page.studio, monotonic()
+        with self.follower.followed(question, run.stop) as followed:
+            try:
+                notes = list[str]()
+                if anew and not followed.file.finished:
+                    with studio.limits.in_time(run.stop) as stop:
+                        self._watch(run, followed, canvas, stop or run.stop, notes)
+                making = partial(self._making, run, followed)
+                path = self.follower.make(followed, VIDEO, show(followed.key), making)
+                tracks = list(tracks_of(followed.frames()))
+            except Stopped:
+                # What is done stays, and is shown as far as it goes.
+                tracks = list(tracks_of(followed.frames()))
+                seconds = max((track.until for track in tracks), default=question.start)
+                message = f"Cancelled: {_count(followed)} are kept, and Track goes on from there."
+                return Made(tracks_view(followed, tracks), None, sentence(message, "hint", f"{seconds:.1f} s"))
+            damaged = "The video is damaged: what could not be read is left out." if followed.video.damaged else ""
+            words = f"{in_words(tracks)}." if tracks else "Nothing was followed: try another word or threshold."
+            detail = f"{monotonic() - begun:.1f} s · {studio.detectors.card(question.model).title}"
+            status = sentence(" ".join(filter(None, [words, damaged, *notes])), "done" if tracks else "nothing", detail)
+            return Made(tracks_view(followed, tracks), path, status)
+
+    def _watch(self, run: _Run, followed: Followed, canvas: Canvas, stop: StopCheck, notes: list[str]) -> None:
+        """Follows to the end, and tells how far it is."""
+        drawing = FrameDrawing(followed.video.info.rate, trails=False)
+        shown, known = -SHOWN_EVERY, followed.file.frames
+        clock: tuple[float, float] | None = None  # when the first frame that was not known came, and its share
+
+        def told(sentences: Iterable[str]) -> None:
+            notes.extend(one for one in sentences if one not in notes)
+
+        with closing(self.follower.follow(followed, told)) as frames:
+            for frame, tracked in self._by_jobs(frames, stop):
+                now, share = monotonic(), followed.share(frame.seconds)
+                if frame.index >= known and clock is None:
+                    clock = now, share
+                if now - shown < SHOWN_EVERY:
+                    continue
+                shown = now
+                start, end = followed.stretch
+                left = (now - clock[0]) / (share - clock[1]) * (1 - share) if clock and share > clock[1] else None
+                message = f"Following: {frame.seconds - start:.1f} of {end - start:.1f} seconds …"
+                detail = f"{share:.0%}" + (f" · about {max(1, round(left))} s left" if left is not None else "")
+                url = frame_url(drawing, frame, tracked, canvas.pixels)
+                run.news.put({"share": share, "frame": url, "status": sentence(message, "working", detail)})
+
+    def _making(self, run: _Run, followed: Followed, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        """The same pairs of frames, with news on how far they are."""
+        told = monotonic()
+        for pair in self._by_jobs(pairs, run.stop):
+            if monotonic() - told > SHOWN_EVERY:
+                told = monotonic()
+                share = followed.share(pair[0].seconds)
+                run.news.put({"share": share, "status": sentence("Making the video …", "working", f"{share:.0%}")})
+            yield pair
+
+    def _by_jobs(self, items: Iterable[T], stop: StopCheck) -> Iterator[T]:
+        """The same items, each made when its turn among the page's jobs comes."""
+        iterator, none = iter(items), object()
+
+        def one() -> Any:
+            with stopping(stop):
+                return next(iterator, none)
+
+        while True:
+            raise_if(stop)
+            job = self.page.jobs.start(one)
+            item = job.result()  # not given up before it ends: it may be writing to the file
+            if item is none:
+                return
+            yield item
+
+    def _follow(
+        self, run: _Run, session: Session, question: TrackQuestion, stamp: float, anew: bool
+    ) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Updates until the run is over, however it ends."""
+        shown = {**NO_TRACK, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
+        yield self._told(shown, STILL) if not anew else (gr.update(track=shown), gr.update(view=NO_TRACKS), None, STILL)
+        heard, left = monotonic(), None
+        while True:
+            try:
+                news = run.news.get(timeout=POLL)
+                heard = monotonic()
+                while isinstance(news, dict) and not run.news.empty():  # what is newer is on its way already
+                    news = run.news.get()
+            except Empty:
+                if monotonic() - heard > LIMIT:
+                    news = ValueError(GIVEN_UP)
+                elif left is not None and monotonic() - left > PATIENCE:
+                    return
+                else:
+                    if left is None and run.stop():
+                        left = monotonic()
+                        yield self._told({**NO_TRACK, "run": stamp, "status": sentence("Cancelled.", "hint")})
+                    continue
+            if isinstance(news, dict):
+                if left is None:
+                    shown = {**shown, **news}
+                    yield self._told(shown)
+                continue
+            last = {**NO_TRACK, "run": stamp}
+            if isinstance(news, Made):
+                if not anew and news.video is None:  # another one is on its way
+                    return
+                session.tracked = question
+                update, moving = gr.update(track={**last, "status": news.status}), MOVING if news.video else STILL
+                yield update, gr.update(view=news.view), news.video, moving
+            elif isinstance(news, Stopped):
+                yield self._told({**last, "status": sentence("Cancelled.", "hint")})
+            else:
+                yield self._told({**last, "status": self._status_of(news)})
+            return
+
+    @staticmethod
+    def _told(track: dict[str, Any], still: Any = None) -> tuple[Any, Any, Any, Any]:
+        return gr.update(track=track), gr.skip(), gr.skip(), still or gr.skip()
+
+    def _status_of(self, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, ValueError):
+            return self.page.error_status(error)
+        logger.error("The video could not be worked on", exc_info=error)
+        return sentence(FAULT, "error")
+
+
+def _count(followed: Followed) -> str:
+    frames = followed.file.frames
+    return "1 frame" if frames == 1 else f"{frames} frames"

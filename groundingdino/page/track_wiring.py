@@ -1,0 +1,67 @@
+"""The events of the tab Track."""
+
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from groundingdino.page.handlers import WAITING
+from groundingdino.page.inpaint_handlers import FOLLOWED
+from groundingdino.page.layout import Answer, Question
+from groundingdino.page.track_form import TrackForm
+from groundingdino.page.track_handlers import TrackPage
+from groundingdino.page.track_layout import TrackControls
+from groundingdino.page.wiring import INTERRUPT, PRIVATE, SAVE, STAMP, answering, by_name
+
+
+def wire_tracks(
+    tracks: TrackPage,
+    session: gr.State,
+    query: list[Any],
+    question: Question,
+    answer: Answer,
+    controls: TrackControls,
+) -> None:
+    """Connects its controls; `query` are those of all tabs."""
+    result, (shown, video, timeline) = answer.result, answer.watching
+    form = by_name(
+        TrackForm,
+        video=controls.video,
+        start=controls.start,
+        end=controls.end,
+        every=controls.every,
+        masks=controls.masks,
+        effect=controls.effect,
+        color=controls.color,
+    )
+    opened = [question.picture, controls.about, controls.at, controls.start, controls.end]
+    opened += [result, timeline, video, shown]
+    controls.video.change(tracks.open, [session, controls.video], opened, concurrency_limit=WAITING, **PRIVATE)
+    result.video(tracks.take_video, None, [controls.video, answer.row], **PRIVATE)
+    paused = [question.picture, result, shown]
+    seeking: dict[str, Any] = {"concurrency_limit": WAITING, **PRIVATE}
+    controls.at.input(
+        tracks.pause, [session, controls.video, controls.at], paused, trigger_mode="always_last", **seeking
+    )
+    timeline.show(tracks.pause_at_track, [session, controls.video], [controls.at, *paused], **seeking)
+    for button, mark in ((controls.from_here, controls.start), (controls.to_here, controls.end)):
+        button.click(None, controls.at, mark, js="(at) => at", **PRIVATE)
+
+    making: dict[str, Any] = {
+        "inputs": [session, result, timeline, *query, *form],
+        "outputs": [result, timeline, video, shown],
+        "concurrency_limit": FOLLOWED,
+        "js": STAMP,
+        **PRIVATE,
+    }
+    # A visitor follows in one video at a time.
+    controls.run.click(answering(partial(tracks.run, True), 4), trigger_mode="once", **making)
+    controls.cancel.click(tracks.cancel, [session, result], None, queue=False, js=INTERRUPT, **PRIVATE)
+    changes = [controls.effect.input, controls.color.change, timeline.input]
+    interrupting: dict[str, Any] = {"trigger_mode": "multiple", "queue": False, "js": INTERRUPT, **PRIVATE}
+    gr.on(changes, tracks.change_show, [session, result], None, **interrupting)
+    gr.on(changes, answering(partial(tracks.run, False), 4), trigger_mode="always_last", **making)
+    for kind, button in answer.track_downloads.items():
+        export = partial(tracks.export, kind)
+        written = button.click(export, [session, timeline, *form], answer.file, concurrency_limit=WAITING, **PRIVATE)
+        written.success(None, answer.file, js=SAVE, **PRIVATE)

@@ -1,0 +1,32 @@
+"""What was followed, shown in the answer of the tab Track: the video that was made, and a timeline of tracks."""
+
+from typing import NamedTuple
+
+import gradio as gr
+
+from groundingdino.files.assets import ASSETS
+from groundingdino.page.track_view import NO_TRACKS
+
+STILL, MOVING = "Frame", "Video"  # what the page shows of a video
+
+
+class Watching(NamedTuple):
+    """Its components; page.css shows them in the tab Track alone."""
+
+    shown: gr.Radio
+    video: gr.Video
+    tracks: gr.HTML  # the timeline; its value says which tracks are ticked off
+
+
+def watch_part() -> Watching:
+    shown = gr.Radio([STILL, MOVING], value=STILL, show_label=False, container=False, elem_id="track-view")
+    video = gr.Video(show_label=False, interactive=False, buttons=[], autoplay=True, loop=True, elem_id="track-video")
+    tracks = gr.HTML(
+        {},
+        html_template='<div class="timeline" role="group" aria-label="Tracks"></div>',
+        js_on_load=(ASSETS / "page" / "timeline.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        view=NO_TRACKS,
+        elem_id="tracks",
+    )
+    return Watching(shown, video, tracks)
