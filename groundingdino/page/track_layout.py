@@ -40,6 +40,9 @@ def track_column(limits: Limits) -> TrackControls:
     with gr.Row(elem_id="stretch-here"):
         from_here = gr.Button("From this frame", size="sm", min_width=80)
         to_here = gr.Button("To this frame", size="sm", min_width=80)
+    with gr.Row(elem_id="track-row"):
+        run = gr.Button("Track", variant="primary", min_width=0, elem_id="track-run")
+        cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="track-cancel")
     masks = gr.Checkbox(
         label="Cut out what is followed", info="By the segmenter of the tab Segment.", elem_id="track-masks"
     )
@@ -47,7 +50,4 @@ def track_column(limits: Limits) -> TrackControls:
     color = gr.ColorPicker("#00b140", label="Colour", elem_id="track-color")
     info = "0 looks six times a second."
     every = slider(0, 60, 0, step=1, label="Look at one frame of", info=info, elem_id="track-every")
-    with gr.Row(elem_id="track-row"):
-        run = gr.Button("Track", variant="primary", min_width=0, elem_id="track-run")
-        cancel = gr.Button("Cancel (Esc)", min_width=0, elem_id="track-cancel")
     return TrackControls(video, about, at, start, end, from_here, to_here, every, masks, effect, color, run, cancel)

@@ -1,0 +1,97 @@
+"""The endpoint `/track`, called without a server, and what agents are answered of a video."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from groundingdino.page.endpoints import Endpoints
+from groundingdino.page.limits import Limits
+from groundingdino.page.mcp_answers import contents
+from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.studio import Studio
+from groundingdino.tracking.video import Video
+from tests import clips
+from tests.oracle import CARD, Oracle
+from tests.scissors import SEGMENTER, Scissors
+
+SIZE = (320, 240)
+CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
+
+
+@pytest.fixture
+def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    return str(clips.write(tmp_path / "cats.mp4", frames=[clips.picture(3, SIZE)] * 8))
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    return Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
+
+
+@pytest.fixture
+def endpoints(oracle: Oracle) -> Endpoints:
+    detectors = ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True)
+    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True)
+    return Endpoints(Studio(detectors, segmenters, limits=Limits(video_seconds=5)))
+
+
+def test_a_video_and_its_tracks_come_back(endpoints: Endpoints, clip: str, oracle: Oracle):
+    made, record = endpoints.track(clip, "cat . dog")
+    assert Video(made).info.size == SIZE
+    assert [(one["id"], one["phrase"], one["frames"]) for one in record["tracks"]] == [(1, "cat", 6), (2, "cat", 6)]
+    assert len(record["frames"]) == 8
+    assert (record["video"], record["notes"]) == ("cats.mp4", [])
+    looks = oracle.prepared
+    blurred, again = endpoints.track(clip, "cat . dog", "blur")
+    assert blurred != made
+    assert again == record
+    assert oracle.prepared == looks, "another effect takes no model"
+
+
+def test_outlines_are_listed_where_they_are_wanted(endpoints: Endpoints, clip: str):
+    _, record = endpoints.track(clip, "cat", masks=True, start=0.2, end=0.7)
+    assert len(record["frames"]) == 5
+    assert record["frames"][-1]["objects"][0]["mask"]["size"] == [240, 320]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"video": ""}, "There is no video: pass one as `video`."),
+        ({"prompt": " "}, "The prompt names nothing to follow"),
+        ({"effect": "melt"}, "There is no effect 'melt': choose one of boxes, blur"),
+        ({"effect": "recolor", "color": "loud"}, "loud"),
+        ({"masks": "yes"}, "Expected true or false as masks"),
+        ({"every": 0}, "one frame of 1 to 1000"),
+        ({"end": 0}, "The end at 0 seconds is not after the start"),
+        ({"model": "large"}, "There is no model 'large'"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(endpoints: Endpoints, clip: str, options: dict[str, Any], told: str):
+    with pytest.raises(gr.Error, match=told):
+        endpoints.track(**{"video": clip, "prompt": "cat", **options})
+
+
+def test_a_video_that_is_none_is_a_sentence_without_folders(endpoints: Endpoints, tmp_path: Path):
+    (tmp_path / "letter.mp4").write_text("Dear Sir")
+    with pytest.raises(gr.Error, match=r"^\"?'letter\.mp4' cannot be read as a video"):
+        endpoints.track(str(tmp_path / "letter.mp4"), "cat")
+
+
+def test_every_parameter_is_described():
+    described = inspect.getdoc(Endpoints.track) or ""
+    names = [name for name in inspect.signature(Endpoints.track).parameters if name != "self"]
+    assert [name for name in names if f"    {name}: " not in described] == []
+
+
+def test_agents_get_the_address_of_a_video_and_no_frames(clip: str):
+    pytest.importorskip("mcp")
+    file = {"path": clip, "url": "http://here/cats.mp4", "meta": {"_type": "gradio.FileData"}}
+    video, record = contents([file, {"tracks": [1], "frames": [{"frame": 0}] * 3}], "http://here")
+    assert (video.type, record.type) == ("text", "text")
+    assert video.text.startswith("The video: http")
+    assert record.text == '{"tracks": [1], "frames": 3}'
