@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
@@ -84,11 +84,14 @@ class Oracle(DetectorLike):
         self.prepared += 1
         return Known(image.size, f"frame {self.prepared}", False, 20.0, share=1.0, tiles=False)
 
-    def ground_batch(self, images: Sequence[Known], prompt: str, each: bool = False) -> list[Grounding]:
+    def ground_batch(
+        self, images: Sequence[Known], prompt: str, each: bool = False, tiles: bool = False
+    ) -> list[Grounding]:
         for _ in range(10):  # layers
             raise_if_stopped()
             time.sleep(self.look_seconds / 10)
-        return [self._ground(image, read_prompt(prompt), each, None, kept=False) for image in images]
+        prepared = [replace(image, tiles=tiles) for image in images]
+        return [self._ground(image, read_prompt(prompt), each, None, kept=False) for image in prepared]
 
     def ground_each(self, encoded: Known, prompt: str, stop: StopCheck | None = None) -> Grounding:
         self.each += 1

@@ -1,5 +1,6 @@
 """The tab Track in a real browser, see `test_browser`."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -25,6 +26,17 @@ def download(visitor: Visitor, kind: str) -> tuple[str, Path]:
     with visitor.page.expect_download() as started:
         visitor.find(f"#download-track-{kind}").click()
     return started.value.suggested_filename, Path(started.value.path())
+
+
+def drop(visitor: Visitor, clip: Path) -> None:
+    """Drops a video on the canvas."""
+    let_go = """([letters, name]) => {
+        const bytes = Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], name, {type: "video/mp4"}));
+        document.querySelector("#result .canvas").dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true}));
+    }"""
+    visitor.page.evaluate(let_go, [base64.b64encode(clip.read_bytes()).decode(), clip.name])
 
 
 def open_clip(visitor: Visitor, clip: Path) -> None:
@@ -84,8 +96,8 @@ def test_a_bad_video_is_told_of_and_on_a_phone_everything_is_there(
     (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
     visitor.find("#track-file input[type=file]").set_input_files(tmp_path / "letter.mp4")
     expect(visitor.message).to_contain_text("'letter.mp4' cannot be read as a video")
-    visitor.find("#track-file button[aria-label]").last.click()
-    open_clip(visitor, clip)
+    drop(visitor, clip)
+    expect(visitor.find("#about-video")).to_contain_text("320 x 240 pixels")
     visitor.type("dog")
     visitor.find("#track-run").click()
     expect(visitor.message).to_have_text("1 thing was followed.")

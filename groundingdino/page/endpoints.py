@@ -328,6 +328,7 @@ class Endpoints:
         nms_threshold: float = NMS_THRESHOLD,
         best_only: bool | None = None,
         each: bool | None = None,
+        tiles: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Follows what a prompt names through a video: each thing keeps its id; it is shown, blurred or cut out.
 
@@ -352,6 +353,7 @@ class Endpoints:
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
+            tiles: A large frame is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
 
         Returns:
             The video as MP4, and {"video", "about", "width", "height", "rate", "tracks": [{"id", "phrase", "score",
@@ -361,7 +363,7 @@ class Endpoints:
         with _errors_for_gradio():
             if not video:
                 raise ValueError("There is no video: pass one as `video`.")
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, False)
+            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
             model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
             self.studio.detectors.require(model)
             cutter = segmenter if _flag("masks", masks) else None

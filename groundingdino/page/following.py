@@ -162,8 +162,9 @@ class Follower:
         detector = self.studio.detectors.get(question.model)
         card, wanted = self.studio.detectors.card(question.model), question.thresholds
         box = card.box_threshold if wanted.box is None else wanted.box
-        thresholds = {"box_threshold": box, "text_threshold": wanted.text, "nms_threshold": wanted.nms}
-        look = look_by(detector, question.prompt, thresholds | {"best_only": wanted.best_only}, wanted.each, told)
+        thresholds: dict[str, Any] = {"box_threshold": box, "text_threshold": wanted.text, "nms_threshold": wanted.nms}
+        thresholds["best_only"] = wanted.best_only
+        look = look_by(detector, question.prompt, thresholds, wanted.each, told, wanted.tiles)
         tracker = EmbeddedTracker(look, TrackerSettings(followed.every, box))
         frames = followed.video.frames(question.start, question.end)
         if question.segmenter is None:

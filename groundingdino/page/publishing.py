@@ -75,7 +75,7 @@ def publish(endpoints: Endpoints) -> None:
             concurrency_limit=WORKERS,
         )
         _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
-        _publish_track(endpoints, prompt, detector, thresholds, segmenter, switches[:2])
+        _publish_track(endpoints, prompt, detector, thresholds, segmenter, switches)
     gr.api(endpoints.models, api_name="models")
 
 

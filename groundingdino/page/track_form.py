@@ -28,9 +28,8 @@ class TrackForm(NamedTuple):
         if not self.video:
             raise ValueError(NO_VIDEO)
         segmenter = query.segmenter if self.masks else None
-        thresholds = replace(query.thresholds, tiles=False)  # too slow for many frames
         every = int(self.every) or None
-        question = TrackQuestion(self.video, query.prompt, query.model, segmenter, thresholds, every)
+        question = TrackQuestion(self.video, query.prompt, query.model, segmenter, query.thresholds, every)
         return replace(question, start=self.start or 0.0, end=self.end)
 
     def show(self, ticked: Any, key: str) -> Show:

@@ -24,7 +24,9 @@ class Finder(Protocol):
 
     def prepare(self, image: Image.Image) -> Any: ...
 
-    def ground_batch(self, images: Sequence[Any], prompt: str, each: bool = False) -> list[Grounding]: ...
+    def ground_batch(
+        self, images: Sequence[Any], prompt: str, each: bool = False, tiles: bool = False
+    ) -> list[Grounding]: ...
 
 
 def look_by(

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groundingdino.detection.available_models import ModelCard
 from groundingdino.page.files import NO_SPACE
 from groundingdino.page.following import Follower, Show, TrackQuestion, watched
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.studio import Studio, Thresholds
+from groundingdino.page.studio import DetectorLike, Studio, Thresholds
 from groundingdino.runtime.interruption import Stopped
+from groundingdino.segmentation.available_models import SegmenterCard
+from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.tracking.track_file import TrackFile
 from groundingdino.tracking.video import Video
 from tests import clips
@@ -45,8 +48,12 @@ def oracle() -> Oracle:
 
 
 def follower_of(oracle: Oracle, **limits: Any) -> Follower:
-    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True)
-    detectors = ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True)
+    segmenters: ModelCache[SegmenterLike, SegmenterCard] = ModelCache(
+        {"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True
+    )
+    detectors: ModelCache[DetectorLike, ModelCard] = ModelCache(
+        {"embedded": CARD}, lambda *_, **__: oracle, lambda _: True
+    )
     return Follower(Studio(detectors, segmenters, limits=Limits(**limits)))
 
 

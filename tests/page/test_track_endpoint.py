@@ -7,11 +7,14 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from groundingdino.detection.available_models import ModelCard
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.limits import Limits
 from groundingdino.page.mcp_answers import contents
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.studio import Studio
+from groundingdino.page.studio import DetectorLike, Studio
+from groundingdino.segmentation.available_models import SegmenterCard
+from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.tracking.video import Video
 from tests import clips
 from tests.oracle import CARD, Oracle
@@ -34,15 +37,19 @@ def oracle() -> Oracle:
 
 @pytest.fixture
 def endpoints(oracle: Oracle) -> Endpoints:
-    detectors = ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True)
-    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True)
+    detectors: ModelCache[DetectorLike, ModelCard] = ModelCache(
+        {"embedded": CARD}, lambda *_, **__: oracle, lambda _: True
+    )
+    segmenters: ModelCache[SegmenterLike, SegmenterCard] = ModelCache(
+        {"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True
+    )
     return Endpoints(Studio(detectors, segmenters, limits=Limits(video_seconds=5)))
 
 
 def test_a_video_and_its_tracks_come_back(endpoints: Endpoints, clip: str, oracle: Oracle):
     made, record = endpoints.track(clip, "cat . dog")
     assert Video(made).info.size == SIZE
-    assert [(one["id"], one["phrase"], one["frames"]) for one in record["tracks"]] == [(1, "cat", 6), (2, "cat", 6)]
+    assert [(one["id"], one["phrase"], one["frames"]) for one in record["tracks"]] == [(1, "cat", 8), (2, "cat", 8)]
     assert len(record["frames"]) == 8
     assert (record["video"], record["notes"]) == ("cats.mp4", [])
     looks = oracle.prepared

@@ -14,17 +14,20 @@ import pytest
 import supervision as sv
 from PIL import Image
 
+from groundingdino.detection.available_models import ModelCard
 from groundingdino.detection.phrases import Grounding
 from groundingdino.page.handlers import FAULT, Page
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import FILL, TRACK, Query
 from groundingdino.page.session import Session
-from groundingdino.page.studio import Studio
+from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.page.track_form import NO_VIDEO, TrackForm
 from groundingdino.page.track_handlers import NO_TRACKED, TrackPage
 from groundingdino.page.track_view import NO_TRACKS
 from groundingdino.page.watching import MOVING, STILL
+from groundingdino.segmentation.available_models import SegmenterCard
+from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.tracking.video import Video
 from tests import clips
 from tests.oracle import CARD, Oracle
@@ -66,8 +69,12 @@ def tracks(oracle: Held) -> TrackPage:
 
 
 def page_with(oracle: Oracle, **limits: Any) -> TrackPage:
-    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True)
-    detectors = ModelCache({"embedded": CARD}, lambda *_, **__: oracle, lambda _: True)
+    segmenters: ModelCache[SegmenterLike, SegmenterCard] = ModelCache(
+        {"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True
+    )
+    detectors: ModelCache[DetectorLike, ModelCard] = ModelCache(
+        {"embedded": CARD}, lambda *_, **__: oracle, lambda _: True
+    )
     return TrackPage(Page(Studio(detectors, segmenters, limits=Limits(**limits))))
 
 
