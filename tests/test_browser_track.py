@@ -56,6 +56,11 @@ def test_what_is_named_on_a_paused_frame_is_followed_cancelled_and_continued(
     expect(visitor.find("#picture img")).to_have_attribute("src", re.compile(r"cats-0\.10s"))
     visitor.expect_table(CAT, OTHER_CAT)
 
+    seconds = visitor.page.get_by_label("number input for Frame at second")
+    for typed, shown in (("99", "cats-2.90s"), ("", "cats-0.00s")):
+        seconds.fill(typed)
+        expect(visitor.find("#picture img")).to_have_attribute("src", re.compile(re.escape(shown)))
+
     server.detector.look_seconds = 0.3
     visitor.find("#track-run").click()
     expect(visitor.message).to_contain_text("Following: ")
@@ -84,6 +89,9 @@ def test_what_is_named_on_a_paused_frame_is_followed_cancelled_and_continued(
     assert Video(path).info.size == SIZE
     visitor.find("#tracks .track .way").nth(1).click()
     expect(visitor.find("#result .canvas")).to_be_visible()
+    visitor.choose("track-view", "Video")
+    expect(visitor.find("#track-video video")).to_be_visible()
+    visitor.choose("track-view", "Frame")
     visitor.expect_table(CAT, OTHER_CAT)
 
 

@@ -13,6 +13,12 @@ from groundingdino.page.track_handlers import TrackPage
 from groundingdino.page.track_layout import TrackControls
 from groundingdino.page.wiring import INTERRUPT, PRIVATE, SAVE, STAMP, answering, by_name
 
+# While the number beside the slider is empty it means the start, and what is too large the end, see `layout.slider`.
+SEEK = """(session, path, seconds) => {
+  const most = Number(document.querySelector("#track-at input[type=range]").max);
+  return [session, path, Math.min(Math.max(Number(seconds) || 0, 0), most)];
+}"""
+
 
 def wire_tracks(
     tracks: TrackPage,
@@ -41,7 +47,7 @@ def wire_tracks(
     paused = [question.picture, result, shown]
     seeking: dict[str, Any] = {"concurrency_limit": WAITING, **PRIVATE}
     controls.at.input(
-        tracks.pause, [session, controls.video, controls.at], paused, trigger_mode="always_last", **seeking
+        tracks.pause, [session, controls.video, controls.at], paused, trigger_mode="always_last", js=SEEK, **seeking
     )
     timeline.show(tracks.pause_at_track, [session, controls.video], [controls.at, *paused], **seeking)
     for button, mark in ((controls.from_here, controls.start), (controls.to_here, controls.end)):

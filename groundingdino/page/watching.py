@@ -1,6 +1,6 @@
 """What was followed, shown in the answer of the tab Track: the video that was made, and a timeline of tracks."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -19,7 +19,8 @@ class Watching(NamedTuple):
 
 
 def watch_part() -> Watching:
-    shown = gr.Radio([STILL, MOVING], value=STILL, show_label=False, container=False, elem_id="track-view")
+    options: dict[str, Any] = {"show_label": False, "container": False, "elem_id": "track-view"}
+    shown = gr.Radio([STILL, MOVING], value=STILL, interactive=True, **options)  # no event takes it in
     video = gr.Video(show_label=False, interactive=False, buttons=[], autoplay=True, loop=True, elem_id="track-video")
     tracks = gr.HTML(
         {},
