@@ -2,10 +2,12 @@
 
 import base64
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -19,7 +21,10 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    return clips.write(tmp_path / "cats.mp4", frames=[clips.picture(3, SIZE)] * 30)
+    """Another one each time: what was followed in the same file before would be known."""
+    pixels = clips.picture(3, SIZE)
+    pixels[-64:, :64] = np.frombuffer(os.urandom(3), np.uint8)
+    return clips.write(tmp_path / "cats.mp4", frames=[pixels] * 30)
 
 
 def download(visitor: Visitor, kind: str) -> tuple[str, Path]:
