@@ -33,7 +33,7 @@ THRESHOLDS = (0.9, 0.3)  # in turns: few boxes and many
 MEASURE = """
 ([event, selector, names, before]) => new Promise((resolve) => {
   let start;
-  const canvas = () => document.querySelector("#result .canvas > img");
+  const canvas = () => document.querySelector("#result .stage > img:not(.tracked)");
   const chips = () => [...document.querySelectorAll("#result .chip")].map((chip) => chip.childNodes[1].textContent);
   const isThere = () => (names ? chips().join("|") === names.join("|") : canvas().src !== before);
   const isAtRest = () => document.querySelector("#result .status").dataset.tone !== "working";
@@ -139,7 +139,7 @@ def memory(bench: Bench) -> None:
             before = bench.visitor.canvas()
             bench.visitor.find("#picture input[type=file]").set_input_files(path)
             bench.visitor.page.wait_for_function(
-                "(before) => document.querySelector('#result .canvas > img').src !== before", arg=before
+                "(before) => document.querySelector('#result .stage > img:not(.tracked)').src !== before", arg=before
             )
             bench.visitor.prompt.fill(f"cat . thing {index}")
             expect(bench.visitor.chips.nth(1)).to_have_text(re.compile(rf"thing {index}\d"))

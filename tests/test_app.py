@@ -279,7 +279,8 @@ def test_a_page_that_is_opened_asks_for_the_result_and_the_lists_of_models(examp
 def test_a_download_that_failed_saves_no_file_of_before(examples: Path):
     demo = app.build(studio_of(Oracle({})), examples=examples)
     saving = [fn for fn in demo.fns.values() if fn.js == SAVE]
-    assert [fn.trigger_only_on_success for fn in saving] == [True] * 9
+    assert len(saving) >= 9
+    assert all(fn.trigger_only_on_success for fn in saving)
 
 
 def test_a_port_that_is_taken_is_refused_in_one_line(capsys, monkeypatch):

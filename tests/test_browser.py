@@ -79,7 +79,7 @@ def test_a_tick_hides_an_object_from_picture_and_downloads(visitor: Visitor):
     expect(visitor.boxes).to_have_count(1)
     visitor.expect_table(CAT, OTHER_CAT)
     with visitor.page.expect_download() as download:
-        visitor.find("#downloads").get_by_text("JSON").click()
+        visitor.find("#downloads").get_by_text("JSON").filter(visible=True).click()
     assert download.value.suggested_filename == "first.json"
     record = json.loads(Path(download.value.path()).read_text())
     assert [found["box"] for found in record["objects"]] == [[200, 20, 300, 120]]
@@ -92,7 +92,7 @@ def test_the_other_downloads_are_saved_at_once(visitor: Visitor, label: str, nam
     visitor.type("cat")
     visitor.expect_table(CAT, OTHER_CAT)
     with visitor.page.expect_download() as download:
-        visitor.find("#downloads").get_by_text(label).click()
+        visitor.find("#downloads").get_by_text(label).filter(visible=True).click()
     assert download.value.suggested_filename == f"first{name}"
     assert Path(download.value.path()).stat().st_size > 300
 
@@ -458,7 +458,7 @@ def test_small_specks_are_removed_on_request(visitor: Visitor):
 def test_masks_are_downloaded(visitor: Visitor, label: str, name: str):
     segment(visitor, "cat", 2)
     with visitor.page.expect_download() as download:
-        visitor.find("#downloads").get_by_text(label).click()
+        visitor.find("#downloads").get_by_text(label).filter(visible=True).click()
     assert download.value.suggested_filename == name
     path = Path(download.value.path())
     if label == "Cut-out":

@@ -35,7 +35,7 @@ def upload(visitor: Visitor, folder: Path, size: tuple[int, int] = (300, 200)) -
 
 def downloaded(visitor: Visitor, label: str) -> Path:
     with visitor.page.expect_download() as download:
-        visitor.find("#downloads").get_by_text(label, exact=True).click()
+        visitor.find("#downloads").get_by_text(label, exact=True).filter(visible=True).click()
     return Path(download.value.path())
 
 
@@ -353,7 +353,7 @@ def zoomed(visitor: Visitor) -> float:
 def test_the_result_can_be_enlarged_and_moved(visitor: Visitor):
     visitor.type("cat")
     visitor.expect_table(CAT, OTHER_CAT)
-    before = visitor.find(".stage > img").evaluate("image => image.naturalWidth")
+    before = visitor.find(".stage > img:not(.tracked)").evaluate("image => image.naturalWidth")
     place = visitor.place(60, 70)
     visitor.page.mouse.move(*place)
     visitor.page.keyboard.down("Control")
@@ -364,7 +364,7 @@ def test_the_result_can_be_enlarged_and_moved(visitor: Visitor):
     scale = zoomed(visitor)
     assert 2 < scale < 10
     assert visitor.place(60, 70) == pytest.approx(place, abs=1.5), "what is under the pointer stays there"
-    larger = f"document.querySelector('.stage > img').naturalWidth > {before}"
+    larger = f"document.querySelector('.stage > img:not(.tracked)').naturalWidth > {before}"
     visitor.page.wait_for_function(larger)
     visitor.drag((60, 70), (80, 90))
     x, y = visitor.place(60, 70)

@@ -211,7 +211,7 @@ class Visitor:
 
     def canvas(self) -> str:
         """The picture on the canvas, as a data URL."""
-        return self.find("#result .stage > img").get_attribute("src") or ""
+        return self.find("#result .stage > img:not(.tracked)").get_attribute("src") or ""
 
     def type(self, text: str) -> None:
         """Types a prompt key by key in place of the old one."""

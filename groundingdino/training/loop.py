@@ -149,13 +149,14 @@ def follow(
 @contextmanager
 def _between_steps() -> Iterator[Callable[[], bool]]:
     """Ctrl-C is asked for rather than raised anywhere, as half a step would be kept; a second one is raised."""
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as of a program that runs in the background
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     pressed: list[int] = []
 
     def press(number: int, frame: Any) -> None:
-        if pressed or not callable(before):
+        if pressed:
             signal.default_int_handler(number, frame)
         pressed.append(number)
 

@@ -1,5 +1,7 @@
 """Which parameters move, and how they are put back together."""
 
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -120,6 +122,15 @@ def test_layers_are_computed_again_with_the_same_gradients(loaded):
     torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-6)
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_the_same_seed_learns_the_same_also_when_stopped(loaded, tmp_path, monkeypatch):
     from groundingdino.training.detector import train as training
 
@@ -130,8 +141,6 @@ def test_the_same_seed_learns_the_same_also_when_stopped(loaded, tmp_path, monke
     def press(*arguments):
         calls.append(1)
         if len(calls) == 2:
-            import signal
-
             signal.raise_signal(signal.SIGINT)  # Ctrl-C in the middle of a step
         return step(*arguments)
 
