@@ -16,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.utils import Status
 
 import app
 from groundingdino.page import operation as page_operation
@@ -86,9 +87,10 @@ def test_the_end_lets_requests_finish(served: tuple[gr.Blocks, Operation], pictu
     monkeypatch.setattr(page_operation, "PATIENCE", 60.0)
     detector: Any = operation.studio.detectors.get("embedded")
     left = Event()
-    monkeypatch.setattr(detector, "seconds", 1.0)
+    monkeypatch.setattr(detector, "seconds", 3.0)
     job = Client(demo.local_url, verbose=False).submit(handle_file(picture), "cat", api_name="/detect")
-    while not detector.encoded:
+    # Until the client listens for its answer: nobody can connect after the end.
+    while job.status().code not in (Status.PROCESSING, Status.FINISHED):
         time.sleep(0.01)
     operation._end(demo, lambda _: left.set())
     assert left.is_set()
