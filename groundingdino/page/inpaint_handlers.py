@@ -7,7 +7,6 @@ with the same model. Cancelling ends the waiting at once, and the thread as soon
 
 import logging
 from collections.abc import Generator, Iterator, Mapping
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
 from groundingdino.page.files import write_file
 from groundingdino.page.handlers import FAULT, Page, ended
+from groundingdino.page.jobs import in_this_context
 from groundingdino.page.query import Query
 from groundingdino.page.request_log import WITHDRAWN, logged
 from groundingdino.page.selection import Selection
@@ -90,7 +90,7 @@ class InpaintPage:
             return run.given_up or session.cancelled > stamp or session.path != query.path
 
         work = partial(self._work, run, query, form, sent, canvas, stop)
-        Thread(target=copy_context().run, args=(work,), daemon=True).start()  # with whose request it is, as in `Jobs`
+        Thread(target=in_this_context(work), daemon=True).start()
         with logged("edit", prompt=query.prompt, text=form.text) as line:
             line |= {"mode": query.mode, "inpainter": form.model}
             try:

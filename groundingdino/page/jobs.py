@@ -27,6 +27,11 @@ BUSY = "The server is busy: please try again in a minute."
 T = TypeVar("T")
 
 
+def in_this_context(work: Callable[[], T]) -> Callable[[], T]:
+    """Work for another thread that knows whose request it is: where a GPU is lent, its time is the visitor's."""
+    return partial(copy_context().run, work)
+
+
 def never() -> bool:
     """Nothing stops it."""
     return False
@@ -103,8 +108,7 @@ class Jobs:
                 raise ValueError(BUSY)
         with self._turn:
             self._waiting[not under_way].append(job)
-        # Whose request it is goes along: where a GPU is lent, its time is the visitor's.
-        tasks.put((job, partial(copy_context().run, work)))
+        tasks.put((job, in_this_context(work)))
         return job
 
     def place(self, job: Job[Any]) -> int:

@@ -21,6 +21,7 @@ from gradio.processing_utils import check_all_files_in_cache
 from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
 from groundingdino.page.handlers import FAULT, Page, ended
 from groundingdino.page.inpaint_handlers import LIMIT, POLL, STARTING
+from groundingdino.page.jobs import in_this_context
 from groundingdino.page.query import TRACK, Query
 from groundingdino.page.request_log import REFUSED, WITHDRAWN, logged
 from groundingdino.page.session import Session
@@ -145,7 +146,8 @@ class TrackPage:
         run = _Run(stop)
         if anew:
             session.tracked = None
-        Thread(target=self._work, args=(run, question, partial(form.show, ticked), canvas, anew), daemon=True).start()
+        work = partial(self._work, run, question, partial(form.show, ticked), canvas, anew)
+        Thread(target=in_this_context(work), daemon=True).start()
         with logged("track", prompt=query.prompt) as line:
             line |= {"model": question.model, "effect": form.effect}
             try:
