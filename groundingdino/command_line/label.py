@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.options import refuse_unread
-from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, tell_unreadable
+from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, tell_counts, tell_unreadable
 from groundingdino.command_line.search import (
     check_models,
     identity,
@@ -62,7 +62,7 @@ def label(options: argparse.Namespace) -> int | None:
             _check_untouched(options.output, format, journal)
         _label(options, pictures, journal)
         counts = _write(options, format, pictures, journal, phrases, names)
-    _tell(options.output, counts)
+    tell_counts(counts, f"objects in {options.output}")
     return tell_unreadable(pictures, journal)
 
 
@@ -162,14 +162,6 @@ def _write(
                     journal.place(picture.path, kept[-1])
         journal.remove_others(kept)
     return counts
-
-
-def _tell(output: Path, counts: Counter[str]) -> None:
-    """One line per class."""
-    with reporting_errors_of("standard output"):
-        for name, count in counts.items():
-            print(f"{count:7}  {name}")
-        print(f"{counts.total():7}  objects in {output}")
 
 
 def _names(maps: Sequence[tuple[Sequence[str], str]], phrases: Sequence[str]) -> dict[str, str]:

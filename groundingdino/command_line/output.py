@@ -5,7 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +45,14 @@ class Notes:
             if note not in self._said:
                 say(note)
         self._said.update(notes)
+
+
+def tell_counts(counts: Mapping[str, int], what: str) -> None:
+    """A line on standard output for each name, and one for all of them: so many of `what`."""
+    with reporting_errors_of("standard output"):
+        for name, count in counts.items():
+            print(f"{count:7}  {name}")
+        print(f"{sum(counts.values()):7}  {what}")
 
 
 def tell_unreadable(pictures: Sequence["PictureFile"], journal: "Journal") -> int | None:

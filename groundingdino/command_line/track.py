@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.inpaint import read_effect
 from groundingdino.command_line.options import refuse_unread
-from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, say
+from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, say, tell_counts
 from groundingdino.command_line.search import check_models, identity, load_model, read_phrases, read_thresholds
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ def _tell(output: Path, phrases: tuple[str, ...], file: "TrackFile") -> None:
 
     counts = Counter(dict.fromkeys(phrases, 0))
     counts.update(track.phrase for track in tracks_of(file.read()))
-    with reporting_errors_of("standard output"):
-        for name, count in counts.items():
-            print(f"{count:7}  {name}")
-        print(f"{counts.total():7}  tracks over {file.frames} frames in {output}")
+    tell_counts(counts, f"tracks over {file.frames} frames in {output}")
 
 
 def _format(options: argparse.Namespace) -> str:
