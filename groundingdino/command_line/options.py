@@ -1,16 +1,16 @@
-"""The options of the command line, and how each is read."""
+"""The options of the command line; `values` reads what is given to them."""
 
 import argparse
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from groundingdino.command_line import values
 from groundingdino.editing.few_steps import FEW_STEPS
-from groundingdino.editing.margins import Margins
 from groundingdino.editing.schedulers import SCHEDULERS
 
 BAD_INPUT = 2  # the exit status
+_A_MODEL = "a name that `models` lists, or a path"  # as a choice is described
 _LONGEST_LINE = 300  # letters of a mistake that are repeated
 BY_TEXT = (
     "model",
@@ -45,7 +45,7 @@ def build_parser() -> Parser:
     segment.add_argument("--everything", action="store_true", help="also all other objects the segmenter sees")
     segment.add_argument(
         "--fill",
-        type=_area,
+        type=values.area,
         metavar="AREA",
         help="remove specks and fill holes of fewer pixels; below 1: specks of a smaller share of their object, and "
         "holes a third as large (0.015); 0 leaves masks as they are",
@@ -90,7 +90,7 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
     """The options that all commands on pictures share."""
     command.set_defaults(parser=command)  # which knows what holds for an option that is not given
     command.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
-    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+    _add_prompt(command)
     command.add_argument("--output", type=Path, metavar="OUT.png", help=f"save the picture with its {what}")
     command.add_argument("--json", metavar="OUT.json|-", help="write the record as JSON, - to standard output")
     _add_model(command)
@@ -98,11 +98,15 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
 
 def _add_model(command: argparse.ArgumentParser) -> None:
     """What finds what the prompt names, and where."""
-    command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
+    _add_name_of_model(command)
     for name, type, meaning in (
-        ("box", _fraction, "keep boxes whose best score is greater"),
-        ("text", _fraction, "of a sentence: keep boxes whose noun scores more"),
-        ("nms", _fraction_or_off, "of two boxes of one phrase that overlap more keep the better; 'off' keeps both"),
+        ("box", values.fraction, "keep boxes whose best score is greater"),
+        ("text", values.fraction, "of a sentence: keep boxes whose noun scores more"),
+        (
+            "nms",
+            values.fraction_or_off,
+            "of two boxes of one phrase that overlap more keep the better; 'off' keeps both",
+        ),
     ):
         # Without the option the model's own threshold holds, so it must not be passed on.
         command.add_argument(f"--{name}-threshold", type=type, default=argparse.SUPPRESS, metavar="0..1", help=meaning)
@@ -120,6 +124,20 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     _add_machine(command)
 
 
+def _add_name_of_model(command: argparse.ArgumentParser, option: str = "--model") -> None:
+    command.add_argument(option, dest="model", default="embedded", metavar="NAME", help=_A_MODEL)
+
+
+def _add_prompt(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+
+
+def _add_pictures(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="where they are, if not beside the annotations"
+    )
+
+
 def _add_machine(command: argparse.ArgumentParser) -> None:
     """Where a model runs, and whether it may be fetched."""
     command.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; by default the GPU if there is one")
@@ -131,7 +149,7 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
     _add_segmenter(command)
     command.add_argument(
         "--point",
-        type=_point,
+        type=values.point,
         action="append",
         default=[],
         metavar="X,Y,1|0",
@@ -139,7 +157,7 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--box",
-        type=_box,
+        type=values.box,
         action="append",
         default=[],
         metavar="X0,Y0,X1,Y1",
@@ -148,16 +166,14 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
 
 
 def _add_segmenter(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--segmenter", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
-    )
+    command.add_argument("--segmenter", default="embedded", metavar="NAME", help=_A_MODEL)
 
 
 def _add_labelling(command: argparse.ArgumentParser) -> None:
     """Which pictures become which data set."""
     command.set_defaults(parser=command)
     command.add_argument("folder", type=Path, metavar="FOLDER", help="all pictures in it, and in folders in it")
-    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+    _add_prompt(command)
     command.add_argument(
         "--output",
         type=Path,
@@ -168,7 +184,7 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("coco", "odvg", "yolo", "voc"), help="needed for a folder: yolo or voc")
     command.add_argument(
         "--map",
-        type=_class_of,
+        type=values.class_of,
         action="append",
         default=[],
         metavar="PHRASES=NAME",
@@ -181,7 +197,7 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="in this process, or by those of a Ray cluster"
     )
-    command.add_argument("--workers", type=_count, metavar="N", help="of --engine ray: how many processes (1)")
+    command.add_argument("--workers", type=values.count, metavar="N", help="of --engine ray: how many processes (1)")
     command.add_argument(
         "--restart", action="store_true", help="forget what an earlier run found, and write over its output"
     )
@@ -189,7 +205,10 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
 
 def _add_batch_size(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--batch-size", type=_count, metavar="N", help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)"
+        "--batch-size",
+        type=values.count,
+        metavar="N",
+        help="pictures that are looked at at once (8 on a GPU, 1 elsewhere)",
     )
 
 
@@ -202,21 +221,22 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="a file in COCO's, LVIS', YOLO's or ODVG's layout, a folder with one, a folder of such",
     )
-    command.add_argument("--model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path")
+    _add_name_of_model(command)
     command.add_argument(
         "--segmenter", metavar="NAME", help="measure masks, too: a name that `models` lists, or a path"
     )
-    command.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="where they are, if not beside the annotations"
-    )
-    command.add_argument("--count", type=_count, metavar="N", help="only the first pictures of each set")
+    _add_pictures(command)
+    command.add_argument("--count", type=values.count, metavar="N", help="only the first pictures of each set")
     command.add_argument(
         "--as-shown",
         action="store_true",
         help="count boxes as `detect` shows them, each once under its best name, instead of the published way",
     )
     command.add_argument(
-        "--box-threshold", type=_fraction, metavar="0..1", help="show boxes whose score is greater (the model's own)"
+        "--box-threshold",
+        type=values.fraction,
+        metavar="0..1",
+        help="show boxes whose score is greater (the model's own)",
     )
     command.add_argument(
         "--output", type=Path, metavar="OUT.html", help="a page with all figures and the worst pictures"
@@ -231,7 +251,7 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
     """What is followed through which video, and what becomes of it."""
     command.set_defaults(parser=command)
     command.add_argument("video", metavar="VIDEO", help="path of a video: MP4, MOV, WebM, MKV, AVI, GIF, ...")
-    command.add_argument("prompt", metavar="PROMPT", help="phrases such as 'cat . remote control', or a sentence")
+    _add_prompt(command)
     command.add_argument(
         "--output",
         type=Path,
@@ -244,9 +264,9 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
         choices=("video", "frames", "json", "mot", "youtube-vis", "masks"),
         help="where the name does not say it: youtube-vis (.json) or masks (.zip)",
     )
-    command.add_argument("--every", type=_count, metavar="K", help="look at one frame of K (six a second)")
-    command.add_argument("--start", type=_seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
-    command.add_argument("--end", type=_seconds, metavar="SECONDS", help="end there (with the video)")
+    command.add_argument("--every", type=values.count, metavar="K", help="look at one frame of K (six a second)")
+    command.add_argument("--start", type=values.seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
+    command.add_argument("--end", type=values.seconds, metavar="SECONDS", help="end there (with the video)")
     command.add_argument("--masks", action="store_true", help="masks, too; edits then follow outlines")
     _add_segmenter(command)
     _add_model(command)
@@ -260,14 +280,10 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "data", type=Path, metavar="DATA", help="a data set in COCO's, YOLO's or ODVG's layout: a file or a folder"
     )
-    command.add_argument(
-        "--from", dest="model", default="embedded", metavar="NAME", help="a name that `models` lists, or a path"
-    )
+    _add_name_of_model(command, "--from")
     command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the model, with its report")
-    command.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="where they are, if not beside the annotations"
-    )
-    command.add_argument("--count", type=_count, metavar="N", help="learn from so many pictures only")
+    _add_pictures(command)
+    command.add_argument("--count", type=values.count, metavar="N", help="learn from so many pictures only")
     command.add_argument(
         "--replay",
         metavar="own|scenes|DATA",
@@ -283,39 +299,38 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
         help="a set of names it knew, or drawings, measured as well; may be given several times",
     )
     command.add_argument(
-        "--train", type=_parts, default=(), metavar="backbone,text", help="these learn, too; else they stay as they are"
+        "--train",
+        type=values.parts,
+        default=(),
+        metavar="backbone,text",
+        help="these learn, too; else they stay as they are",
     )
-    command.add_argument("--lora", type=_count, metavar="RANK", help="they learn by adapters of that rank instead")
-    length = command.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_count, metavar="N", help="how often each picture is shown, on average (12)")
-    length.add_argument("--steps", type=_count, metavar="N", help="how many batches are shown instead")
-    command.add_argument("--batch-size", type=_count, metavar="N", help="pictures of a batch (8 on a GPU, 4 elsewhere)")
-    command.add_argument("--rate", type=_rate, metavar="R", help="the learning rate (1e-4, of small models 4e-4)")
     command.add_argument(
-        "--short-side", type=_count, metavar="PIXELS", help="to which pictures are scaled, at most (the model's own)"
+        "--lora", type=values.count, metavar="RANK", help="they learn by adapters of that rank instead"
+    )
+    length = command.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs", type=values.count, metavar="N", help="how often each picture is shown, on average (12)"
+    )
+    length.add_argument("--steps", type=values.count, metavar="N", help="how many batches are shown instead")
+    command.add_argument(
+        "--batch-size", type=values.count, metavar="N", help="pictures of a batch (8 on a GPU, 4 elsewhere)"
+    )
+    command.add_argument("--rate", type=values.rate, metavar="R", help="the learning rate (1e-4, of small models 4e-4)")
+    command.add_argument(
+        "--short-side",
+        type=values.count,
+        metavar="PIXELS",
+        help="to which pictures are scaled, at most (the model's own)",
     )
     command.add_argument("--save-memory", action="store_true", help="compute layers twice rather than keep them")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed learns the same (%(default)s)")
     command.add_argument(
-        "--workers", type=_whole, metavar="N", help="processes that make pictures (8 for a GPU, else 0)"
+        "--workers", type=values.whole, metavar="N", help="processes that make pictures (8 for a GPU, else 0)"
     )
     command.add_argument("--json", choices=("-",), metavar="-", help="write the report as JSON to standard output")
     _add_machine(command)
     command.add_argument("--restart", action="store_true", help="forget the run in the folder and begin anew")
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(dict.fromkeys(text.split(",")))
-    if not set(parts) <= {"backbone", "text"}:
-        raise argparse.ArgumentTypeError(f"expected backbone, text or backbone,text, not '{text}'")
-    return parts
-
-
-def _rate(text: str) -> float:
-    (rate,) = _numbers(text, 1, "a learning rate such as 1e-4")
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"expected a learning rate above 0, such as 1e-4, not '{text}'")
-    return rate
 
 
 def _add_task(command: argparse.ArgumentParser) -> None:
@@ -334,14 +349,14 @@ def _add_task(command: argparse.ArgumentParser) -> None:
     task.add_argument("--picture", type=Path, metavar="IMAGE", help="keep them before another picture")
     task.add_argument(
         "--region",
-        type=_region,
+        type=values.region,
         action="append",
         metavar="X0,Y0,X1,Y1,TEXT",
         help="paint the text in the box, with an empty prompt; may be given several times",
     )
     task.add_argument(
         "--outpaint",
-        type=_margins,
+        type=values.margins,
         metavar="MARGINS",
         help="grow the picture, with an empty prompt: by pixels or per cent, for all sides or as LEFT,TOP,RIGHT,BOTTOM",
     )
@@ -366,13 +381,6 @@ def _add_effects(task: argparse._MutuallyExclusiveGroup) -> None:
     task.add_argument(
         "--sticker", nargs="?", const="white", metavar="COLOR", help="cut them out with an edge of a colour (white)"
     )
-
-
-def _margins(text: str) -> Margins:
-    try:
-        return Margins.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_painting(command: argparse.ArgumentParser) -> None:
@@ -400,84 +408,3 @@ def _add_painting(command: argparse.ArgumentParser) -> None:
     command.add_argument("--few-steps", choices=FEW_STEPS, metavar="NAME", help=f"paint in a few, by one of {names}")
     names = ", ".join(SCHEDULERS)
     command.add_argument("--scheduler", choices=SCHEDULERS, metavar="NAME", help=f"one of {names} (the model's own)")
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not '{text}'")
-    return value
-
-
-def _fraction_or_off(text: str) -> float | None:
-    return None if text == "off" else _fraction(text)
-
-
-def _point(text: str) -> tuple[float, float, int]:
-    x, y, label = _numbers(text, 3, "X,Y,1 or X,Y,0")
-    if label not in (0, 1):
-        raise argparse.ArgumentTypeError(f"expected X,Y,1 or X,Y,0, not '{text}'")
-    return x, y, int(label)
-
-
-def _box(text: str) -> tuple[float, ...]:
-    x0, y0, x1, y1 = _numbers(text, 4, "X0,Y0,X1,Y1")
-    if x1 <= x0 or y1 <= y0:
-        raise argparse.ArgumentTypeError(f"expected a box with X0 < X1 and Y0 < Y1, not '{text}'")
-    return x0, y0, x1, y1
-
-
-def _region(text: str) -> list[float | str]:
-    *edges, words = text.split(",", 4)
-    if len(edges) != 4:
-        raise argparse.ArgumentTypeError(f"expected X0,Y0,X1,Y1,TEXT, not '{text}'")
-    return [*_box(",".join(edges)), words]
-
-
-def _numbers(text: str, count: int, form: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise argparse.ArgumentTypeError(f"expected {form}, not '{text}'")
-    return numbers
-
-
-def _class_of(text: str) -> tuple[tuple[str, ...], str]:
-    phrases, _, name = text.rpartition("=")
-    read = tuple(phrase.strip() for phrase in phrases.split(","))
-    if not (all(read) and name.strip()):
-        raise argparse.ArgumentTypeError(f"expected phrases and a name such as dog,puppy=animal, not '{text}'")
-    return read, name.strip()
-
-
-def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, not '{text}'")
-    return count
-
-
-def _seconds(text: str) -> float:
-    (seconds,) = _numbers(text, 1, "seconds of 0 or more")
-    if seconds < 0:
-        raise argparse.ArgumentTypeError(f"expected seconds of 0 or more, not '{text}'")
-    return seconds
-
-
-def _whole(text: str) -> int:
-    return 0 if text == "0" else _count(text)
-
-
-def _area(text: str) -> float:
-    (area,) = _numbers(text, 1, "an area of 0 or more")
-    if area < 0:
-        raise argparse.ArgumentTypeError(f"expected an area of 0 or more, not '{text}'")
-    return area
