@@ -18,20 +18,8 @@ from groundingdino.training.detector import evaluate as training
 from groundingdino.training.scenes.scenes import Scene, evaluation_scenes
 from tests.conftest import ROOT
 from tests.evaluation.published import coco, lvis, write
-from tests.tiny_models import save_detector, save_segmenter
 
 ANIMALS = ROOT.parent / "shared" / "photos" / "animals"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A model that was never trained: it finds five things in any picture, with some score."""
-    return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> str:
-    return save_segmenter(tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors")
 
 
 @pytest.fixture
@@ -188,29 +176,13 @@ def test_stopped_again_and_again_it_tells_what_it_tells_at_once(batch, evaluate,
     assert main(arguments) == 0
 
 
-KILLED = """
-import os, signal, sys
-from groundingdino.command_line.main import main
-from groundingdino.results.journal import Journal
-append, lines = Journal._append, []
-def die(self, text):
-    lines.append(text)
-    if len(lines) == 3:
-        append(self, text[:20])
-        os.kill(os.getpid(), signal.SIGKILL)
-    append(self, text)
-Journal._append = die
-main(sys.argv[1:])
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
-def test_killed_it_continues_and_prints_the_same(model, tmp_path, capsys):
+def test_killed_it_continues_and_prints_the_same(model, tmp_path, capsys, dying):
     path = write(tmp_path / "set", coco(5))
     arguments = ["evaluate", str(path), "--model", model, "--output"]
     main([*arguments, str(tmp_path / "once.html")])
     once = capsys.readouterr().out
-    ended = subprocess.run([sys.executable, "-c", KILLED, *arguments, str(tmp_path / "killed.html")])
+    ended = subprocess.run([sys.executable, "-c", dying, *arguments, str(tmp_path / "killed.html")])
     assert ended.returncode == -signal.SIGKILL
     assert main([*arguments, str(tmp_path / "killed.html")]) == 0
     assert capsys.readouterr().out == once

@@ -16,20 +16,8 @@ from groundingdino.detection.detector import Detector
 from groundingdino.results.journal import Journal
 from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector.coco_folder import CocoFolder
-from tests.tiny_models import save_detector, save_segmenter
 
 PROMPT = "cat . dog . red apple"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A model that was never trained: it finds up to five things in any picture, with some score."""
-    return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> str:
-    return save_segmenter(tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors")
 
 
 @pytest.fixture
@@ -158,30 +146,12 @@ def test_stopped_again_and_again_it_writes_what_it_writes_at_once(batch, label, 
     assert len(done) == len(set(done)) == 7
 
 
-# Dies in the middle of its third line, as nobody can catch.
-KILLED = """
-import os, signal, sys
-from groundingdino.command_line.main import main
-from groundingdino.results.journal import Journal
-from groundingdino.runtime.extras import LIBRARIES
-append, lines = Journal._append, []
-def die(self, text):
-    lines.append(text)
-    if len(lines) == 3:
-        append(self, text[:20])
-        os.kill(os.getpid(), signal.SIGKILL)
-    append(self, text)
-Journal._append = die
-main(sys.argv[1:])
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signal")
-def test_killed_it_continues_without_loss_or_double(label, folder, model, tmp_path):
+def test_killed_it_continues_without_loss_or_double(label, folder, model, tmp_path, dying):
     once, killed = tmp_path / "once.json", tmp_path / "killed.json"
     label("once.json", "--batch-size", "2")
     arguments = ["label", folder, PROMPT, "--output", killed, "--model", model, "--batch-size", "2"]
-    ended = subprocess.run([sys.executable, "-c", KILLED, *map(str, arguments)], capture_output=True)
+    ended = subprocess.run([sys.executable, "-c", dying, *map(str, arguments)], capture_output=True)
     assert ended.returncode == -signal.SIGKILL
     journal = Path(f"{killed}.journal.jsonl")
     assert len(journal.read_bytes().splitlines()) == 1 + 2 * 2 + 1

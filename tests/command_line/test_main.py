@@ -23,19 +23,7 @@ from groundingdino.segmentation.available_models import SEGMENTERS, has_segmente
 from groundingdino.segmentation.masks import SPECKS, smooth_masks
 from groundingdino.segmentation.segmenter import Segmenter
 from tests.scissors import Scissors
-from tests.tiny_models import TINY, save_detector, save_segmenter
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A model that was never trained: it finds five things in any picture, with some score."""
-    return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> str:
-    """A segmenter that was never trained: it cuts noise out of any picture."""
-    return save_segmenter(tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors")
+from tests.tiny_models import TINY
 
 
 @pytest.fixture

@@ -16,15 +16,8 @@ from groundingdino.tracking import track_file
 from groundingdino.tracking.video import Video
 from tests.clips import write
 from tests.scissors import Scissors
-from tests.tiny_models import save_detector
 
 PROMPT = "cat . dog"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """A model that was never trained: it finds up to five things in any picture, with some score."""
-    return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="module")
