@@ -83,7 +83,7 @@ def test_every_pin_lies_in_its_range(python):
 
 def test_a_space_differs_by_what_its_platform_brings_alone():
     """ZeroGPU lists PyTorch up to 2.11 and two versions of Python; gradio comes with the Space."""
-    ours, theirs = pins("requirements.txt", "3.12"), pins("requirements-spaces.txt", "3.12")
+    ours, theirs = pins("requirements.txt", "3.12"), pins("groundingdino/page/requirements-spaces.txt", "3.12")
     differing = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
     assert differing == {"torch", "torchvision", "gradio"}
     assert "gradio" not in theirs
