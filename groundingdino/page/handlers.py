@@ -414,8 +414,8 @@ class Page:
         }[kind]()
         return write_file(data, name + ending)
 
-    def take_picture(self, event: gr.EventData) -> str:
-        """A picture that was pasted, or dropped on the canvas.
+    def take_file(self, event: gr.EventData) -> str:
+        """A picture that was pasted, or a file that was dropped on the canvas.
 
         Raises:
             gradio.Error: the file is none that was uploaded.

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
-from gradio.processing_utils import check_all_files_in_cache
 
 from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
 from groundingdino.page.handlers import FAULT, Page, ended
@@ -115,9 +114,7 @@ class TrackPage:
 
     def take_video(self, event: gr.EventData) -> tuple[Any, Any]:
         """A video that was dropped on the canvas, and the tab that it opens."""
-        file: Any = {"path": str(event.file["path"])}
-        check_all_files_in_cache(file)
-        return file["path"], gr.update(selected=TRACK)
+        return self.page.take_file(event), gr.update(selected=TRACK)
 
     def run(
         self, anew: bool, session: Session, sent: dict[str, Any], ticked: Any, *values: Any

@@ -170,7 +170,7 @@ def _wire_result(
     )
     for name, tab in answer.tabs.items():
         tab.select(None, None, answer.tab, js=f"() => {name!r}", **PRIVATE)
-    answer.result.picture(page.take_picture, None, question.picture, **PRIVATE)
+    answer.result.picture(page.take_file, None, question.picture, **PRIVATE)
     for kind, button in answer.downloads.items():
         export = partial(page.export, kind)
         written = button.click(export, [answer.result, *query], answer.file, concurrency_limit=WAITING, **PRIVATE)

@@ -678,13 +678,13 @@ def test_strokes_that_cannot_be_read_are_told(browser: Browser, picture: str):
 def test_only_files_that_were_uploaded_become_the_picture(page: Page, tmp_path: Path):
     uploaded = save_bytes_to_cache(b"...", "cat.png", gr.utils.get_upload_folder())
     event = gr.EventData(None, {"file": {"path": uploaded}})
-    assert page.take_picture(event) == uploaded
+    assert page.take_file(event) == uploaded
     secret = tmp_path / "secret.txt"
     secret.write_text("...")
     # With a "path" beside the file Gradio's own check does not look at the file.
     for data in ({"file": {"path": str(secret)}}, {"path": "", "file": {"path": str(secret)}}):
         with pytest.raises(gr.Error, match="not in the cache folder"):
-            page.take_picture(gr.EventData(None, data))
+            page.take_file(gr.EventData(None, data))
 
 
 def test_a_changed_box_is_what_is_shown_cut_out_and_written(browser: Browser, page: Page, picture: str):
