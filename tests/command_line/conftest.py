@@ -34,3 +34,12 @@ def die(self, text):
 Journal._append = die
 main(sys.argv[1:])
 """
+
+
+def complaint(capsys) -> str:
+    """The one line that bad input is answered with."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("groundingdino")
+    return line

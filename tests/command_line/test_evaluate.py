@@ -16,6 +16,7 @@ from groundingdino.detection.passes import Passes
 from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector import evaluate as training
 from groundingdino.training.scenes.scenes import Scene, evaluation_scenes
+from tests.command_line.conftest import complaint
 from tests.conftest import ROOT
 from tests.evaluation.published import coco, lvis, write
 
@@ -32,15 +33,6 @@ def evaluate(model, capsys):
         return json.loads(capsys.readouterr().out if json_to == "-" else Path(json_to).read_text())
 
     return run
-
-
-def complaint(capsys) -> str:
-    """The one line that bad input is answered with."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("groundingdino")
-    return line
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple]:

@@ -16,6 +16,7 @@ from groundingdino.detection.detector import Detector
 from groundingdino.results.journal import Journal
 from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector.coco_folder import CocoFolder
+from tests.command_line.conftest import complaint
 
 PROMPT = "cat . dog . red apple"
 
@@ -83,15 +84,6 @@ def ray(monkeypatch) -> FakeRay:
         monkeypatch.setitem(sys.modules, name, fake)
     monkeypatch.setitem(LIBRARIES, "ray", ())
     return fake
-
-
-def complaint(capsys) -> str:
-    """The one line that bad input is answered with."""
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("groundingdino")
-    return line
 
 
 def read(path: Path) -> dict:
