@@ -53,7 +53,7 @@ def finetune(options: argparse.Namespace) -> None:
         loaded = as_transformers_computes(load_model(load_pretrained, options.model, options))
         check_names(own.names, loaded.tokenizer, loaded.model.config.max_tokens)
         replay = _replay(options, loaded)
-        tuning = _tuning(options, own, loaded)
+        tuning = _tuning(options, own, loaded, replay)
         asked = _asked(options, own, tuning, replay)
         _check_same(work, asked, options.restart)
         detector = Detector(loaded)
@@ -62,7 +62,7 @@ def finetune(options: argparse.Namespace) -> None:
         measurements = _measurements(options, own, knowledge, replay, others)
         before = _before(work, measurements, detector)
         workers = _workers(options, loaded)
-        tuned = tune(loaded, source, tuning, work, workers)
+        tuned = tune(loaded, source, tuning, work, workers, own.names)
         report = {
             **{name: value for name, value in asked.items() if name not in ("model", "names", "boxes")},
             "from": options.model,
@@ -89,6 +89,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.no_replay:
         refuse_unread(options, "Learning without replay", ("replay",))
+    if options.train == ("names",):
+        refuse_unread(options, "Learning names alone, which forgets nothing,", ("replay", "no_replay"))
     if options.lora and options.train:
         raise ValueError("--lora teaches backbone and text encoder by adapters: leave --train out.")
     for data in (options.data, *options.old):
@@ -98,7 +100,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace, loaded: "LoadedModel") -> str | None:
     """`own`, `scenes` or the path of a set; of a model that knows drawings alone it is drawings."""
-    if options.no_replay:
+    if options.no_replay or options.train == ("names",):
         return None
     if options.replay is not None:
         return str(options.replay)
@@ -108,17 +110,18 @@ def _replay(options: argparse.Namespace, loaded: "LoadedModel") -> str | None:
     return DRAWN if loaded.card.knows == (DRAWINGS,) else "own"
 
 
-def _tuning(options: argparse.Namespace, own: "OwnPictures", loaded: "LoadedModel") -> "Tuning":
+def _tuning(options: argparse.Namespace, own: "OwnPictures", loaded: "LoadedModel", replay: str | None) -> "Tuning":
     from groundingdino.training.finetuning.tuning import Tuning, default_rate
 
     device = next(loaded.model.parameters()).device.type
     batch = options.batch_size or _BATCH.get(device, 4)
     pictures = len(own.learn.pictures)
-    steps = options.steps or max(1, round((options.epochs or 12) * pictures / (batch * (1 - _SHARE))))
+    share = 1 - _SHARE if replay else 1  # of the pictures: the set's own
+    steps = options.steps or max(1, round((options.epochs or 12) * pictures / (batch * share)))
     return Tuning(
         steps=steps,
         batch_size=batch,
-        rate=options.rate or default_rate(loaded.model),
+        rate=options.rate or default_rate(loaded.model, tuple(options.train)),
         opened=tuple(options.train),
         lora=options.lora or 0,
         short_side=options.short_side or loaded.model.config.short_side,

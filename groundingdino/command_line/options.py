@@ -302,8 +302,8 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
         "--train",
         type=values.parts,
         default=(),
-        metavar="backbone,text",
-        help="these learn, too; else they stay as they are",
+        metavar="names|backbone,text",
+        help="what the set's names mean, and nothing else; or these parts, too, which else stay as they are",
     )
     command.add_argument(
         "--lora", type=values.count, metavar="RANK", help="they learn by adapters of that rank instead"
@@ -316,7 +316,9 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch-size", type=values.count, metavar="N", help="pictures of a batch (8 on a GPU, 4 elsewhere)"
     )
-    command.add_argument("--rate", type=values.rate, metavar="R", help="the learning rate (1e-4, of small models 4e-4)")
+    command.add_argument(
+        "--rate", type=values.rate, metavar="R", help="the learning rate (1e-4, of small models 4e-4, of names 1e-2)"
+    )
     command.add_argument(
         "--short-side",
         type=values.count,

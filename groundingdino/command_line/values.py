@@ -7,10 +7,10 @@ from groundingdino.editing.margins import Margins
 
 
 def parts(text: str) -> tuple[str, ...]:
-    """Parts of a model, as backbone,text."""
+    """Parts of a model, as backbone,text; or names."""
     parts = tuple(dict.fromkeys(text.split(",")))
-    if not set(parts) <= {"backbone", "text"}:
-        raise argparse.ArgumentTypeError(f"expected backbone, text or backbone,text, not '{text}'")
+    if parts != ("names",) and not set(parts) <= {"backbone", "text"}:
+        raise argparse.ArgumentTypeError(f"expected names, backbone, text or backbone,text, not '{text}'")
     return parts
 
 

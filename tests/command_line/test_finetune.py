@@ -129,6 +129,16 @@ def test_a_set_is_replayed_and_others_are_measured(data, tiny, tmp_path, capsys)
     assert report["train"] == ["backbone"]
 
 
+def test_names_alone_are_learned_and_nothing_is_forgotten(data, tiny, tmp_path, capsys):
+    old = write(tmp_path / "old", coco(6, ("robin", "wren"))).parent
+    assert run(data, tiny, tmp_path / "out", "--train", "names", "--old", str(old), "--json", "-") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["train"], report["replay"], report["rate"]) == (["names"], None, 1e-2)
+    same = report["measured"]["old names: old"]
+    assert same["before"] == same["after"]
+    assert "only the embeddings of the names' words moved" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_one_may_let_it_forget(data, tiny, tmp_path, capsys):
     assert run(data, tiny, tmp_path / "out", "--no-replay", "--lora", "2") == 0
     assert "nothing measures what becomes of old names: give --old DATA" in capsys.readouterr().err
@@ -141,6 +151,7 @@ def test_one_may_let_it_forget(data, tiny, tmp_path, capsys):
     [
         (["--from", "swin-x"], "There is no model 'swin-x'"),
         (["--replay", "own", "--no-replay"], "Learning without replay makes no use of --replay"),
+        (["--train", "names", "--replay", "own"], "which forgets nothing, makes no use of --replay: run it without"),
         (["--lora", "4", "--train", "text"], "--lora teaches backbone and text encoder by adapters: leave --train out"),
         (["--old", "nowhere"], "There is no 'nowhere'"),
         (["--replay", "nowhere"], "There is no 'nowhere'"),
@@ -153,7 +164,9 @@ def test_bad_input_is_one_line_and_status_2(options, sentence, data, tiny, tmp_p
     assert sentence in complaint(capsys)
 
 
-@pytest.mark.parametrize("options", [["--train", "neck"], ["--rate", "0"], ["--steps", "1", "--epochs", "1"]])
+@pytest.mark.parametrize(
+    "options", [["--train", "neck"], ["--train", "names,text"], ["--rate", "0"], ["--steps", "1", "--epochs", "1"]]
+)
 def test_bad_options_are_one_line(options, data, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["finetune", str(data), "--output", str(tmp_path / "out"), *options])

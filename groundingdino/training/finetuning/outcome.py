@@ -86,9 +86,8 @@ def model_card(
             "",
             f"```python\n{use}\n```",
             "",
-            f"Learned in {learned}, seed {report['seed']}; kept in mind by: {report['replay'] or 'nothing'}; "
-            f"also moved: {', '.join(report['train']) or 'neither backbone nor text encoder'}. In per cent, on "
-            "pictures that were not learned from:",
+            f"Learned in {learned}, seed {report['seed']}; {_moved(report)}. In per cent, on pictures that were not "
+            "learned from:",
             "",
             f"```\n{rows}\n```",
             "",
@@ -96,6 +95,13 @@ def model_card(
             "",
         ]
     )
+
+
+def _moved(report: Mapping[str, Any]) -> str:
+    if report["train"] == ["names"]:
+        return "only the embeddings of the names' words moved: what is asked without them is found as before"
+    moved = ", ".join(report["train"]) or "neither backbone nor text encoder"
+    return f"kept in mind by: {report['replay'] or 'nothing'}; also moved: {moved}"
 
 
 def _cell(name: str, value: float | None) -> str:

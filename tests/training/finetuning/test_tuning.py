@@ -9,9 +9,12 @@ import torch
 
 from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import LoadedModel, load_checkpoint
+from groundingdino.detection.text_tokens import tokenize
+from groundingdino.inputs.prompt import read_prompt
 from groundingdino.model import GroundingDINO
 from groundingdino.training.detector.train import Batches, layers_above, make_optimizer, training_step
 from groundingdino.training.finetuning.tuning import (
+    NAMES,
     PARTS,
     Tuning,
     add_adapters,
@@ -19,6 +22,7 @@ from groundingdino.training.finetuning.tuning import (
     merge_adapters,
     recompute,
     tune,
+    word_pieces,
 )
 from tests.training.detector.test_train import blocks
 
@@ -55,6 +59,25 @@ def test_what_should_move_moves_and_nothing_else(loaded, tmp_path, opened):
     assert changed <= should
     assert should - changed <= unused
     assert not moved(before, loaded.model.state_dict())  # the given one stays
+
+
+def test_of_names_alone_only_their_words_move(loaded, tmp_path):
+    tokenizer, config = loaded.tokenizer, loaded.model.config
+    before = {name: tensor.clone() for name, tensor in loaded.model.state_dict().items()}
+    tuned = tune(loaded, blocks, replace(TUNING, opened=(NAMES,), rate=1e-2), tmp_path, names=("block",))
+    after = tuned.model.state_dict()
+    words = "text_encoder.bert.embeddings.word_embeddings.weight"
+    assert moved(before, after) == {words}
+    rows = (after[words] != before[words]).any(1).nonzero()[:, 0].tolist()
+    assert rows == word_pieces(["block"], tokenizer)
+    batch = Batches((blocks,), tokenizer, TUNING.plan(config), 96, 256)[0]
+    with torch.no_grad():
+        for prompt, same in (("cat", True), ("cat. block", False)):
+            tokens = tokenize(read_prompt(prompt), tokenizer, config.max_tokens).passages[0].tokens
+            was, now = (
+                model(batch.pixels[:1], batch.padding_mask[:1], tokens) for model in (loaded.model, tuned.model)
+            )
+            assert torch.equal(was.logits, now.logits) is same
 
 
 def test_rates_fall_with_depth(loaded):
