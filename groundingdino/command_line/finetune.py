@@ -36,12 +36,28 @@ def finetune(options: argparse.Namespace) -> None:
     sentence = missing("--lora", "train", "peft") if options.lora else missing("Fine-tuning", "train")
     if sentence:
         raise ValueError(sentence)
+    from groundingdino.training import processes
+
+    try:
+        _finetune(options, processes.is_first())
+    except ValueError:
+        if processes.is_first():
+            raise
+        raise SystemExit(2) from None  # the first process says why
+
+
+def _finetune(options: argparse.Namespace, first: bool) -> None:
+    """The part of one process, of which there may be several: the first writes."""
     _check(options)
     check_models(options, "model")
 
+    from groundingdino.training import processes
     from groundingdino.training.finetuning.pictures import check_names, find_own_pictures
 
-    own = find_own_pictures(options.data, options.pictures, options.seed, options.count, say)
+    if (device := processes.device()) is not None:
+        options.device = options.device or str(device)
+    told = say if first else lambda _: None
+    own = find_own_pictures(options.data, options.pictures, options.seed, options.count, told)
     work = options.output / WORK
     with reporting_errors_of(work):
         work.mkdir(parents=True, exist_ok=True)
@@ -54,15 +70,22 @@ def finetune(options: argparse.Namespace) -> None:
         check_names(own.names, loaded.tokenizer, loaded.model.config.max_tokens)
         replay = _replay(options, loaded)
         tuning = _tuning(options, own, loaded, replay)
+        if tuning.batch_size < (many := processes.count()):
+            raise ValueError(
+                f"{many} processes cannot share a batch of {tuning.batch_size}: give a larger --batch-size."
+            )
         asked = _asked(options, own, tuning, replay)
-        _check_same(work, asked, options.restart)
         detector = Detector(loaded)
-        knowledge = _ask(options, own, detector, work) if replay else None
-        source, others = _source(options, own, loaded, replay, knowledge)
-        measurements = _measurements(options, own, knowledge, replay, others)
-        before = _before(work, measurements, detector)
+        with processes.first_alone():
+            _check_same(work, asked, options.restart and first)
+            knowledge = _ask(options, own, detector, work) if replay else None
+            source, others = _source(options, own, loaded, replay, knowledge)
+            measurements = _measurements(options, own, knowledge, replay, others) if first else []
+            before = _before(work, measurements, detector)
         workers = _workers(options, loaded)
         tuned = tune(loaded, source, tuning, work, workers, own.names)
+        if not first:
+            return
         report = {
             **{name: value for name, value in asked.items() if name not in ("model", "names", "boxes")},
             "from": options.model,

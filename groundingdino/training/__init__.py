@@ -5,6 +5,7 @@ detector     drawn scenes and photographs -> batches, matcher, losses, trainer, 
 segmenter    scenes -> clicks and boxes -> masks
 inpainter    edits of scenes judged by the detector
 loop.py      a run that can be stopped and resumed
+processes.py several of which learn together
 """
 
 from groundingdino.runtime.extras import missing

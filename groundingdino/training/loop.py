@@ -20,6 +20,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from groundingdino.training import processes
+
 Model = TypeVar("Model", bound=nn.Module)
 CHECKPOINT_EVERY = 250  # steps
 
@@ -75,6 +77,8 @@ def follow(
 ) -> Model:
     """Take the steps up to `steps`, from the first or from `folder`'s checkpoint.
 
+    Where several processes learn together, the first of them writes.
+
     Writes `checkpoint.pt` and `log.jsonl` (a line every 25 steps: step, steps_per_second, rate, losses) to the folder,
     and the same for TensorBoard if that is installed. Ctrl-C ends it after a step that is then kept.
 
@@ -107,6 +111,8 @@ def follow(
         step = state["step"]
 
     def save() -> None:
+        if not processes.is_first():
+            return
         state = {
             "model": model.state_dict(),
             "average": average.state_dict(),
@@ -124,10 +130,11 @@ def follow(
         pin_memory=device.type == "cuda",
         worker_init_fn=_leave_ctrl_c if workers else None,
     )
-    log = Log(folder / "log.jsonl")
+    log = Log(folder / "log.jsonl") if processes.is_first() else None
     model.train(training)
     with _between_steps() as stopped:
-        for batch in tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05):
+        bar = tqdm(loader, initial=step, total=steps, unit="step", smoothing=0.05, disable=log is None)
+        for batch in bar:
             factor = rate_factor(step)
             for group, full in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = full * factor
@@ -136,10 +143,11 @@ def follow(
                 raise ValueError(f"The loss of step {step + 1} is no number any more: learn at a lower rate.")
             average.update_parameters(model)
             step += 1
-            log.add(step, optimizer.param_groups[0]["lr"], losses)
+            if log is not None:
+                log.add(step, optimizer.param_groups[0]["lr"], losses)
             if step % checkpoint_every == 0 and step < steps:
                 save()
-            if stopped() and step < steps:
+            if step < steps and processes.any_of(stopped()):
                 save()
                 raise KeyboardInterrupt
         save()
@@ -211,6 +219,7 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, cli
     """One step down a loss; returns the norm of all gradients together before it was clipped."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    processes.average_gradients(model.parameters())
     norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
     return norm

@@ -1,7 +1,9 @@
 """`finetune` from annotations to a folder that opens everywhere."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +19,7 @@ from groundingdino.detection import checkpoints
 from groundingdino.detection.checkpoints import load_pretrained
 from groundingdino.detection.detector import Detector
 from groundingdino.runtime.extras import LIBRARIES
+from groundingdino.training import processes
 from tests.evaluation.published import coco, write
 from tests.tiny_models import save_detector
 
@@ -137,6 +140,36 @@ def test_names_alone_are_learned_and_nothing_is_forgotten(data, tiny, tmp_path, 
     same = report["measured"]["old names: old"]
     assert same["before"] == same["after"]
     assert "only the embeddings of the names' words moved" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_two_processes_learn_together(data, tiny, tmp_path):
+    launcher = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--main_process_port",
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    options = ["--from", tiny, "--output", str(tmp_path / "out"), *FEW, "--steps", "3", "--no-replay", "--json", "-"]
+    command = [*launcher, port, "-m", "groundingdino", "finetune", str(data), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout)  # which one of them wrote
+    assert report["steps"] == 3
+    tuned, before = (load_pretrained(str(path)).model.state_dict() for path in (tmp_path / "out", tiny))
+    assert not torch.equal(tuned["decoder.norm.weight"], before["decoder.norm.weight"])
+
+
+def test_more_processes_than_pictures_of_a_batch_are_refused(data, tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    monkeypatch.setattr(processes, "device", lambda: None)
+    assert run(data, tiny, tmp_path / "out") == 2
+    assert "3 processes cannot share a batch of 2: give a larger --batch-size." in complaint(capsys)
 
 
 def test_one_may_let_it_forget(data, tiny, tmp_path, capsys):

@@ -29,6 +29,7 @@ from groundingdino.model.backbones import TimmBackbone
 from groundingdino.model.config import IMAGENET_MEAN, IMAGENET_STD, PHOTOGRAPHIC
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import find_device
+from groundingdino.training import processes
 from groundingdino.training.detector.forward import predict_all, predict_proposals
 from groundingdino.training.detector.initialise import imagenet_weights, initialise, load_imagenet, transplant
 from groundingdino.training.detector.losses import detection_losses
@@ -105,7 +106,11 @@ SCENES_SHARE = 0.4  # of the pictures: drawings, where there are photographs too
 
 
 class Batches(Dataset[Batch]):
-    """The batch of each step, made of nothing but the step's number: a resumed run sees what it would have seen."""
+    """The batch of each step, made of nothing but the step's number: a resumed run sees what it would have seen.
+
+    Args:
+        share: of several processes that learn together, which this is and how many there are: each has its part.
+    """
 
     def __init__(
         self,
@@ -116,7 +121,9 @@ class Batches(Dataset[Batch]):
         max_tokens: int,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        share: tuple[int, int] = (0, 1),
     ):
+        self.share = share
         self.sources, self.tokenizer, self.plan = sources, tokenizer, plan
         self.long_side, self.max_tokens, self.mean, self.std = long_side, max_tokens, mean, std
 
@@ -134,8 +141,10 @@ class Batches(Dataset[Batch]):
         # Whole steps of both sides, so that all pictures of a batch have one size once they are scaled.
         scales = [draw_scale(choice, self.plan.enlarged, self.plan.reduced) for _ in range(stage.batch_size)]
         units = [round(UNIT * scale) for scale in scales]
+        own, all_of_them = self.share
         examples = [
-            source(picture + k, (size[0] // UNIT * unit, size[1] // UNIT * unit)) for k, unit in enumerate(units)
+            source(picture + k, (size[0] // UNIT * units[k], size[1] // UNIT * units[k]))
+            for k in range(own, len(units), all_of_them)
         ]
         return make_batch(examples, self.tokenizer, short_side, long_side, self.max_tokens, self.mean, self.std)
 
@@ -156,7 +165,9 @@ def train(
     See `loop.follow`.
     """
     plan, config = replace(plan, restarts=(*plan.restarts, first_stage)), model.config
-    batches = Batches(sources, tokenizer, plan, long_side, config.max_tokens, config.image_mean, config.image_std)
+    share = processes.number(), processes.count()
+    pixels = config.image_mean, config.image_std
+    batches = Batches(sources, tokenizer, plan, long_side, config.max_tokens, *pixels, share)
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: Batch) -> dict[str, float]:
