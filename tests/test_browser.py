@@ -569,6 +569,23 @@ def test_the_page_as_it_is_started_takes_an_uploaded_picture(visit: Visit, real_
     assert "Traceback" not in log.read_text()
 
 
+def test_a_photograph_is_asked_of_the_model_that_knows_photographs(visit: Visit, real_page: tuple[str, Path]):
+    url, log = real_page
+    someone = visit(url)
+    model = someone.find("#model input").first
+    expect(model).to_have_value(re.compile("^Drawings"))
+    someone.find("#picture input[type=file]").set_input_files(app.EXAMPLES / "cat.webp")
+    expect(model).to_have_value(re.compile("^Photographs"))
+    someone.type("cat")
+    found = Detector.from_pretrained("embedded-photos", device="cpu")(app.EXAMPLES / "cat.webp", "cat")
+    assert found.confidence is not None
+    assert len(found)
+    someone.expect_table(*zip(labels_of(found), found.confidence, found.xyxy.tolist(), strict=True))
+    someone.find("#gallery button").first.click()
+    expect(model).to_have_value(re.compile("^Drawings"))
+    assert "Traceback" not in log.read_text()
+
+
 def test_the_embedded_segmenter_cuts_out_what_is_typed_and_clicked(visit: Visit, real_page: tuple[str, Path]):
     if not EMBEDDED_SEGMENTER.is_file():
         skip_or_fail("the embedded segmenter is not in assets/models/segmenter")

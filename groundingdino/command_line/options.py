@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from groundingdino.command_line import values
 from groundingdino.editing.few_steps import FEW_STEPS
@@ -124,8 +124,16 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     _add_machine(command)
 
 
+class _Choice(argparse.Action):
+    """A model that is asked for by its name is taken, whatever the picture is."""
+
+    def __call__(self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *__: Any) -> None:
+        namespace.model, namespace.is_chosen = values, True
+
+
 def _add_name_of_model(command: argparse.ArgumentParser, option: str = "--model") -> None:
-    command.add_argument(option, dest="model", default="embedded", metavar="NAME", help=_A_MODEL)
+    command.set_defaults(is_chosen=False)
+    command.add_argument(option, dest="model", default="embedded", action=_Choice, metavar="NAME", help=_A_MODEL)
 
 
 def _add_prompt(command: argparse.ArgumentParser) -> None:

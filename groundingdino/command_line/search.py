@@ -90,7 +90,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     from groundingdino.detection.detector import Detector
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
-    detector = load_model(Detector.from_pretrained, options.model, options)
+    detector = load_model(Detector.from_pretrained, _model(options, image), options)
     find = detector.ground_each if options.each else detector.ground
     grounding = find(detector.encode_image(image, tiles=options.tiles), options.prompt)
     for note in grounding.notes:
@@ -104,6 +104,18 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     }
     search = thresholds | {name: True for name in ("each", "tiles") if getattr(options, name)}
     return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
+
+
+def _model(options: argparse.Namespace, image: "Image.Image") -> str:
+    """The model that was asked for, or else the one that comes along and knows such pictures."""
+    from groundingdino.detection.picture_kinds import suited
+
+    if options.is_chosen:
+        return str(options.model)
+    model = suited(image, options.model)
+    if model != options.model:
+        say(f"it looks like a photograph, so {model} is asked: --model asks another")
+    return model
 
 
 def check_models(options: argparse.Namespace, *kinds: str) -> None:

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
+from groundingdino.detection.picture_kinds import offered_both, suited
 from groundingdino.editing.available_models import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, has_few_steps
@@ -252,6 +253,15 @@ class Studio:
         image, version = self.image(path), _version(Path(path))
         shown, _ = self._pictures.get_or_compute((*version, canvas), lambda: _fit(image, canvas))
         return Picture(image, shown)
+
+    def suited_detector(self, path: str | Path, model: str) -> str:
+        """The detector that comes along and knows pictures of that kind, see `picture_kinds`; another one stays.
+
+        Raises:
+            ValueError: the picture cannot be read.
+        """
+        offered = self.detectors.cards
+        return suited(self.image(path), model, offered) if offered_both(offered) else model
 
     def find(
         self,

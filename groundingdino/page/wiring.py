@@ -180,6 +180,9 @@ def _wire_result(
         taking(page.detectors, page.choose_detector), None, [detector.model, *described], **PRIVATE
     )
     _wire_download(page.detectors, detector, ready, taken)
+    question.picture.change(
+        page.suit_detector, [question.picture, detector.model], [detector.model, *described], **PRIVATE
+    )
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
     second = settings.second
     _wire_download(page.seconds, second, ready)

@@ -14,7 +14,8 @@ import pytest
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
-from groundingdino.files.assets import DRAWINGS, PHOTOGRAPHS
+from groundingdino.detection.available_models import MODELS
+from groundingdino.files.assets import ASSETS, DRAWINGS, PHOTOGRAPHS
 from groundingdino.page import handlers
 from groundingdino.page.edit_form import MASKS, NO_REGION, REGIONS, REPLACE, WHOLE_BOXES
 from groundingdino.page.handlers import PATIENCE, Page
@@ -31,6 +32,7 @@ SIZE = (320, 240)
 CAT, OTHER_CAT, PIZZA = (10, 20, 110, 120), (200, 20, 300, 120), (100, 150, 180, 230)
 ANSWERS = {SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)], "pizza": [(0.28, PIZZA)]}}
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000)}
+EXAMPLES = ASSETS / "examples"
 CANVAS = [320, 240, 1]
 
 
@@ -123,6 +125,22 @@ def test_what_is_typed_is_found(browser: Browser, picture: str):
     browser.ask(picture, "cat . pizza")
     assert browser.boxes == [CAT, OTHER_CAT]
     assert browser.status["message"] == "2 objects"
+
+
+def test_a_new_picture_is_asked_of_the_model_that_knows_such_pictures(tmp_path: Path):
+    cards = {name: MODELS[name] for name in ("embedded", "embedded-photos", "swin-t")}
+    known: ModelCache[Any, Any] = ModelCache(cards, lambda *_, **__: Oracle({}), lambda _: True)
+    page = Page(Studio(known, ModelCache({}, lambda *_, **__: Scissors({}), lambda _: True)))
+    photograph, drawing = (str(EXAMPLES / f"{name}.webp") for name in ("cat", "picnic"))
+    model, box, text, about, _ = page.suit_detector(photograph, "embedded")
+    card = MODELS["embedded-photos"]
+    assert (model, box, text) == ("embedded-photos", card.box_threshold, card.text_threshold)
+    assert card.description in about
+    assert page.suit_detector(drawing, "embedded-photos")[0] == "embedded"
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    same = [(photograph, "embedded-photos"), (drawing, "embedded"), (photograph, "swin-t"), (None, "embedded")]
+    for path, chosen in (*same, (str(tmp_path / "torn.png"), "embedded")):
+        assert page.suit_detector(path, chosen) == gr.skip()
 
 
 def test_thresholds_do_not_run_the_model(browser: Browser, detector: Oracle, picture: str):

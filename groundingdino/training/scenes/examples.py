@@ -282,6 +282,10 @@ EXAMPLES = (
 )
 
 
+# Photographs that are shown beside them, as they are, and their prompts; see README.md in their folder.
+PHOTOGRAPHED = {"cat.webp": "cat", "astronaut.webp": "person . head"}
+
+
 def main() -> None:
     """Command line, see the top of the file."""
     parser = argparse.ArgumentParser(prog="python -m groundingdino.training.scenes.examples", description="Draws them.")
@@ -291,7 +295,8 @@ def main() -> None:
     artwork = Artwork((MAIN_STYLE,), RESOLUTION)
     for example in EXAMPLES:
         Image.fromarray(draw(example, artwork).pixels).save(folder / example.file, quality=88, method=6)
-    record = [{"file": example.file, "prompt": example.prompt} for example in EXAMPLES]
+    prompts = {example.file: example.prompt for example in EXAMPLES} | PHOTOGRAPHED
+    record = [{"file": file, "prompt": prompt} for file, prompt in prompts.items()]
     (folder / "examples.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(f"{folder}: {len(EXAMPLES)} examples")
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from groundingdino.artwork.drawings import MAIN_STYLE, Artwork
 from groundingdino.artwork.names import COLOURS, load_names
-from groundingdino.training.scenes.examples import EXAMPLES, FOLDER, draw
+from groundingdino.training.scenes.examples import EXAMPLES, FOLDER, PHOTOGRAPHED, draw
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file)
@@ -25,7 +25,9 @@ def test_everything_in_the_picture_is_seen_and_the_prompt_names_some_of_it(examp
 
 def test_what_is_shipped_is_what_is_drawn():
     record = json.loads((FOLDER / "examples.json").read_text(encoding="utf-8"))
-    assert record == [{"file": example.file, "prompt": example.prompt} for example in EXAMPLES]
+    prompts = {example.file: example.prompt for example in EXAMPLES} | PHOTOGRAPHED
+    assert record == [{"file": file, "prompt": prompt} for file, prompt in prompts.items()]
+    assert {path.name for path in FOLDER.glob("*.webp")} == prompts.keys()
     shapes = set()
     for example in EXAMPLES:
         path = FOLDER / example.file
