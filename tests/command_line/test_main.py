@@ -15,6 +15,7 @@ from groundingdino.command_line import output
 from groundingdino.command_line.main import main
 from groundingdino.detection.available_models import EMBEDDED_FILE, MODELS
 from groundingdino.detection.checkpoints import save_checkpoint
+from groundingdino.files.assets import ASSETS
 from groundingdino.files.hub import cached
 from groundingdino.model import GroundingDINO
 from groundingdino.model.config import SwinConfig
@@ -49,6 +50,19 @@ def test_detect_prints_a_table(model, picture, capsys):
     scores = [float(row.split()[0]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert {row.split(maxsplit=5)[5] for row in rows} <= {"cat", "red apple"}
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "model"),
+    [("cat", [], "embedded-photos"), ("picnic", [], "embedded"), ("cat", ["--model", "embedded"], "embedded")],
+)
+def test_without_a_name_the_model_that_knows_such_pictures_is_asked(name, asked, model, capsys):
+    picture = str(ASSETS / "examples" / f"{name}.webp")
+    assert main(["detect", picture, "cat", "--json", "-", "--device", "cpu", *asked]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["model"] == model
+    told = "it looks like a photograph, so embedded-photos is asked: --model asks another" in err
+    assert told is (model == "embedded-photos")
 
 
 def test_json_is_the_contract(model, picture, capsys, tmp_path):
