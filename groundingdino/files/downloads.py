@@ -5,8 +5,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -146,13 +146,30 @@ def download(
     """
     for folder in (path.parent, lock.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):
+    incomplete = path.with_name(f"{path.name}.incomplete")
+    with locked(lock, lambda: report(_size(incomplete))):
         if path.is_file() and path.stat().st_size == size:  # another program fetched it meanwhile, and all of it
             return
-        incomplete = path.with_name(f"{path.name}.incomplete")
         transfer(url, incomplete, size, report, headers)
         verify(incomplete, size, checksum, name)
         incomplete.replace(path)
+
+
+@contextmanager
+def locked(lock: Path, while_waiting: Callable[[], object]) -> Iterator[None]:
+    """Waits until no other program has a lock, and has it; one that was killed has none.
+
+    Args:
+        while_waiting: Called often meanwhile; raise in it to give up.
+    """
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(WeakFileLock(lock, timeout=_TICK))
+                break
+            except TimeoutError:
+                while_waiting()
+        yield
 
 
 def not_downloaded(name: str, error: Exception) -> ValueError:
@@ -176,7 +193,7 @@ def transfer(
     """Append to `partial` until it has `size` bytes, through as many connections as it takes."""
 
     def arrived() -> int:
-        return partial.stat().st_size if partial.exists() else 0
+        return _size(partial)
 
     def attempt() -> None:
         start = arrived()
@@ -240,6 +257,14 @@ def verify(partial: Path, size: int | None, checksum: str, name: str) -> None:
     if problem:
         partial.unlink()
         raise ValueError(f"{name} arrived damaged ({problem}) and was removed: try again.")
+
+
+def _size(file: Path) -> int:
+    """Bytes that a file has; 0 where there is none."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def first_line(error: Exception) -> str:

@@ -20,7 +20,9 @@ from gradio.processing_utils import hash_bytes
 from PIL import Image
 
 from groundingdino.editing.modes import parse_task
+from groundingdino.editing.out_of_memory import memory_errors
 from groundingdino.editing.tasks import Task
+from groundingdino.files.downloads import locked
 from groundingdino.inputs.image_files import named
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.files import refusal, short, write_file
@@ -140,16 +142,24 @@ class Follower:
 
         Raises:
             Stopped: `stop()` while somebody else had it.
-            ValueError: one sentence: on the video, the models, or the server's disk.
+            ValueError: one sentence: on the video, the models, or the server's disk or memory.
         """
         video = self.open(question.video)
         every = question.every or looks_every(video.info.rate)
         asked = question.asked(every)
         key = hash_bytes(json.dumps(asked, sort_keys=True, default=str).encode())
         path = _folder() / "tracks" / f"{key}.jsonl"
-        with self.studio.turns.of(key, stop), _disk_errors(path), _named(question.video):
+        with (
+            self.studio.turns.of(key, stop),
+            memory_errors(self.studio.make_room),
+            _disk_errors(path),
+            _named(question.video),
+        ):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with TrackFile(path, asked, video.info.size) as file:
+            with (
+                locked(path.with_suffix(".lock"), partial(raise_if, stop)),  # another server may share the folder
+                TrackFile(path, asked, video.info.size) as file,
+            ):
                 yield Followed(question, video, file, every, key)
 
     def follow(
