@@ -23,7 +23,8 @@ import app
 from groundingdino.command_line.main import main
 from groundingdino.editing.inpainter import Inpainter
 from groundingdino.page.edit_form import MASKS, REPLACE
-from groundingdino.page.handlers import FAULT, Page
+from groundingdino.page.faults import FAULT
+from groundingdino.page.handlers import Page
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, SEGMENT
 from groundingdino.page.session import Session

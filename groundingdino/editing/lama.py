@@ -88,6 +88,8 @@ class LaMa:
             self._net.setInput(hole[None, None].astype(np.float32), "mask")
             filled = np.asarray(self._net.forward())  # in [0, 255]
         except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:
+                raise MemoryError(str(error)) from error
             raise ValueError(_unreadable(self.card.name)) from error
         if filled.shape != (1, 3, SIZE, SIZE):
             raise ValueError(_unreadable(self.card.name))

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,16 +24,18 @@ from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.editing.tasks import PLACED
 from groundingdino.inputs.coordinates import shown
 from groundingdino.inputs.prompt import Prompt
+from groundingdino.page.faults import FAULT
 from groundingdino.page.files import write_file
 from groundingdino.page.following import DRAWN, Follower, Show, TrackQuestion, watched
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.presence import has_left
 from groundingdino.page.request_log import logged
 from groundingdino.page.settings import First
 from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
-from groundingdino.runtime.interruption import StopCheck, stopping
+from groundingdino.runtime.interruption import StopCheck, Stopped, stopping
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
 from groundingdino.tracking.making import VIDEO
@@ -40,6 +43,8 @@ from groundingdino.tracking.making import VIDEO
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
 WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
 THRESHOLDS = ("box_threshold", "text_threshold")  # that a detector's card has
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +63,8 @@ def _published(endpoint: Callable[P, R]) -> Callable[P, R]:
         given = signature.bind(*values, **options)
         given.arguments |= {name: defaults[name] for name, value in given.arguments.items() if value is None}
         sent = {name: value for name, value in given.arguments.items() if name != "self"}
-        with logged(endpoint.__name__, **{name: sent[name] for name in WORDS if name in sent}) as line:
+        words = {name: sent[name] for name in WORDS if name in sent}
+        with _errors_for_gradio(), logged(endpoint.__name__, **words) as line:
             line |= {name: sent[name] for name in NAMES if sent.get(name)}
             return endpoint(*given.args, **given.kwargs)
 
@@ -115,14 +121,13 @@ class Endpoints:
             boxes are [x0, y0, x1, y1] in pixels of the picture, the best first, no objects where nothing was found;
             notes are sentences about how it went.
         """
-        with _errors_for_gradio():
-            picture = self._picture(image)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-            if not Prompt.parse(prompt or "").phrases:
-                raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
-            model = model or self.first.detector
-            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
-            return _answer(picture, findings, model)
+        picture = self._picture(image)
+        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        if not Prompt.parse(prompt or "").phrases:
+            raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
+        model = model or self.first.detector
+        findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+        return _answer(picture, findings, model)
 
     @_published
     def segment(
@@ -171,21 +176,20 @@ class Endpoints:
             The picture with masks, and what `detect` returns, where each object has a "mask", too: COCO run lengths; of
             MCP "mask_pixels" instead, its area.
         """
-        with _errors_for_gradio():
-            picture = self._picture(image)
-            pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
-            pointing.check_inside(picture.size)
-            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
-            self.studio.segmenters.require(segmenter)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-            is_named = bool(Prompt.parse(prompt).phrases)
-            if not (is_named or pointing.gestures or everything):
-                raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
-            findings = self.studio.unnamed(model)
-            if is_named:
-                findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
-            findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
-            return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
+        picture = self._picture(image)
+        pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
+        pointing.check_inside(picture.size)
+        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+        self.studio.segmenters.require(segmenter)
+        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        is_named = bool(Prompt.parse(prompt).phrases)
+        if not (is_named or pointing.gestures or everything):
+            raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
+        findings = self.studio.unnamed(model)
+        if is_named:
+            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+        findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
+        return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
 
     @_published
     def inpaint(
@@ -267,48 +271,48 @@ class Endpoints:
             "notes"}: what was found and edited, as `segment` returns it; the recipe, with the seed; and sentences about
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
-        with _errors_for_gradio():
-            picture, inpainter = self._picture(image), inpainter or self.first.inpainter
-            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
-            task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
-            _refuse_unread(mode, regions, background, margins)
-            check_prompt_of(task, prompt)
-            one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
-            how = (scheduler or None, few_steps or None)
-            sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, *how)
-            shape = (grow, feather, one_by_one, boxes)
-            edit = edit_of(task, INPAINTERS.get(inpainter), sampling, *shape, own_mask=bool(mask))
-            settings = edit.mask
-            if task.needs_model:
-                self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
-                if sampling.few_steps:
-                    self.studio.few_steps.require(sampling.few_steps)
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-            objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
-            own: sv.Detections | None = None
-            notes: tuple[str, ...] = ()
-            if mask and not isinstance(task, PLACED):
-                own = own_mask(self.studio.image(mask), picture.size)
-            elif not isinstance(task, PLACED):
-                models = [model] if settings.boxes else [model, segmenter]
-                if not settings.boxes:
-                    self.studio.segmenters.require(segmenter)
-                if not Prompt.parse(prompt).phrases:
-                    raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
-                findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
-                if not settings.boxes:
-                    findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), SPECKS)
-                objects, notes = findings.detections, findings.notes
-                search = search_of(prompt, models, _as_used(thresholds, findings))
-                if len(objects) == 0:
-                    record = export.record(objects, picture.size, " + ".join(models))
-                    return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
-            edited = self.studio.edit(self.studio.editable(image), objects if own is None else own, edit, inpainter)
-            recipe = {**search, **edited.recipe_of(0)}
-            models += [inpainter] if task.needs_model else []
-            record = export.record(objects, edited.images[0].size, " + ".join(models))
-            written = _as_file(png_with_recipe(edited.images[0], recipe))
-            return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
+        picture, inpainter = self._picture(image), inpainter or self.first.inpainter
+        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+        task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
+        _refuse_unread(mode, regions, background, margins)
+        check_prompt_of(task, prompt)
+        one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
+        how = (scheduler or None, few_steps or None)
+        sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, *how)
+        shape = (grow, feather, one_by_one, boxes)
+        edit = edit_of(task, INPAINTERS.get(inpainter), sampling, *shape, own_mask=bool(mask))
+        settings = edit.mask
+        if task.needs_model:
+            self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
+            if sampling.few_steps:
+                self.studio.few_steps.require(sampling.few_steps)
+        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
+        own: sv.Detections | None = None
+        notes: tuple[str, ...] = ()
+        if mask and not isinstance(task, PLACED):
+            own = own_mask(self.studio.image(mask), picture.size)
+        elif not isinstance(task, PLACED):
+            models = [model] if settings.boxes else [model, segmenter]
+            if not settings.boxes:
+                self.studio.segmenters.require(segmenter)
+            if not Prompt.parse(prompt).phrases:
+                raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
+            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+            if not settings.boxes:
+                findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), SPECKS)
+            objects, notes = findings.detections, findings.notes
+            search = search_of(prompt, models, _as_used(thresholds, findings))
+            if len(objects) == 0:
+                record = export.record(objects, picture.size, " + ".join(models))
+                return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
+        layer, objects_to_edit = self.studio.editable(image), objects if own is None else own
+        edited = self.studio.edit(layer, objects_to_edit, edit, inpainter, stop=has_left())
+        recipe = {**search, **edited.recipe_of(0)}
+        models += [inpainter] if task.needs_model else []
+        record = export.record(objects, edited.images[0].size, " + ".join(models))
+        written = _as_file(png_with_recipe(edited.images[0], recipe))
+        return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
     @_published
     def track(
@@ -360,19 +364,18 @@ class Endpoints:
             "first", "last", "seconds", "frames"}], "frames": [{"frame", "seconds", "objects"}], "notes"}, where objects
             are as `segment` returns them, with an "id"; agents get no frames.
         """
-        with _errors_for_gradio():
-            if not video:
-                raise ValueError("There is no video: pass one as `video`.")
-            thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-            model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
-            self.studio.detectors.require(model)
-            cutter = segmenter if _flag("masks", masks) else None
-            if cutter:
-                self.studio.segmenters.require(cutter)
-            question = TrackQuestion(str(video), prompt or "", model, cutter, thresholds, every, start, end)
-            show = Show(effect, color)
-            show.task(VIDEO)  # what is wrong with it is told at once
-            return self._in_time(self._tracked, question, show)
+        if not video:
+            raise ValueError("There is no video: pass one as `video`.")
+        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+        self.studio.detectors.require(model)
+        cutter = segmenter if _flag("masks", masks) else None
+        if cutter:
+            self.studio.segmenters.require(cutter)
+        question = TrackQuestion(str(video), prompt or "", model, cutter, thresholds, every, start, end)
+        show = Show(effect, color)
+        show.task(VIDEO)  # what is wrong with it is told at once
+        return self._in_time(self._tracked, question, show)
 
     def _tracked(self, question: TrackQuestion, show: Show, stop: StopCheck) -> tuple[str, dict[str, Any]]:
         notes: list[str] = []
@@ -411,10 +414,15 @@ class Endpoints:
         ]
 
     def _in_time(self, compute: Callable[..., R], *arguments: Any) -> R:
-        """What a method of the studio gives, or that it took too long; it is given up then."""
+        """What a method of the studio gives, or that it took too long; it is given up then, or if nobody waits."""
         jobs: list[Job[R]] = []
-        jobs.append(self.jobs.start(lambda: compute(*arguments, stop=lambda: any(job.given_up for job in jobs))))
-        return jobs[0].result()
+        left = has_left()
+
+        def stop() -> bool:
+            return left() or any(job.given_up for job in jobs)
+
+        jobs.append(self.jobs.start(lambda: compute(*arguments, stop=stop)))
+        return jobs[0].result(left)
 
     def _picture(self, path: str) -> Image.Image:
         if not path:
@@ -424,10 +432,17 @@ class Endpoints:
 
 @contextmanager
 def _errors_for_gradio() -> Iterator[None]:
+    """A sentence for whoever asked, however it went wrong; Gradio would tell of all but its own errors that there is
+    one."""
     try:
         yield
     except ValueError as error:
         raise gr.Error(str(error), print_exception=False) from error
+    except Stopped as error:
+        raise gr.Error("Given up, as nobody waits for it.", print_exception=False) from error
+    except Exception as error:
+        logger.exception("A call failed")
+        raise gr.Error(FAULT, print_exception=False) from error
 
 
 def _refuse_unread(

@@ -38,12 +38,14 @@ from groundingdino.page.edit_form import (
     as_drawn,
 )
 from groundingdino.page.edit_view import masked
+from groundingdino.page.faults import FAULT, noticed
 from groundingdino.page.files import write_file
 from groundingdino.page.jobs import LOOK, WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker, SecondPicker
+from groundingdino.page.presence import has_left
 from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, TRACK, Query
-from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, logged
+from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, WITHDRAWN, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import NO_PICTURE, in_queue, mask_status, sentence, status
@@ -57,7 +59,6 @@ WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
 PAUSE = 0.5  # seconds without a key after which typing rests, as result.js says, too
 SAME_EVENT = 5.0  # milliseconds between the two messages that one key press sends
-FAULT = "Something went wrong on the server; its log says what."
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ class Page:
         with self._sessions:
             session.newest = max(session.newest, stamp)
 
+        left = has_left()
+
         def stop() -> bool:
-            return session.interrupted > stamp + SAME_EVENT
+            return session.interrupted > stamp + SAME_EVENT or left()
 
         with logged("render", prompt=query.prompt) as line:
             line |= {"tab": query.tab, "model": query.model}
@@ -91,6 +94,8 @@ class Page:
                     return
                 line["ended"] = ended(update.get("status"))
                 yield update
+            if left():
+                line["ended"] = WITHDRAWN
 
     def interrupt(self, session: Session, sent: dict[str, Any]) -> None:
         """Give up the requests before this moment; the next request follows by itself."""
@@ -382,12 +387,7 @@ class Page:
 
         with logged("export") as line:
             line["file"] = kind
-            try:
-                return self.jobs.run(write)
-            except ValueError as error:
-                line["ended"] = REFUSED
-                gr.Warning(str(error))
-                return None
+            return noticed(lambda: self.jobs.run(write), line)
 
     def _write(self, kind: str, query: Query, image: Image.Image, findings: Findings, selection: Selection) -> str:
         objects, marked = chosen(findings.detections, selection)

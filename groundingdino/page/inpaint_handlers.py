@@ -28,9 +28,11 @@ from groundingdino.inputs.image import load_image
 from groundingdino.page import advice
 from groundingdino.page.edit_form import Form, suited_grow, suited_shape
 from groundingdino.page.edit_view import NO_EDIT, Outcome, candidate_view
+from groundingdino.page.faults import FAULT, noticed
 from groundingdino.page.files import write_file
-from groundingdino.page.handlers import FAULT, Page, ended
+from groundingdino.page.handlers import Page, ended
 from groundingdino.page.jobs import in_this_context
+from groundingdino.page.presence import has_left
 from groundingdino.page.query import Query
 from groundingdino.page.request_log import WITHDRAWN, logged
 from groundingdino.page.selection import Selection
@@ -85,9 +87,10 @@ class InpaintPage:
             return
         run = _Run()
         session.path = query.path
+        left = has_left()
 
         def stop() -> bool:
-            return run.given_up or session.cancelled > stamp or session.path != query.path
+            return run.given_up or session.cancelled > stamp or session.path != query.path or left()
 
         work = partial(self._work, run, query, form, sent, canvas, stop)
         Thread(target=in_this_context(work), daemon=True).start()
@@ -131,21 +134,25 @@ class InpaintPage:
 
     def export(self, kind: str, session: Session, sent: Any, *values: Any) -> str | None:
         """Writes the chosen result or its recipe, or the mask; None, after a notice, if there is none."""
+        with logged("export") as line:
+            line["file"] = kind
+            return noticed(lambda: self._export(kind, session, sent, *values), line)
+
+    def _export(self, kind: str, session: Session, sent: Any, *values: Any) -> str:
         query = Query(*values)
         path, outcome = query.path, session.outcome
         index = _candidate(sent, outcome, path)
         if kind == "mask" and path is not None and (outcome is None or path not in outcome.results):
             return self._export_mask(outcome, path, query, sent)
         if outcome is None or path is None or index is None:
-            gr.Warning("Run an edit first: there is nothing to download yet.")
-            return None
+            raise ValueError("Run an edit first: there is nothing to download yet.")
         if kind == "mask":
             return outcome.mask
         if kind == "result":
             return outcome.results[index]
         return self._write(recipe_json(outcome.recipes[index]), path, "-recipe.json")
 
-    def _export_mask(self, outcome: Outcome | None, path: str, query: Query, sent: Any) -> str | None:
+    def _export_mask(self, outcome: Outcome | None, path: str, query: Query, sent: Any) -> str:
         """The mask on the canvas: the outcome's, with its recipe, unless another one was chosen since."""
 
         def make() -> np.ndarray:
@@ -154,11 +161,7 @@ class InpaintPage:
             findings = self.page.findings(query, selection, image)
             return self.page.alpha(query, selection, findings, image.size)
 
-        try:
-            alpha = self.page.jobs.run(make)
-        except ValueError as error:
-            gr.Warning(str(error))
-            return None
+        alpha = self.page.jobs.run(make)
         if (
             outcome
             and outcome.path == path

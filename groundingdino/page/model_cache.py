@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from huggingface_hub import is_offline_mode
 
+from groundingdino.editing.out_of_memory import memory_errors
 from groundingdino.files.downloads import NotSaved
 from groundingdino.inputs.image_files import named
 from groundingdino.runtime.devices import is_cpu
@@ -202,7 +203,8 @@ class ModelCache(Generic[M, C]):
             download.progress = Progress(done, total, what)
 
         try:
-            self._keep(name, self._load(name, device=self._device, local_files_only=False, progress=report))
+            with memory_errors(self.let_go):
+                self._keep(name, self._load(name, device=self._device, local_files_only=False, progress=report))
         except NotSaved as error:
             logger.error("%s", error)
             download.error = f"{self.cards[name].title} could not be saved on the server: {error.reason}."
@@ -221,6 +223,11 @@ class ModelCache(Generic[M, C]):
             others = [kept for kept in models if kept not in ALWAYS_KEPT]
             # Replaced as a whole, as it is read without the lock.
             self._models = {kept: other for kept, other in models.items() if kept not in others[:-_KEPT]}
+
+    def let_go(self) -> None:
+        """Drops all models but those that come along: memory is short."""
+        with self._models_lock:
+            self._models = {kept: model for kept, model in self._models.items() if kept in ALWAYS_KEPT}
 
     def _never_fetched(self, name: str) -> NotDownloaded:
         message = f"{self.cards[name].title} is not on this machine, and downloads are switched off on this server: "

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import supervision as sv
@@ -19,6 +20,7 @@ from groundingdino.editing.available_models import INPAINTERS, InpainterCard, ha
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, has_few_steps
 from groundingdino.editing.inpainter import Inpainter
+from groundingdino.editing.out_of_memory import memory_errors
 from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_picture
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
@@ -43,6 +45,9 @@ _CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick d
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
 
 OFF = "off"  # no LoRA of few steps
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,17 @@ class DetectorLike(Finder, Protocol):
     def ground_each(self, encoded: Any, prompt: str, stop: StopCheck | None = None) -> Grounding: ...
 
 
+def _within_memory(method: "Callable[Concatenate[Studio, P], R]") -> "Callable[Concatenate[Studio, P], R]":
+    """The same, but that a lack of memory is told in a sentence, see `memory_errors`."""
+
+    @wraps(method)
+    def compute(self: "Studio", *arguments: P.args, **options: P.kwargs) -> R:
+        with memory_errors(self.make_room):
+            return method(self, *arguments, **options)
+
+    return compute
+
+
 class Studio:
     """Decodes each picture once; finds, cuts out and edits objects in it.
 
@@ -236,12 +252,21 @@ class Studio:
         """Whether a model of that name borrows a GPU for each run, which is worth it only once somebody waits."""
         return self._borrows_gpu and model not in ALWAYS_KEPT
 
+    def make_room(self) -> None:
+        """Lets go of all that is only kept for later, as memory is short; requests under way hold what they need."""
+        for models in (self.detectors, self.segmenters, self.inpainters):
+            models.let_go()
+        self._pictures.clear()
+        self._cuts.clear()
+
+    @_within_memory
     def image(self, path: str | Path) -> Image.Image:
         """The picture in a file, decoded once for as long as it is in use; errors are those of `load_image`."""
         path, most = Path(path), self.limits.pixels
         # Loaded from bytes, so that a message does not name the server's folders.
         return self._pictures.get_or_compute(_version(path), lambda: load_image(path.read_bytes(), most))[0]
 
+    @_within_memory
     def editable(self, path: str | Path) -> Image.Image:
         """The picture in a file with its transparency, see `load_editable`; also decoded once."""
         path, most = Path(path), self.limits.pixels
@@ -263,6 +288,7 @@ class Studio:
         offered = self.detectors.cards
         return suited(self.image(path), model, offered) if offered_both(offered) else model
 
+    @_within_memory
     def find(
         self,
         image: Image.Image,
@@ -306,6 +332,7 @@ class Studio:
         card = self.detectors.card(model)
         return Findings(no_objects(), (), 0.0, card, card.box_threshold, (), Timing(None, None, None))
 
+    @_within_memory
     def cut_out(
         self,
         image: Image.Image,
@@ -333,6 +360,7 @@ class Studio:
             notes += ("There is nothing else that the segmenter is sure of.",)
         return replace(findings, detections=objects, timing=timing, segmenter=self.segmenters.card(model), notes=notes)
 
+    @_within_memory
     def edit(
         self,
         image: Image.Image,

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
+from groundingdino.page.faults import FAULT, noticed
 from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
-from groundingdino.page.handlers import FAULT, Page, ended
+from groundingdino.page.handlers import Page, ended
 from groundingdino.page.inpaint_handlers import LIMIT, POLL, STARTING
 from groundingdino.page.jobs import in_this_context
+from groundingdino.page.presence import has_left
 from groundingdino.page.query import TRACK, Query
 from groundingdino.page.request_log import REFUSED, WITHDRAWN, logged
 from groundingdino.page.session import Session
@@ -135,10 +137,11 @@ class TrackPage:
             yield self._told({**NO_TRACK, "run": stamp, "status": sentence(str(error), tone)})
             return
         session.video = question.video
+        left = has_left()
 
         def stop() -> bool:
             changed = session.track_cancelled if anew else max(session.track_cancelled, session.show_changed)
-            return run.given_up or changed > stamp or session.video != question.video
+            return run.given_up or changed > stamp or session.video != question.video or left()
 
         run = _Run(stop)
         if anew:
@@ -177,12 +180,7 @@ class TrackPage:
 
         with logged("export") as line:
             line["file"] = format
-            try:
-                return self.page.jobs.run(make)
-            except ValueError as error:
-                line["ended"] = REFUSED
-                gr.Warning(str(error))
-                return None
+            return noticed(lambda: self.page.jobs.run(make), line)
 
     def _work(self, run: _Run, question: TrackQuestion, show: ShowOf, canvas: Canvas, anew: bool) -> None:
         """In its own thread: all that a run does; whatever comes is news."""

@@ -70,6 +70,11 @@ class ByteCache(Generic[V]):
         with self._lock:
             return self._values.get(key)
 
+    def clear(self) -> None:
+        """Drops all values; what is being computed is kept when it is done."""
+        with self._lock:
+            self._values.clear()
+
     def get_or_compute_each(self, keys: Sequence[K], compute: Callable[[list[K]], Iterable[V]]) -> list[V]:
         """The values of many keys, in their order, where computing several at once is cheaper.
 

@@ -34,8 +34,9 @@ from groundingdino.page.edit_form import (
     WHOLE_BOXES,
     Form,
 )
+from groundingdino.page.faults import FAULT
 from groundingdino.page.handlers import Page
-from groundingdino.page.inpaint_handlers import FAULT, QUIET, WAITING, InpaintPage, WrittenFiles
+from groundingdino.page.inpaint_handlers import QUIET, WAITING, InpaintPage, WrittenFiles
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import FILL, INPAINT, Query
 from groundingdino.page.session import Session

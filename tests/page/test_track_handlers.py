@@ -16,7 +16,8 @@ from PIL import Image
 
 from groundingdino.detection.available_models import ModelCard
 from groundingdino.detection.phrases import Grounding
-from groundingdino.page.handlers import FAULT, Page
+from groundingdino.page.faults import FAULT
+from groundingdino.page.handlers import Page
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.query import FILL, TRACK, Query
