@@ -44,7 +44,7 @@ from groundingdino.page.layout import (
 )
 from groundingdino.page.mcp_answers import answer_agents
 from groundingdino.page.operation import KEEP, SWEEP, Operation, sweep_regularly
-from groundingdino.page.publishing import publish, read_what_is_sent, refuse_call
+from groundingdino.page.publishing import publish, read_what_is_sent, refuse_call, refuse_upload
 from groundingdino.page.request_log import write_log
 from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
@@ -188,7 +188,7 @@ def serve(
         "state_session_capacity": 300,
         "app_kwargs": {
             "lifespan": running,
-            "exception_handlers": {KeyError: refuse_call, TypeError: refuse_call},
+            "exception_handlers": {KeyError: refuse_call, TypeError: refuse_call, OSError: refuse_upload},
             "max_body_size": 2 * upload,  # in base64 a picture is a third larger
         },
     }

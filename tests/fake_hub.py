@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from groundingdino.files import downloads
 
 COMMIT = "c0ffee" + "0" * 34
+NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"  # a whole .safetensors file in which there are none
 
 
 @dataclass
@@ -25,6 +26,8 @@ class FakeHub:
     served: dict[str, bytes] = field(default_factory=dict)  # content sent in place of what was announced
     ignores_ranges: bool = False
     busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # status and headers of the next answers
+    holds_after: int | None = None  # bytes of the next answer that is longer, whose rest waits for `let_go`
+    let_go: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)  # method, file, range
     url: str = ""
 
@@ -72,8 +75,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_content:
             part = content[start:]
-            self.wfile.write(part[: self.hub.cut_after.pop(0)] if self.hub.cut_after else part)
+            self.write(part[: self.hub.cut_after.pop(0)] if self.hub.cut_after else part)
         return None
+
+    def write(self, part: bytes):
+        held = self.hub.holds_after
+        with suppress(ConnectionError):  # whoever asked was killed
+            if held is not None and len(part) > held:
+                self.hub.holds_after = None
+                self.wfile.write(part[:held])
+                self.hub.let_go.wait(300)
+                part = part[held:]
+            self.wfile.write(part)
 
     def refuse(self, code: str, status: int = 404, headers: dict[str, str] | None = None):
         self.send_response(status)
@@ -84,20 +97,29 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[FakeHub]:
-    """An empty hub, which is taken for the real one; what is fetched from it is kept in the folder."""
+def serving_hub() -> Iterator[FakeHub]:
+    """An empty hub, for programs whose HF_ENDPOINT it is."""
     fake = FakeHub()
     service = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"hub": fake}))
     threading.Thread(target=service.serve_forever, args=(0.01,), daemon=True).start()
     fake.url = f"http://127.0.0.1:{service.server_port}"
-    # huggingface_hub reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported.
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # whatever the environment says
-    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
-    monkeypatch.setattr(downloads, "PAUSE", 0)
     try:
         yield fake
     finally:
+        fake.let_go.set()
         service.shutdown()
         service.server_close()
+
+
+@contextmanager
+def running_hub(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[FakeHub]:
+    """An empty hub, which is taken for the real one; what is fetched from it is kept in the folder."""
+    # huggingface_hub reads HF_ENDPOINT and HF_HUB_CACHE once, when it is imported.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # whatever the environment says
+    with serving_hub() as fake:
+        template = fake.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+        monkeypatch.setattr(downloads, "PAUSE", 0)
+        yield fake

@@ -13,6 +13,7 @@ from typing import Any
 from groundingdino.files import hub
 from groundingdino.files.downloads import Progress
 from groundingdino.files.hub import HubFile, NotInRepository, shard_names
+from groundingdino.files.wholeness import is_whole
 
 INDEX = "model_index.json"
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))
@@ -55,14 +56,14 @@ def fetch_pipeline(repository: str, local_files_only: bool = False, progress: Pr
 def cached_pipeline(repository: str) -> Path | None:
     """The folder that `fetch_pipeline` would give if all of it is in the cache, or None; never asks the network."""
     index = hub.cached(HubFile(repository, INDEX))
-    return None if index is None or lacking(index.parent) else index.parent
+    return None if index is None or lacking(index.parent, is_whole) else index.parent
 
 
-def lacking(folder: Path) -> str:
+def lacking(folder: Path, is_here: Callable[[Path], bool] = Path.is_file) -> str:
     """What a pipeline's folder lacks, as the end of a sentence; "" if it is complete."""
 
     def get(name: str) -> Path:
-        if not (folder / name).is_file():
+        if not is_here(folder / name):
             raise NotInRepository(name)
         return folder / name
 

@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers, httpx
 
 from groundingdino.files.downloads import DownloadsOff, NotSaved, Progress, download, not_downloaded, retry
+from groundingdino.files.wholeness import is_whole
 
 # What a model folder may hold beside its configuration and weights; vocab.txt where there is no tokenizer.json.
 OPTIONAL_FILES = (
@@ -72,14 +73,15 @@ class NotInRepository(ValueError):
 
 
 def cached(file: HubFile) -> Path | None:
-    """Where the file lies in the local cache, or None; never asks the network."""
+    """Where the file lies in the local cache, or None; never asks the network. Half a file is none."""
     path = try_to_load_from_cache(file.repository, file.filename, revision=file.revision)
     if not isinstance(path, str) and file.sha256 is not None:
         # The same content may have been fetched under a name of its revision other than the pinned one.
         path = try_to_load_from_cache(file.repository, file.filename, revision="main")
     if not isinstance(path, str):
         return None
-    return Path(path) if file.size in (None, Path(path).stat().st_size) else None
+    is_here = is_whole(Path(path)) if file.size is None else file.size == Path(path).stat().st_size
+    return Path(path) if is_here else None
 
 
 def fetch(file: HubFile, local_files_only: bool = False, progress: Progress | None = None) -> Path:
@@ -171,15 +173,17 @@ def cached_model_folder(repository: str, whole: bool = True, revision: str = "ma
         return None
     folder = config.parent
     index = folder / "model.safetensors.index.json"
+    if index.exists() and not is_whole(index):
+        return None
     weights = shard_names(index) if index.exists() else ["model.safetensors"]
     if whole and not all(_is_settled(repository, folder, name) for name in OPTIONAL_FILES):
         return None
-    return folder if all((folder / name).exists() for name in weights) else None
+    return folder if all(is_whole(folder / name) for name in weights) else None
 
 
 def _is_settled(repository: str, folder: Path, name: str) -> bool:
     """Whether an optional file is here, is not needed, or is known to be missing from the repository."""
-    if (folder / name).exists() or (name == "vocab.txt" and (folder / "tokenizer.json").exists()):
+    if is_whole(folder / name) or (name == "vocab.txt" and is_whole(folder / "tokenizer.json")):
         return True
     return try_to_load_from_cache(repository, name, revision=folder.name) is _CACHED_NO_EXIST
 

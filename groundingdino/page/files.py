@@ -11,6 +11,8 @@ from gradio.processing_utils import hash_bytes
 
 NO_SPACE = "The server's disk is full: please try again later, or tell who runs it."
 NOT_WRITTEN = "The server cannot write files: please tell who runs it."
+# What a disk refuses to take, or a folder: who asked can do nothing about it.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT)
 _LONGEST_NAME = 240  # bytes; file systems take 255
 
 logger = logging.getLogger(__name__)

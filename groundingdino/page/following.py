@@ -4,7 +4,6 @@ What was followed is on disk, by video and question: who asks the same again, or
 nothing twice. The files lie where Gradio looks for what it hands out, and are cleared away with the others.
 """
 
-import errno
 import json
 import logging
 import os
@@ -25,7 +24,7 @@ from groundingdino.editing.tasks import Task
 from groundingdino.files.downloads import locked
 from groundingdino.inputs.image_files import named
 from groundingdino.inputs.prompt import Prompt
-from groundingdino.page.files import refusal, short, write_file
+from groundingdino.page.files import DISK_ERRORS, refusal, short, write_file
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, raise_if
@@ -250,6 +249,6 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO, errno.ENOENT):
+        if error.errno not in DISK_ERRORS:
             raise
         raise refusal(error, path) from error

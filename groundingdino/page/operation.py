@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -23,6 +24,9 @@ from groundingdino.page.studio import Studio
 
 HEALTH = "/healthz"
 SWEEP, KEEP = 600, 24 * 3600  # seconds: how often old files are cleared away, and from what age
+SHORT_KEEP = 3600  # seconds: from what age where the disk is nearly full
+ROOM = 1 << 30  # bytes that should be free, or a tenth of a smaller disk
+BROKEN_OFF = 900  # seconds without a byte after which an upload does not go on
 PATIENCE = 3.0  # seconds that requests under way have to end, once the program is to end
 
 ENDING = "The server is about to end: please try again in a minute."
@@ -94,6 +98,14 @@ class Operation:
         leave(0)  # a thread that computes in PyTorch would abort a program that ends otherwise
 
 
+def _is_nearly_full(folder: Path) -> bool:
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:  # there is none yet
+        return False
+    return disk.free < min(ROOM, disk.total / 10)
+
+
 def _running(demo: gr.Blocks) -> int:
     return sum(events is not None for events in demo._queue.active_jobs)
 
@@ -105,16 +117,23 @@ async def sweep_regularly() -> None:
         await asyncio.sleep(SWEEP)
 
 
-def sweep(folder: Path, age: float = KEEP) -> int:
+def sweep(folder: Path, age: float | None = None) -> int:
     """Deletes files that were not used for `age` seconds, and folders that are empty then; gives their number.
 
-    Also those of a program that was killed, of which Gradio knows nothing.
+    Also those of a program that was killed, of which Gradio knows nothing. Uploads lie in the folder itself until all
+    of them has come: what is old there broke off.
+
+    Args:
+        age: By default `KEEP`, or `SHORT_KEEP` where the disk is nearly full.
     """
     gone = 0
+    if age is None:
+        age = SHORT_KEEP if _is_nearly_full(folder) else KEEP
     for root, folders, files in os.walk(folder, topdown=False):
+        oldest = min(age, BROKEN_OFF) if Path(root) == folder else age
         for path in (Path(root, name) for name in files):
             try:
-                if time.time() - path.lstat().st_mtime > age:
+                if time.time() - path.lstat().st_mtime > oldest:
                     path.unlink()
                     gone += 1
             except OSError:  # another program was faster, or it is not ours to delete

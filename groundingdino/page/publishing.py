@@ -2,15 +2,18 @@
 
 import math
 import reprlib
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.fetching import with_fetched
+from groundingdino.page.files import DISK_ERRORS, refusal
 from groundingdino.page.following import DRAWN, Show
 from groundingdino.page.jobs import WORKERS
 from groundingdino.page.layout import hand_over_files
@@ -179,6 +182,13 @@ def read_what_is_sent(demo: gr.Blocks, most: int | None = None) -> None:
             raise gr.Error(UNREADABLE, print_exception=False) from error
 
     demo.preprocess_data = preprocess_data  # type: ignore[method-assign]
+
+
+async def refuse_upload(request: Request, error: OSError) -> PlainTextResponse:
+    """A sentence where the disk does not take what is sent; Gradio would have a traceback in the log, and none."""
+    if not request.url.path.endswith("/upload") or error.errno not in DISK_ERRORS:
+        raise error
+    return PlainTextResponse(str(refusal(error, Path(get_upload_folder()) / "upload")), 507)
 
 
 async def refuse_call(request: Request, error: Exception) -> JSONResponse:

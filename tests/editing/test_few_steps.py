@@ -28,7 +28,7 @@ from groundingdino.editing.perform import Edited, edit_picture
 from groundingdino.editing.schedulers import make_scheduler
 from groundingdino.editing.tasks import Replace
 from groundingdino.runtime.interruption import Stopped
-from tests.fake_hub import running_hub
+from tests.fake_hub import NO_WEIGHTS, running_hub
 from tests.tiny_pipelines import save_sd, save_sdxl
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8))
@@ -221,14 +221,14 @@ def test_families_are_told_by_the_width_of_texts():
 
 def test_a_file_is_fetched_on_request_alone(monkeypatch, tmp_path):
     with running_hub(monkeypatch, tmp_path) as hub:
-        hub.files = {"latent-consistency/lcm-lora-sdv1-5/pytorch_lora_weights.safetensors": b"weights"}
+        hub.files = {"latent-consistency/lcm-lora-sdv1-5/pytorch_lora_weights.safetensors": NO_WEIGHTS}
         assert not has_few_steps("lcm-sd15")
         with pytest.raises(ValueError, match="downloads are switched off"):
             fetch_few_steps("lcm-sd15", local_files_only=True)
         assert hub.requests == []
         reports = []
         path = fetch_few_steps("lcm-sd15", None, False, lambda *report: reports.append(report))
-        assert path.read_bytes() == b"weights"
+        assert path.read_bytes() == NO_WEIGHTS
         assert reports
         assert has_few_steps("lcm-sd15")
         assert not has_few_steps("lcm-sdxl")

@@ -19,7 +19,7 @@ from groundingdino.files.hub import (
     fetch_model_folder,
 )
 from groundingdino.model import GroundingDINO
-from tests.fake_hub import COMMIT, running_hub
+from tests.fake_hub import COMMIT, NO_WEIGHTS, running_hub
 from tests.mm_models import SMALL_T, random_model
 
 CONTENT = bytes(range(256)) * 40_000  # 10 MB
@@ -246,8 +246,8 @@ def model_files(repository: str, *, sharded: bool, vocabulary: bool) -> dict[str
         names["model.safetensors.index.json"] = json.dumps({"weight_map": {"a": "1.bin", "b": "2.bin"}}).encode()
         names |= {"1.bin": b"one", "2.bin": b"two"}
     else:
-        names["model.safetensors"] = b"weights"
-    names["vocab.txt" if vocabulary else "tokenizer.json"] = b"words"
+        names["model.safetensors"] = NO_WEIGHTS
+    names |= {"vocab.txt": b"words"} if vocabulary else {"tokenizer.json": b"{}"}
     return {f"{repository}/{name}": content for name, content in names.items()}
 
 
