@@ -75,13 +75,28 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_sd(tmp_path_factory.mktemp("pipelines") / "sd")
 
 
-@pytest.fixture
-def endpoints(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Endpoints:
+@pytest.fixture(scope="module")
+def studio(pipeline: Path) -> Studio:
     """With the models that come along, and a diffusion model that paints noise."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "files"))
     studio = Studio.open("cpu", local_files_only=True, offered=())
     painters: Any = ModelCache({"embedded": INPAINTERS["sd15"]}, lambda *_, **__: _painter(pipeline), lambda _: True)
-    return Endpoints(Studio(studio.detectors, studio.segmenters, painters))
+    return Studio(studio.detectors, studio.segmenters, painters)
+
+
+@pytest.fixture
+def endpoints(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Endpoints:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "files"))
+    return Endpoints(studio)
+
+
+@pytest.fixture
+def picnic(tmp_path: Path) -> str:
+    """Path of a picture with a cat that no model has seen: a pixel of it differs from that of every other test."""
+    with Image.open(PICNIC) as picture:
+        copy = picture.convert("RGB")
+    copy.putpixel((0, 0), tuple(os.urandom(3)))
+    copy.save(tmp_path / "picnic.png")
+    return str(tmp_path / "picnic.png")
 
 
 def _painter(folder: Path) -> Any:
@@ -117,12 +132,12 @@ def check_cat(record: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_that_fails_is_told_of_and_the_next_answer_is_right(endpoints, name, failure, caplog):
+def test_a_model_that_fails_is_told_of_and_the_next_answer_is_right(endpoints, picnic, name, failure, caplog):
     where, endpoint = MODELS[name]
     error, sentence = FAILURES[failure]
     if name == "painter" and sentence == NO_MEMORY:
         sentence = "There is not enough memory for"  # after it has tried smaller sizes
-    asked = {"image": str(PICNIC), "prompt": "cat", **options_of(name)}
+    asked = {"image": picnic, "prompt": "cat", **options_of(name)}
     with failing(where, error) as failed:
         with pytest.raises(gr.Error) as told:
             endpoint(endpoints, **asked)
@@ -130,34 +145,33 @@ def test_a_model_that_fails_is_told_of_and_the_next_answer_is_right(endpoints, n
         assert not told.value.print_exception, "it is told, and not written to the log as a fault of Gradio's"
         assert failed, "the model was asked"
         if name != "detector":  # others do not notice
-            check_cat(endpoints.detect(str(PICNIC), "cat")[1])
+            check_cat(endpoints.detect(picnic, "cat")[1])
     assert ("Traceback" in caplog.text) is (sentence == FAULT), "who runs it reads of faults what they were"
     _, record = endpoint(endpoints, **asked)
     check_cat(record)
 
 
-def test_a_lack_of_memory_makes_room_and_keeps_what_comes_along(endpoints: Endpoints, monkeypatch):
+def test_a_lack_of_memory_makes_room_and_keeps_what_comes_along(endpoints: Endpoints, picnic: str, monkeypatch):
     studio = endpoints.studio
-    for _ in range(2):
-        endpoints.detect(str(PICNIC), "cat")
+    endpoints.detect(picnic, "cat")
     monkeypatch.setattr(studio.detectors, "_models", {**studio.detectors._models, "swin-b": object()})
-    assert len(studio._pictures._values) == 1
+    assert len(studio._pictures._values) > 0
     with failing("groundingdino.model.", FULL[0]), pytest.raises(gr.Error):
-        endpoints.detect(str(PICNIC), "dog")
+        endpoints.detect(picnic, "dog")
     assert studio.detectors.in_memory() == ["embedded"]
     assert len(studio._pictures._values) == 0
 
 
-def test_the_page_tells_of_a_lack_of_memory_and_goes_on(endpoints: Endpoints):
+def test_the_page_tells_of_a_lack_of_memory_and_goes_on(endpoints: Endpoints, picnic: str):
     page = Page(endpoints.studio)
     one, other = Browser(page), Browser(page)
     with failing("groundingdino.segmentation.", FULL[0]):
-        one.ask(str(PICNIC), "cat", tab=SEGMENT)
+        one.ask(picnic, "cat", tab=SEGMENT)
         assert (one.status["message"], one.status["tone"]) == (NO_MEMORY, "error")
         assert one.boxes == [], "no old box stays beside the sentence"
-        other.ask(str(PICNIC), "cat")
+        other.ask(picnic, "cat")
         assert any(np.allclose(box, PICNIC_CAT, atol=3) for box in other.boxes)
-    one.ask(str(PICNIC), "cat", tab=SEGMENT)
+    one.ask(picnic, "cat", tab=SEGMENT)
     assert one.status["tone"] == "done"
     assert one.boxes == other.boxes
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempprefix
 from threading import Event, Thread
 from types import FrameType
 from typing import Any
@@ -130,10 +131,10 @@ def sweep(folder: Path, age: float | None = None) -> int:
     if age is None:
         age = SHORT_KEEP if _is_nearly_full(folder) else KEEP
     for root, folders, files in os.walk(folder, topdown=False):
-        oldest = min(age, BROKEN_OFF) if Path(root) == folder else age
         for path in (Path(root, name) for name in files):
+            is_upload = Path(root) == folder and path.name.startswith(gettempprefix())
             try:
-                if time.time() - path.lstat().st_mtime > oldest:
+                if time.time() - path.lstat().st_mtime > (min(age, BROKEN_OFF) if is_upload else age):
                     path.unlink()
                     gone += 1
             except OSError:  # another program was faster, or it is not ours to delete

@@ -5,6 +5,7 @@ import io
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -20,6 +21,7 @@ from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import OFF, NoFewSteps, Studio
 from groundingdino.runtime.interruption import StopCheck
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
@@ -426,6 +428,16 @@ def test_a_wrong_segmenter_is_told_before_anything_runs(endpoints, picture, orac
 def test_mistakes_are_told_in_a_sentence(endpoints, picture, options, message):
     with pytest.raises(gr.Error, match=message):
         endpoints.inpaint(**{"image": picture, "prompt": "cat", "text": "red", **options})
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "owner/name", "../embedded", str(EMBEDDED_SEGMENTER)])
+@pytest.mark.parametrize("kind", ["model", "inpainter", "few_steps", "segmenter"])
+def test_models_are_chosen_by_the_names_that_are_offered_alone(endpoints, picture, oracle, kind, name):
+    """A visitor has nothing opened or fetched that the host does not offer."""
+    ask = endpoints.segment if kind == "segmenter" else partial(endpoints.inpaint, text="red")
+    with pytest.raises(gr.Error, match=r"There is no model|There are no few steps"):
+        ask(picture, "cat", **{kind: name})
+    assert oracle.encoded == 0
 
 
 def test_what_takes_too_long_is_given_up(
