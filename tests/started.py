@@ -35,7 +35,7 @@ class Started:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=surroundings
             )
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}/gradio_api/", timeout=ANSWER)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}/", timeout=ANSWER)
 
     @property
     def log(self) -> str:
@@ -55,7 +55,7 @@ class Started:
             assert time.monotonic() < until, self.log
             time.sleep(0.1)
             try:
-                status = self.http.get("/healthz".join(str(self.http.base_url).split("/gradio_api/"))).status_code
+                status = self.http.get("healthz").status_code
             except httpx.HTTPError:
                 continue
 
@@ -71,15 +71,15 @@ class Started:
 
     def upload(self, name: str, data: bytes) -> dict[str, Any]:
         """A file as its endpoints take it."""
-        (path,) = self.http.post("upload", files={"files": (name, data)}).raise_for_status().json()
+        (path,) = self.http.post("gradio_api/upload", files={"files": (name, data)}).raise_for_status().json()
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
     def ask(self, endpoint: str, **values: Any) -> str:
         """Begins a call; the address of its answer."""
-        answer = self.http.post(f"call/v2/{endpoint}", json=values).raise_for_status()
-        return f"call/v2/{endpoint}/{answer.json()['event_id']}"
+        answer = self.http.post(f"gradio_api/call/v2/{endpoint}", json=values).raise_for_status()
+        return f"gradio_api/call/v2/{endpoint}/{answer.json()['event_id']}"
 
-    def answer(self, address: str) -> tuple[list[Any] | None, str]:
+    def answer(self, address: str) -> tuple[Any, str]:
         """(what came of a call, ""), or (None, why nothing did)."""
         text = self.http.get(address).text
         (event, data) = re.findall(r"event: (complete|error)\ndata: (.*)\n", text)[-1]
@@ -88,13 +88,13 @@ class Started:
             return said, ""
         return None, said["error"] if isinstance(said, dict) else said
 
-    def call(self, endpoint: str, **values: Any) -> tuple[list[Any] | None, str]:
+    def call(self, endpoint: str, **values: Any) -> tuple[Any, str]:
         """Asks and waits for the answer."""
         return self.answer(self.ask(endpoint, **values))
 
     def press_download(self, model: str) -> Iterator[str]:
         """What the page shows while it downloads a model, and behind it."""
-        config = self.http.get("../config").json()
+        config = self.http.get("config").json()
         values = {part["id"]: part["props"] for part in config["components"]}
         (event,) = (
             one
@@ -106,8 +106,8 @@ class Started:
         )
         me = f"visitor {time.monotonic()}"
         body = {"data": [model, 0], "fn_index": event["id"], "session_hash": me}
-        self.http.post("queue/join", json=body).raise_for_status()
-        with self.http.stream("GET", "queue/data", params={"session_hash": me}) as stream:
+        self.http.post("gradio_api/queue/join", json=body).raise_for_status()
+        with self.http.stream("GET", "gradio_api/queue/data", params={"session_hash": me}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data:") or "{}")
                 if message.get("msg") in ("process_generating", "process_completed"):

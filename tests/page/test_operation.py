@@ -1,11 +1,7 @@
 """Whether it is ready, its end, and its files."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +19,7 @@ from groundingdino.page import operation as page_operation
 from groundingdino.page.operation import ENDING, KEEP, Operation, sweep
 from tests.conftest import ROOT
 from tests.oracle import Oracle
+from tests.started import started
 from tests.test_app import CAT, SIZE, studio_of
 
 
@@ -120,33 +117,12 @@ def test_nothing_begins_at_the_end(served: tuple[gr.Blocks, Operation]):
 
 
 def test_sigterm_ends_the_program(tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu", "--local-files-only"]
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(tmp_path / "files")}
-    with (tmp_path / "log").open("w") as log:
-        program = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as visitor:
-            until = time.monotonic() + 300
-            status = 0
-            while status != 200 and time.monotonic() < until:
-                assert program.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.2)
-                try:
-                    status = visitor.get("/healthz").status_code
-                except httpx.HTTPError:
-                    continue
-            picture = (ROOT / "assets" / "examples" / "picnic.webp").read_bytes()
-            (path,) = visitor.post("/gradio_api/upload", files={"files": picture}).json()
-            body = {"image": {"path": path, "meta": {"_type": "gradio.FileData"}}, "prompt": "cat"}
-            event = visitor.post("/gradio_api/call/v2/detect", json=body).json()["event_id"]
-            assert "event: complete" in visitor.get(f"/gradio_api/call/v2/detect/{event}").text
-        program.send_signal(signal.SIGTERM)
-        assert program.wait(60) == 0
-    finally:
-        program.kill()
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
-    assert [(line["request"], line["model"], line["ended"]) for line in lines] == [("detect", "embedded", "ok")]
-    assert "prompt" not in lines[0]
+    places = {"GRADIO_TEMP_DIR": str(tmp_path / "files")}
+    with started(tmp_path / "log", places, "--local-files-only") as server:
+        image = server.upload("picnic.webp", (ROOT / "assets" / "examples" / "picnic.webp").read_bytes())
+        (_, record), _ = server.call("detect", image=image, prompt="cat")
+        assert [one["phrase"] for one in record["objects"]] == ["cat"]
+        assert server.end(signal.SIGTERM) == 0
+    (line,) = server.requests
+    assert (line["request"], line["model"], line["ended"]) == ("detect", "embedded", "ok")
+    assert "prompt" not in line
