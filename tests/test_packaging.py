@@ -81,6 +81,17 @@ def test_every_pin_lies_in_its_range(python):
     assert {*CORE, *EXTRAS["demo"], *EXTRAS["inpaint"], *EXTRAS["cpu"]} == set(pins("requirements.txt", python))
 
 
+def test_all_of_it_is_in_the_language_of_the_oldest_python():
+    """What the oldest library lacks, mypy tells, which reads it as that version: its `python_version` in pyproject."""
+    oldest = tuple(map(int, PYTHONS[0].split(".")))
+    assert PROJECT["tool"]["mypy"]["python_version"] == PYTHONS[0]
+    assert PROJECT["project"]["requires-python"] == f">={PYTHONS[0]}"
+    with pytest.raises(SyntaxError):
+        ast.parse("try: pass\nexcept* ValueError: pass", feature_version=oldest)
+    for file in [*(ROOT / "groundingdino").rglob("*.py"), ROOT / "app.py"]:
+        ast.parse(file.read_text(encoding="utf-8"), file.name, feature_version=oldest)
+
+
 def test_a_space_differs_by_what_its_platform_brings_alone():
     """ZeroGPU lists PyTorch up to 2.11 and two versions of Python; gradio comes with the Space."""
     ours, theirs = pins("requirements.txt", "3.12"), pins("groundingdino/page/requirements-spaces.txt", "3.12")

@@ -70,6 +70,20 @@ HALF = {
 }
 
 
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model.fp16.safetensors", "vae/config.json"])
+def test_half_a_file_in_the_cache_is_fetched_again_and_no_other(hub, name):
+    server = hub()
+    path = fetch_pipeline(REPOSITORY)
+    content = (path / name).read_bytes()
+    (path / name).resolve().write_bytes(content[: len(content) // 2])
+    assert cached_pipeline(REPOSITORY) is None
+    server.requests.clear()
+    assert fetch_pipeline(REPOSITORY) == path
+    assert (path / name).read_bytes() == content
+    sent = {asked.removeprefix(f"{REPOSITORY}/") for method, asked, _ in server.requests if method == "GET"}
+    assert sent == {name}
+
+
 def test_only_what_the_pipeline_reads_is_fetched_in_half_precision(hub):
     hub()
     assert cached_pipeline(REPOSITORY) is None

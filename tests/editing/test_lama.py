@@ -131,6 +131,20 @@ def test_another_graph_is_refused_in_a_sentence(tmp_path, other):
         edit_picture(picture(), boxed(*BOX), Edit(Remove(), EXACT), lama)
 
 
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_file(file, monkeypatch):
+    lama = Inpainter.from_pretrained(file, "cpu")
+
+    class Full:
+        def setInput(self, *_: object) -> None:
+            error = cv2.error("OpenCV: Failed to allocate 9999999999 bytes in function 'OutOfMemoryError'")
+            error.code = cv2.Error.StsNoMem
+            raise error
+
+    monkeypatch.setattr(lama, "_net", Full())
+    with pytest.raises(MemoryError, match="Failed to allocate"):
+        edit_picture(picture(), boxed(*BOX), Edit(Remove(), EXACT), lama)
+
+
 def test_an_opencv_that_is_too_old_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "__version__", "4.12.0")
     (tmp_path / "bad.onnx").write_bytes(b"")

@@ -81,6 +81,13 @@ def test_of_many_values_those_before_a_failure_are_kept():
     assert [cache.get(key) for key in "ab"] == ["a", None]
 
 
+def test_a_cache_that_is_cleared_computes_again():
+    cache = ByteCache[str](max_bytes=10, size_of=len)
+    assert _fill(cache, "a", "a") == [False, True]
+    cache.clear()
+    assert _fill(cache, "a", "a") == [False, True]
+
+
 def test_a_cache_of_no_bytes_keeps_nothing():
     cache = ByteCache[str](max_bytes=0, size_of=len)
     assert _fill(cache, "a", "a") == [False, False]
