@@ -33,6 +33,7 @@ from PIL import Image
 
 from groundingdino.files.assets import ASSETS
 from groundingdino.page.endpoints import Endpoints
+from groundingdino.page.files import check_folder
 from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import edit_column, painting_column
 from groundingdino.page.layout import (
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         # A folder of its own, since what is old in it is cleared away; the page is built with it, or it would refuse
         # what it took into another.
         os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(gettempdir()) / "groundingdino"))
+        check_folder()
         demo = build(studio, settings)
         operation = Operation(studio)
     except ValueError as error:

@@ -267,6 +267,18 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(capsys, monkeypatch):
     assert err.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(capsys, monkeypatch, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file" / "folder"))
+    monkeypatch.setattr(Studio, "open", lambda *_: studio_of(Oracle({})))
+    monkeypatch.setattr(gr.Blocks, "launch", lambda *_, **__: pytest.fail("A page that takes no picture was started."))
+    assert app.main([]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"app.py: nothing can be written to '{tmp_path / 'file' / 'folder'}' (Not a directory)")
+    assert told.endswith("set GRADIO_TEMP_DIR to a folder of its own that can be written.\n")
+    assert told.count("\n") == 1
+
+
 def test_a_page_that_is_opened_asks_for_the_result_and_the_lists_of_models(examples: Path):
     demo = app.build(studio_of(Oracle({})), examples=examples)
     (opening,) = (fn for fn in demo.fns.values() if (demo._id, "load") in fn.targets)

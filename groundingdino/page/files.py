@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import TemporaryFile, mkstemp
 
 import gradio as gr
 from gradio.processing_utils import hash_bytes
@@ -42,6 +42,21 @@ def write_file(data: bytes, name: str) -> str:
             Path(partial).unlink(missing_ok=True)
         raise refusal(error, path) from error
     return str(path)
+
+
+def check_folder() -> None:
+    """A ValueError in one sentence for who starts the server, if nothing can be written where `write_file` does."""
+    folder = Path(gr.utils.get_upload_folder())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+            file.flush()
+    except OSError as error:
+        raise ValueError(
+            f"nothing can be written to '{folder}' ({error.strerror}), where what visitors send lies: "
+            "set GRADIO_TEMP_DIR to a folder of its own that can be written."
+        ) from error
 
 
 def refusal(error: OSError, path: Path) -> ValueError:
