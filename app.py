@@ -186,6 +186,8 @@ def serve(
         "css_paths": PAGE_FILES / "page.css",
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
+        # Else a page that answers Gradio itself only after three seconds, as on a busy machine, ends at once.
+        "_frontend": False,
         # Of each page that was opened its last pictures are kept, a few MB; of the oldest beyond these none.
         "state_session_capacity": 300,
         "app_kwargs": {

@@ -279,6 +279,17 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(capsys, monkeypatch
     assert told.count("\n") == 1
 
 
+def test_a_page_that_is_slow_to_answer_is_served_all_the_same(examples: Path, monkeypatch):
+    """On a busy machine it takes longer than Gradio waits for it."""
+    monkeypatch.setattr(gr.networking, "url_ok", lambda _: False)
+    demo = app.build(studio_of(Oracle({})), examples=examples)
+    app.serve(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        assert httpx.get(demo.local_url or "", timeout=60).status_code == 200
+    finally:
+        demo.close()
+
+
 def test_a_page_that_is_opened_asks_for_the_result_and_the_lists_of_models(examples: Path):
     demo = app.build(studio_of(Oracle({})), examples=examples)
     (opening,) = (fn for fn in demo.fns.values() if (demo._id, "load") in fn.targets)

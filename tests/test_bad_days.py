@@ -406,7 +406,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, hub: FakeHub) -> tuple[Path,
     """A folder, and what servers share in it: the models' cache, and files that are sent and made."""
     folder = tmp_path_factory.mktemp("house")
     shared = {"HF_HOME": str(folder / "models"), "GRADIO_TEMP_DIR": str(folder / "files"), "HF_ENDPOINT": hub.url}
-    return folder, {**shared, "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
+    # A hub that holds back what it sends is waited for, and not asked again.
+    return folder, {**shared, "HF_HUB_OFFLINE": "0", "HF_HUB_DOWNLOAD_TIMEOUT": "600", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"'{error.filename or 'a file'}' cannot be read: {error.strerror or error}.")
         _silence()
         return BAD_INPUT
+    except (RuntimeError, MemoryError) as error:
+        from groundingdino.editing.out_of_memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        say("memory does not suffice: close other programs, or take a smaller picture or model, or another device")
+        _silence()
+        return BAD_INPUT
     except KeyboardInterrupt:
         print(file=sys.stderr)  # after the terminal's ^C
         say("stopped; a download or another long run continues next time where it stopped")

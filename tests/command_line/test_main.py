@@ -422,6 +422,27 @@ def test_an_interrupted_download_says_that_it_continues(model, picture, capsys, 
     assert "stopped" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_a_lack_of_memory_is_one_line(error, model, picture, capsys, monkeypatch):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr("groundingdino.command_line.main.detect", fail)
+    assert main(["detect", picture, "cat", "--model", model]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("groundingdino: memory does not suffice: close other programs, or take a smaller picture")
+    assert told.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_no_lack_of_memory(model, picture, monkeypatch):
+    def fail(_):
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+    monkeypatch.setattr("groundingdino.command_line.main.detect", fail)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        main(["detect", picture, "cat", "--model", model])
+
+
 def test_progress_is_one_line_on_a_terminal(capsys, monkeypatch):
     output.show_progress(5_000_000, 10_000_000, "downloading weights.pth")
     assert capsys.readouterr().err == ""
