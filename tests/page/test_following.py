@@ -4,6 +4,7 @@ import json
 import zipfile
 from itertools import islice
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from groundingdino.detection.available_models import ModelCard
+from groundingdino.editing.out_of_memory import NO_MEMORY
 from groundingdino.page.files import NO_SPACE
 from groundingdino.page.following import Follower, Show, TrackQuestion, watched
 from groundingdino.page.limits import Limits
@@ -213,6 +215,36 @@ def test_what_is_no_video_is_a_sentence_without_the_servers_folders(follower: Fo
     assert str(tmp_path) not in str(told.value)
     with pytest.raises(ValueError, match=r"^'gone\.mp4' is no longer on the server"):
         follower.open(str(tmp_path / "gone.mp4"))
+
+
+def test_a_lack_of_memory_is_a_sentence_and_what_was_followed_stays(follower: Follower, clip: str, oracle: Oracle):
+    look, question = oracle.ground_batch, asking(clip, every=1)
+
+    def fail_once(*arguments: Any, **options: Any) -> Any:
+        if oracle.prepared < 6:
+            return look(*arguments, **options)
+        raise MemoryError
+
+    oracle.ground_batch = fail_once  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=NO_MEMORY):
+        follow(follower, question)
+    with follower.followed(question) as followed:
+        kept = followed.file.frames
+    assert 0 < kept < FRAMES
+    oracle.ground_batch = look  # type: ignore[method-assign]
+    oracle.prepared = 0
+    follow(follower, question)
+    assert oracle.prepared == FRAMES - kept, "what was followed is not followed again"
+    assert len(json.loads(made(follower, question, "json").read_text())["tracks"]) == 2
+
+
+def test_two_servers_that_share_a_folder_follow_the_same_one_after_the_other(follower: Follower, clip: str):
+    """Each has turns of its own, and no more than the file knows of the other."""
+    stopped, other, question = [False], follower_of(Oracle({})), asking(clip)
+    Timer(0.5, lambda: stopped.__setitem__(0, True)).start()
+    with follower.followed(question), pytest.raises(Stopped), other.followed(question, lambda: stopped[0]):
+        pytest.fail("Two write the same file.")
+    follow(follower, question)
 
 
 def test_a_full_disk_is_a_sentence(follower: Follower, clip: str, monkeypatch: pytest.MonkeyPatch):
