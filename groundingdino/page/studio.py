@@ -279,6 +279,7 @@ class Studio:
         shown, _ = self._pictures.get_or_compute((*version, canvas), lambda: _fit(image, canvas))
         return Picture(image, shown)
 
+    @_within_memory
     def suited_detector(self, path: str | Path, model: str) -> str:
         """The detector that comes along and knows pictures of that kind, see `picture_kinds`; another one stays.
 
