@@ -15,7 +15,8 @@ FLOORS = (
     ("segmentation",),
     ("editing",),
     ("results",),
-    ("evaluation", "tracking"),
+    ("annotations", "tracking"),
+    ("evaluation",),
     ("training",),
     ("command_line", "page"),
 )

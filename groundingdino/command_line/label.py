@@ -21,11 +21,12 @@ from groundingdino.command_line.search import (
 from groundingdino.runtime.extras import missing
 
 if TYPE_CHECKING:
-    from groundingdino.results.datasets import LabelledPicture
     from groundingdino.results.journal import Journal, PictureFile
+    from groundingdino.results.labelled_picture import LabelledPicture
     from groundingdino.results.labelling import Labeller
 
-_SUFFIXES = {".json": "coco", ".jsonl": "odvg"}
+_SUFFIXES = {".json": "coco", ".jsonl": "odvg", ".xml": "cvat"}
+_FOLDERS = ("yolo", "voc")
 _ON_A_GPU = 8  # pictures at once
 
 
@@ -135,7 +136,8 @@ def _write(
 ) -> Counter[str]:
     """Writes the data set; how many objects of each class it has."""
     from groundingdino.detection.objects import labels_of
-    from groundingdino.results.datasets import FORMATS, PICTURES_IN, named, picture_of
+    from groundingdino.results.datasets import FORMATS, PICTURES_IN
+    from groundingdino.results.labelled_picture import named, picture_of
 
     output = options.output
     about = f"Labelled by Grounding DINO, {options.model}: {options.prompt}"
@@ -187,10 +189,10 @@ def _format(options: argparse.Namespace) -> str:
     format = options.format or by_name
     if format is None:
         raise ValueError(
-            f"'{output}' does not say what to write: expected a name such as coco.json (COCO) or odvg.jsonl (ODVG), or "
-            "--format yolo or --format voc for a folder."
+            f"'{output}' does not say what to write: expected a name such as coco.json (COCO), odvg.jsonl (ODVG) or "
+            "cvat.xml (CVAT), or --format yolo or --format voc for a folder."
         )
-    if format in _SUFFIXES.values():
+    if format not in _FOLDERS:
         check_folder(output)
     elif os.path.realpath(output) == os.path.realpath(options.folder):
         raise ValueError(f"'{output}' has the pictures: give another folder as --output, as its name with -{format}.")

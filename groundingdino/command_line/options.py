@@ -187,9 +187,14 @@ def _add_labelling(command: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="what is written: a COCO file such as coco.json, an ODVG file such as odvg.jsonl, or a folder",
+        help="what is written: a COCO file such as coco.json, ODVG as odvg.jsonl, CVAT as cvat.xml, or a folder",
     )
-    command.add_argument("--format", choices=("coco", "odvg", "yolo", "voc"), help="needed for a folder: yolo or voc")
+    formats = ("coco", "odvg", "cvat", "label-studio", "yolo", "voc")
+    command.add_argument(
+        "--format",
+        choices=formats,
+        help="needed for a folder, yolo or voc, and for label-studio, whose name is .json, too",
+    )
     command.add_argument(
         "--map",
         type=values.class_of,
@@ -227,7 +232,7 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
         "data",
         type=Path,
         metavar="DATA",
-        help="a file in COCO's, LVIS', YOLO's or ODVG's layout, a folder with one, a folder of such",
+        help="labels in any layout that `label` writes, or LVIS': a file, a folder with one, or a folder of such",
     )
     _add_name_of_model(command)
     command.add_argument(
@@ -286,7 +291,7 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
     """Which model learns what from which pictures."""
     command.set_defaults(parser=command)
     command.add_argument(
-        "data", type=Path, metavar="DATA", help="a data set in COCO's, YOLO's or ODVG's layout: a file or a folder"
+        "data", type=Path, metavar="DATA", help="a data set in any layout that `label` writes: a file or a folder"
     )
     _add_name_of_model(command, "--from")
     command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the model, with its report")

@@ -1,7 +1,5 @@
-"""Labelled pictures where people keep them: a file in COCO's, LVIS', ODVG's or YOLO's layout, a folder with one, or
-with several."""
+"""Labelled pictures where people keep them: annotations of any format, see `annotations`, or a folder with several."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,19 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from groundingdino.evaluation.odvg import read_odvg
-from groundingdino.evaluation.yolo import parts_of, read_yolo, yaml_in
-from groundingdino.inputs.image import decoded, load_image
+from groundingdino.annotations.coco import file_name, size_of
+from groundingdino.annotations.opening import KNOWN, YAML, is_voc, open_annotations
+from groundingdino.annotations.pictures import find_pictures, open_marked
+from groundingdino.annotations.yolo import parts_of, yaml_in
 from groundingdino.results.journal import PictureFile
 
 # What annotations are called in a folder: our own and many others' name, ODinW's, Roboflow's.
 _FILES = ("annotations.json", "annotations_without_background.json", "_annotations.coco.json")
 _PARTS = ("test", "valid", "val")  # of a set that has several, the first is measured
 _DEEPEST = 4  # folders below the one that is given
-_YAML = (".yaml", ".yml")
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 _NOT_A_NAME = ("data", "dataset", "annotations", "annotations_without_background", "_annotations.coco", *_PARTS)
 
@@ -113,25 +110,24 @@ def find_sets(data: Path, pictures: Path | None = None) -> list[LabelledSet]:
     """The sets of a file, of a folder with one, or of a folder of such, by name.
 
     Args:
-        data: `.json`, `.jsonl` (ODVG), `data.yaml` (YOLO), or a folder that has one such, as `annotations.json`, or
-            folders in which there are some. Of a set in parts `test` counts, else `valid` or `val`.
+        data: a file of annotations, or a folder that has one, as `annotations.json`, YOLO's `data.yaml` or Pascal
+            VOC's `Annotations`, or folders in which there are some. Of a set in parts `test` counts, else `valid` or
+            `val`.
         pictures: where the pictures are; by default beside the file, in `images` there, or beside its folder.
 
     Raises:
-        ValueError: one sentence: there are none, a file is not in COCO's layout, pictures are not there.
+        ValueError: one sentence: there are none, a file is damaged, pictures are not there.
     """
     if data.is_file():
         files = [data]
     elif data.is_dir():
         files = list(_files_in(data))
     else:
-        raise ValueError(
-            f"There is no '{data}': expected a file in COCO's, LVIS', ODVG's or YOLO's layout, or a folder with some."
-        )
+        raise ValueError(f"There is no '{data}': expected a file in {KNOWN} layout, or a folder with some.")
     if not files:
         raise ValueError(
-            f"There are no annotations in '{data}': expected annotations.json in COCO's layout or YOLO's data.yaml, or "
-            "folders with one each; a file of another name can be given itself."
+            f"There are no annotations in '{data}': expected annotations.json in COCO's layout, YOLO's data.yaml or "
+            "Pascal VOC's Annotations, or folders with one each; a file of another name can be given itself."
         )
     names = _names(data, files)
     return [_read(name, file, pictures) for name, file in zip(names, files, strict=True)]
@@ -146,8 +142,8 @@ def find_parts(data: Path, pictures: Path | None = None) -> tuple[LabelledSet, L
     Raises:
         ValueError: one sentence: as `find_sets`, or there are several sets.
     """
-    path = (yaml_in(data) if data.is_dir() else data if data.suffix.lower() in _YAML else None) or data
-    if path.suffix.lower() in _YAML:
+    path = (yaml_in(data) if data.is_dir() else data if data.suffix.lower() in YAML else None) or data
+    if path.suffix.lower() in YAML:
         parts = parts_of(path)
         first = "train" if "train" in parts else next(iter(parts))
         others = (part for part in ("val", "valid", "test") if part in parts and parts[part] != parts[first])
@@ -164,38 +160,6 @@ def find_parts(data: Path, pictures: Path | None = None) -> tuple[LabelledSet, L
 def open_picture(picture: LabelledPicture) -> Image.Image:
     """The picture in whose pixels its boxes are, see `open_marked`."""
     return open_marked(picture.file.path, picture.size)
-
-
-def open_marked(path: Path, size: tuple[int, int] | None) -> Image.Image:
-    """A picture of the (width, height) that boxes are of, upright RGB or, if they are annotated so, as it is stored.
-
-    Raises:
-        ValueError: one sentence: it cannot be read, or has another size than annotated.
-    """
-    image = load_image(path)
-    if size in (None, image.size):
-        return image
-    with decoded(path) as stored:
-        if stored.size == size:  # EXIF says to turn it, and whoever marked it did not
-            return load_image(np.asarray(stored.convert("RGB")))
-    there, said = (" x ".join(map(str, each)) for each in (image.size, size or ()))
-    raise ValueError(f"It has {there} pixels, but its annotations are of {said}.")
-
-
-def read_coco(path: Path) -> dict[str, Any]:
-    """A file in COCO's layout: its lists are there.
-
-    Raises:
-        ValueError: one sentence: it is none.
-    """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: stored[name] for name in ("images", "annotations", "categories")}
-        if not all(isinstance(value, list) for value in lists.values()):
-            raise TypeError("images, annotations and categories should be lists")
-    except (KeyError, TypeError, ValueError) as error:
-        raise _not_coco(path, error) from error
-    return lists
 
 
 def _files_in(folder: Path, depth: int = 0) -> Iterator[Path]:
@@ -218,7 +182,9 @@ def _files_in(folder: Path, depth: int = 0) -> Iterator[Path]:
 def _annotations_of(folder: Path) -> Path | None:
     prefixes = ("", *(f"{part}_" for part in _PARTS))  # ODinW's pistols have all parts in one folder
     names = (f"{prefix}{name}" for name in _FILES for prefix in prefixes)
-    return next((folder / name for name in names if (folder / name).is_file()), None) or yaml_in(folder)
+    return next((folder / name for name in names if (folder / name).is_file()), None) or (
+        yaml_in(folder) or (folder if is_voc(folder) else None)
+    )
 
 
 def _names(data: Path, files: Sequence[Path]) -> list[str]:
@@ -228,19 +194,18 @@ def _names(data: Path, files: Sequence[Path]) -> list[str]:
         return [
             (data.resolve().name if data.is_dir() else files[0].resolve().parent.name) if stem in _NOT_A_NAME else stem
         ]
-    parts = [[part for part in file.parent.relative_to(data).parts if part not in _PARTS] for file in files]
+    folders = [file if file.is_dir() else file.parent for file in files]
+    parts = [[part for part in folder.relative_to(data).parts if part not in _PARTS] for folder in folders]
     tops = Counter(one[0] for one in parts)
     return [one[0] if tops[one[0]] == 1 else "/".join(one) for one in parts]
 
 
 def _read(name: str, path: Path, folder: Path | None, part: str | None = None) -> LabelledSet:
-    if path.suffix.lower() == ".jsonl":
-        stored = read_odvg(path)
-    elif path.suffix.lower() in _YAML:
+    if part is None and path.suffix.lower() in YAML:
         parts = parts_of(path)
-        stored, folder = read_yolo(path, part or next((one for one in _PARTS if one in parts), "train"))
-    else:
-        stored = read_coco(path)
+        part = next((one for one in _PARTS if one in parts), "train")
+    document = open_annotations(path, part)
+    stored = document.coco()
     try:
         categories = _categories(stored["categories"])
         known = {category["id"] for category in categories}
@@ -253,8 +218,8 @@ def _read(name: str, path: Path, folder: Path | None, part: str | None = None) -
                 raise ValueError(f"no image has the id {annotation['image_id']!r}")
             if "bbox" in annotation:
                 objects.append({**annotation, **_object(annotation, len(objects) + 1)})
-        file_names = {number: _file_name(image) for number, image in images.items()}
-        sizes = {number: _size(image) for number, image in images.items()}
+        file_names = {number: file_name(image) for number, image in images.items()}
+        sizes = {number: size_of(image) for number, image in images.items()}
         phrases = {
             number: tuple((str(text), known_id) for text, known_id in image.get("phrases", ()))
             for number, image in images.items()
@@ -265,16 +230,22 @@ def _read(name: str, path: Path, folder: Path | None, part: str | None = None) -
                 for one in _FEDERATED:
                     image.setdefault(one, [])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_coco(path, error) from error
+        raise ValueError(f"'{path}' is not in {document.format}'s layout ({type(error).__name__}: {error}).") from error
     if not categories:
         raise ValueError(f"'{path}' has no categories: there is nothing to ask for.")
     if not images:
         raise ValueError(f"'{path}' has no images: there is nothing to look at.")
     if not objects:
         raise ValueError(f"Nothing in '{path}' is marked with a box: there is nothing to measure by.")
-    files = _find_pictures(name, path, folder, file_names)
+    found = find_pictures(path, file_names.values(), folder or document.pictures_in)
+    files = {number: _picture_file(name, file, found[file]) for number, file in file_names.items()}
     pictures = tuple(LabelledPicture(number, files[number], sizes[number], phrases[number]) for number in images)
     return LabelledSet(name, path, categories, pictures, images, tuple(objects), federated)
+
+
+def _picture_file(name: str, file: str, path: Path) -> PictureFile:
+    about = path.stat()
+    return PictureFile(f"{name}/{file}", path, (about.st_size, about.st_mtime_ns))
 
 
 def _categories(stored: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
@@ -313,50 +284,3 @@ def _boxed(one: Mapping[str, Any]) -> dict[str, Any]:
     x, y, width, height = one["bbox"]
     corners = [x, y, x, y + height, x + width, y + height, x + width, y]
     return {"segmentation": [corners], "iscrowd": 1}
-
-
-def _file_name(image: Mapping[str, Any]) -> str:
-    """LVIS has addresses of COCO's pictures instead of names: their folder and name."""
-    return str(image["file_name"]) if "file_name" in image else "/".join(str(image["coco_url"]).split("/")[-2:])
-
-
-def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
-    return (int(image["width"]), int(image["height"])) if "width" in image and "height" in image else None
-
-
-def _find_pictures(name: str, path: Path, folder: Path | None, file_names: Mapping[Any, str]) -> dict[Any, PictureFile]:
-    """Where each picture is."""
-    if folder is not None:
-        places = [folder]
-    else:
-        beside, above = path.parent, path.parent.parent
-        # COCO has `annotations/instances_val2017.json` beside the folder `val2017`.
-        words = [above / word for word in path.stem.split("_")]
-        places = [
-            beside / "images",
-            beside,
-            above,
-            above / "images",
-            *words,
-            *(above / "images" / w.name for w in words),
-        ]
-    found, absent = {}, []
-    for number, file_name in file_names.items():
-        tried = (place / part for place in places for part in (file_name, Path(file_name).name))
-        file = next((one for one in tried if one.is_file()), None)
-        if file is None:
-            absent.append(file_name)
-        else:
-            about = file.stat()
-            found[number] = PictureFile(f"{name}/{file_name}", file, (about.st_size, about.st_mtime_ns))
-            places.sort(key=lambda place: place not in file.parents)  # the others are likely there, too
-    if absent:
-        raise ValueError(
-            f"{len(absent)} of {len(file_names)} pictures of '{path}' are not there, as '{absent[0]}': expected them "
-            + (f"in '{folder}'." if folder else "beside it, in a folder 'images' there, or where --pictures says.")
-        )
-    return found
-
-
-def _not_coco(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"'{path}' is not in COCO's layout ({type(error).__name__}: {error}).")

@@ -1,4 +1,4 @@
-"""Many labelled pictures as one data set: COCO, YOLO, Pascal VOC and ODVG.
+"""Many labelled pictures as one data set: COCO, YOLO, Pascal VOC, ODVG, and what CVAT and Label Studio import.
 
 supervision's `DetectionDataset` writes the first three, too, but without scores, with simplified masks (of several
 parts each an object of its own in VOC) and from pictures in memory; its VOC lacks the `difficult` that readers ask for.
@@ -6,74 +6,21 @@ parts each an object of its own in VOC) and from pictures in memory; its VOC lac
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 import numpy as np
-import supervision as sv
-import torch
 from PIL import Image
-from torchvision.ops import batched_nms
 
-from groundingdino.detection.objects import labels_of, no_objects, scores_of, select
+from groundingdino.detection.objects import labels_of, scores_of
+from groundingdino.results.annotation_tools import cvat, label_studio, label_studio_config
 from groundingdino.results.export import coco_text, yolo_lines, yolo_yaml
-from groundingdino.segmentation.masks import compact, join
+from groundingdino.results.labelled_picture import Files, LabelledPicture, Pictures
 
 _VOID = 255  # of VOC's masks: pixels that do not count
 _MOST_IN_MASK = 254
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledPicture:
-    """A picture of a folder and what was found in it."""
-
-    file: str  # in the folder, with slashes
-    size: tuple[int, int]  # (width, height) of the upright picture, in whose pixels boxes and masks are
-    objects: sv.Detections
-
-
-Pictures = Iterable[LabelledPicture]
-Files = Iterator[tuple[Path, bytes]]
-
-
-def picture_of(file: str, record: Mapping) -> LabelledPicture:
-    """What an `export.record` says of a picture."""
-    found, size = record["objects"], (int(record["width"]), int(record["height"]))
-    if not found:
-        return LabelledPicture(file, size, no_objects())
-    masks = None
-    if "mask" in found[0]:
-        runs = (one["mask"] for one in found)
-        masks = join((compact(sv.rle_to_mask(one["counts"], size).astype(bool)) for one in runs), size)
-    objects = sv.Detections(
-        xyxy=np.array([one["box"] for one in found], np.float64),  # as written, to a hundredth
-        mask=masks,
-        confidence=np.array([one["score"] for one in found], np.float32),
-        class_id=np.zeros(len(found), int),
-        data={"class_name": np.array([one["phrase"] for one in found], dtype=str)},
-    )
-    return LabelledPicture(file, size, objects)
-
-
-def named(picture: LabelledPicture, names: Mapping[str, str], nms_threshold: float | None) -> LabelledPicture:
-    """The same with names of classes for phrases; a phrase that is not in `names` is its own class.
-
-    Where phrases become one class, an object that both found is one: of boxes that overlap by an IoU above
-    `nms_threshold` the best stays; None keeps all.
-    """
-    objects = picture.objects
-    labels = [names.get(label, label) for label in labels_of(objects)]
-    if labels == labels_of(objects):
-        return picture
-    classes = np.unique(labels, return_inverse=True)[1]
-    renamed = replace(objects, data={**objects.data, "class_name": np.array(labels, dtype=str)})
-    if nms_threshold is not None:
-        tensors = map(torch.from_numpy, (objects.xyxy, scores_of(objects).astype(np.float64), classes))
-        renamed = select(renamed, np.sort(batched_nms(*tensors, nms_threshold).numpy()))
-    return LabelledPicture(picture.file, picture.size, renamed)
 
 
 def coco(output: Path, categories: Sequence[str], pictures: Pictures, about: str) -> Files:
@@ -140,6 +87,8 @@ FORMATS: Mapping[str, Callable[[Path, Sequence[str], Pictures, str], Files]] = {
     "odvg": odvg,
     "yolo": yolo,
     "voc": voc,
+    "cvat": cvat,
+    "label-studio": label_studio,
 }
 PICTURES_IN = {"yolo": "images", "voc": "JPEGImages"}
 _PARTS = {
@@ -152,7 +101,8 @@ def parts(format: str, output: Path) -> list[Path]:
     """Files and folders that belong to a data set, but for its pictures."""
     if format in _PARTS:
         return [output / name for name in _PARTS[format]]
-    return [output, label_map(output)] if format == "odvg" else [output]
+    beside = {"odvg": label_map, "label-studio": label_studio_config}
+    return [output, *([beside[format](output)] if format in beside else [])]
 
 
 def same_labels(files: Iterable[str]) -> list[str]:

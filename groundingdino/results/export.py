@@ -124,7 +124,7 @@ def coco_text(
     for file_name, size, objects in pictures:
         width, height = size
         images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
-        rows = zip(labels_of(objects), scores_of(objects), objects.xyxy, _masks_or_none(objects, size), strict=True)
+        rows = zip(labels_of(objects), scores_of(objects), objects.xyxy, masks_or_none(objects, size), strict=True)
         for label, score, box, mask in rows:
             annotations.append(
                 {
@@ -166,7 +166,7 @@ def yolo_zip(image: Image.Image, name: str, detections: sv.Detections, phrases: 
 def yolo_lines(detections: sv.Detections, categories: Sequence[str], size: tuple[int, int]) -> str:
     """The label file of a picture of that (width, height), see `yolo_zip`."""
     lines = []
-    masks = _masks_or_none(detections, size)
+    masks = masks_or_none(detections, size)
     for label, box, mask in zip(labels_of(detections), detections.xyxy, masks, strict=True):
         shape = _yolo_box(box, size) if mask is None else polygon(mask)
         if shape is not None:
@@ -204,7 +204,7 @@ def _yolo_box(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array([(low + high) / 2, high - low])
 
 
-def _masks_or_none(detections: sv.Detections, size: tuple[int, int]) -> Iterable[np.ndarray | None]:
+def masks_or_none(detections: sv.Detections, size: tuple[int, int]) -> Iterable[np.ndarray | None]:
     """Each object's mask, (H, W) bool, one at a time; None where objects have boxes alone."""
     check_size(detections.mask, size)
     return [None] * len(detections) if detections.mask is None else detections.mask

@@ -16,8 +16,8 @@ import supervision as sv
 from typing_extensions import Self
 
 from groundingdino.detection.objects import labels_of, scores_of
-from groundingdino.results.datasets import picture_of
 from groundingdino.results.export import record
+from groundingdino.results.labelled_picture import picture_of
 from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
 from groundingdino.segmentation.masks import compact, join
 from groundingdino.tracking.tracker import TrackedFrame, Tracker

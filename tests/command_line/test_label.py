@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groundingdino.annotations.opening import open_annotations
 from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
 from groundingdino.results.journal import Journal
@@ -279,6 +280,20 @@ def test_a_yolo_folder_has_its_pictures_and_nothing_of_a_former_run(label, folde
     assert (output / "labels" / "more" / "a.txt").exists()
 
 
+def test_cvat_and_label_studio_have_what_coco_has(label, tmp_path):
+    for output, *options in (["coco.json"], ["cvat.xml"], ["tasks.json", "--format", "label-studio"]):
+        assert label(output, *options, "--batch-size", "8") == 0
+    coco, *others = (open_annotations(tmp_path / name) for name in ("coco.json", "cvat.xml", "tasks.json"))
+    assert [other.format for other in others] == ["CVAT", "Label Studio"]
+    for other in others:
+        assert (other.files, other.names) == (coco.files, ["cat", "dog", "red apple"])
+        for index in range(len(coco.files)):
+            assert other.size(index) == coco.size(index)
+            for one, same in zip(other.objects(index), coco.objects(index), strict=True):
+                assert (one.name, one.score) == (same.name, same.score)
+                assert one.box == pytest.approx(same.box)
+
+
 def test_labels_may_lie_beside_their_pictures(folder, model, tmp_path):
     folder.rename(tmp_path / "images")
     arguments = ["label", str(tmp_path / "images"), "cat", "--output", str(tmp_path), "--format", "yolo"]
@@ -338,6 +353,7 @@ def test_a_folder_without_pictures_and_no_folder_are_refused(tmp_path, capsys):
         ("missing/coco.json", [], "cannot be written: expected a file name in a folder that exists"),
         ("missing/set", ["--format", "yolo"], "cannot become a folder"),
         ("coco.json", ["--format", "voc"], "cannot become a folder"),
+        ("missing/tasks.json", ["--format", "label-studio"], "expected a file name in a folder that exists"),
         ("pictures", ["--format", "yolo"], "has the pictures: give another folder"),
         ("odvg.jsonl", ["--masks"], "ODVG has no masks"),
         ("coco.json", ["--segmenter", "vit_b"], "Labelling without --masks makes no use of --segmenter"),

@@ -116,8 +116,8 @@ def broken(change: str) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is not in COCO's layout"),
-        ("[]", "is not in COCO's layout"),
+        ("{", "is damaged, or no JSON"),
+        ("[]", "is an empty list: expected tasks of Label Studio, or COCO's lists"),
         ('{"images": [], "annotations": 5, "categories": []}', "is not in COCO's layout .*should be lists"),
         (broken("stored['categories'] = []; stored['annotations'] = []"), "has no categories"),
         (broken("stored['images'] = []; stored['annotations'] = []"), "has no images"),

@@ -10,8 +10,9 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_masks
 
-from groundingdino.results.datasets import FORMATS, LabelledPicture, named, parts, picture_of, same_labels
+from groundingdino.results.datasets import FORMATS, parts, same_labels
 from groundingdino.results.export import record
+from groundingdino.results.labelled_picture import LabelledPicture, named, picture_of
 from groundingdino.segmentation.masks import compact, join
 from groundingdino.training.detector.coco_folder import CocoFolder
 
@@ -200,6 +201,40 @@ def test_phrases_of_one_class_find_an_object_once():
 def test_pictures_of_one_label_file_are_found():
     assert same_labels(["b/a.jpg", "a.jpg", "a.b.jpg"]) == []
     assert same_labels(["a.jpg", "b.png", "A.png"]) == ["a.jpg", "A.png"]
+
+
+def test_cvat_has_labels_shapes_and_scores():
+    root = ElementTree.fromstring(written("cvat", "set.xml")["set.xml"])
+    assert root.findtext("version") == "1.1"
+    assert [label.findtext("name") for label in root.iterfind("meta/job/labels/label")] == NAMES
+    one, two = root.findall("image")
+    assert one.attrib == {"id": "0", "name": "a/one.jpg", "width": "120", "height": "100"}
+    assert [(box.get("label"), box.get("source"), box.findtext("attribute")) for box in one] == [
+        ("red apple", "auto", "0.9"),
+        ("cat", "auto", "0.5"),
+    ]
+    assert [float(one[0].get(edge, "")) for edge in ("xtl", "ytl", "xbr", "ybr")] == BOXES[0]
+    assert len(two) == 0
+    (mask,) = ElementTree.fromstring(written("cvat", "set.xml", masks=True)["set.xml"]).findall("image/mask")[1:]
+    assert [mask.get(name) for name in ("rle", "left", "top", "width", "height")] == ["0, 1200", "0", "0", "40", "30"]
+
+
+def test_label_studio_has_tasks_with_predictions_and_an_interface():
+    files = written("label-studio", "x/tasks.json")
+    interface = ElementTree.fromstring(files["x/tasks_config.xml"])
+    assert [one.get("name") for one in interface] == ["image", "box", "outline"]
+    assert [one.get("value") for one in interface.iterfind("RectangleLabels/Label")] == NAMES
+    one, two = json.loads(files["x/tasks.json"])
+    assert one["data"] == {"image": "/data/local-files/?d=a/one.jpg"}
+    first, second = one["predictions"][0]["result"]
+    assert (first["from_name"], first["to_name"], first["type"]) == ("box", "image", "rectanglelabels")
+    assert (first["original_width"], first["original_height"], first["score"]) == (120, 100, 0.9)
+    assert second["value"] == {"x": 0, "y": 0, "width": pytest.approx(100 / 3), "height": 30, "rotation": 0} | {
+        "rectanglelabels": ["cat"]
+    }
+    assert two["predictions"] == [{"model_version": "about", "result": []}]
+    outlined = json.loads(written("label-studio", "x/tasks.json", masks=True)["x/tasks.json"])[0]["predictions"][0]
+    assert {(one["type"], one["from_name"]) for one in outlined["result"]} == {("polygonlabels", "outline")}
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as mask_codec
 
-from groundingdino.evaluation.sets import open_marked
+from groundingdino.annotations.pictures import open_marked
 
 HELD_OUT = 5  # one picture of so many
 
