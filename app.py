@@ -49,6 +49,7 @@ from groundingdino.page.publishing import publish, read_what_is_sent, refuse_cal
 from groundingdino.page.request_log import write_log
 from groundingdino.page.settings import First, Settings
 from groundingdino.page.studio import Studio, Thresholds
+from groundingdino.page.theme import THEME
 from groundingdino.page.track_handlers import TrackPage
 from groundingdino.page.track_layout import track_column
 from groundingdino.page.track_wiring import wire_tracks
@@ -58,25 +59,6 @@ from groundingdino.runtime.devices import check_device, is_cpu
 from groundingdino.segmentation.pointing import Pointing
 
 EXAMPLES = ASSETS / "examples"
-THEME = gr.themes.Default(
-    primary_hue="indigo",
-    neutral_hue="slate",
-    # Nothing that is to be read is smaller than 14 pixels, or paler than contrast 4.5.
-    text_size=gr.themes.Size("12px", "13px", "14px", "15px", "17px", "22px", "26px", name="text_page"),
-    font=("ui-sans-serif", "system-ui", "sans-serif"),  # the visitor's own fonts: no page waits for a font server
-    font_mono=("ui-monospace", "monospace"),
-).set(
-    body_text_color_subdued="*neutral_600",
-    body_text_color_subdued_dark="*neutral_300",
-    block_info_text_color="*neutral_600",
-    block_info_text_color_dark="*neutral_300",
-    block_info_text_size="*text_sm",
-    # Indigo's middle is a little too pale beside white.
-    color_accent="*primary_600",
-    button_primary_background_fill="*primary_600",
-    button_primary_background_fill_hover="*primary_700",
-    button_primary_border_color="*primary_600",
-)
 
 
 def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAMPLES) -> gr.Blocks:

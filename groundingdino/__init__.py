@@ -17,10 +17,11 @@
 
 A folder is a room for one task. None knows those above it:
 
-    page, command_line       the demo; `python -m groundingdino`
+    command_line             `python -m groundingdino`
+    page                     the demo, and the page on which labels are reviewed
     training                 how the embedded models learnt, and how one learns names of your own
     evaluation               what a model is worth on labelled pictures
-    tracking                 videos: what is named, followed from frame to frame
+    annotations, tracking    labels of all formats, read and corrected; videos: what is named, followed through them
     results                  pictures with boxes and masks on them; data sets, JSON, cut-outs
     editing                  masks -> edits by diffusion models, stickers or filling
     segmentation             boxes, points, strokes -> masks

@@ -160,7 +160,8 @@ def check_command(words: list[str]) -> bool:
 
 
 def run_ours(arguments: list[str]) -> None:
-    """Runs a command with files in place of those that only the reader has; what needs a download is only parsed."""
+    """Runs a command with files in place of those that only the reader has; what needs a download is only parsed, and
+    so is what serves a page until it is stopped."""
     if "--help" in arguments:
         return
     try:
@@ -168,7 +169,7 @@ def run_ours(arguments: list[str]) -> None:
     except SystemExit:
         raise AssertionError(f"groundingdino {shlex.join(arguments)} is refused") from None
     models = {options.get(kind, "embedded") for kind in ("model", "segmenter", "inpainter")}
-    if options.get("image") == "-" or models != {"embedded"} or options["command"] == "models":
+    if options.get("image") == "-" or models != {"embedded"} or options["command"] in ("models", "review"):
         return
     for kind in ("image", "mask", "picture"):
         path = options.get(kind)

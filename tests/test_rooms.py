@@ -18,7 +18,8 @@ FLOORS = (
     ("annotations", "tracking"),
     ("evaluation",),
     ("training",),
-    ("command_line", "page"),
+    ("page",),
+    ("command_line",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,10 +1,6 @@
 // Boxes that were found can be moved, given another size and another name. It shares the scope of result.js.
 const handles = find(".handles");
 let dragged = null; // {id, sides, from, box, now}: which sides of a box follow the pointer
-const EDGES = { n: [0, 1, 0, 0], s: [0, 0, 0, 1], w: [1, 0, 0, 0], e: [0, 0, 1, 0] };
-const CORNERS = ["nw", "n", "ne", "e", "se", "s", "sw", "w"];
-const sidesOf = (name) => [...name].reduce((sides, letter) => sides.map((side, index) => side || EDGES[letter][index]), [0, 0, 0, 0]);
-
 // In the tab Detect the marked object; masks are corrected by points, and regions drawn anew.
 function adjustable() {
   const object = isOpen("detect") ? props.view.objects.find(({ marked, ticked }) => marked && ticked) : undefined;
@@ -23,17 +19,7 @@ function drawHandles() {
   handles.replaceChildren();
   for (const shape of shapes.children) shape.classList.toggle("adjustable", Boolean(object) && shape.dataset.key === `box ${object.id}`);
   if (!object) return;
-  const [x0, y0, x1, y1] = dragged ? dragged.now : object.box;
-  const size = 10 * unit;
-  const frame = { x: x0, y: y0, width: x1 - x0, height: y1 - y0, class: "frame" };
-  handles.append(draw("rect", frame));
-  for (const corner of CORNERS) {
-    const x = corner.includes("w") ? x0 : corner.includes("e") ? x1 : (x0 + x1) / 2;
-    const y = corner.includes("n") ? y0 : corner.includes("s") ? y1 : (y0 + y1) / 2;
-    const handle = draw("rect", { x: x - size / 2, y: y - size / 2, width: size, height: size, class: `handle ${corner}` });
-    handle.onpointerdown = (event) => grab(event, object, sidesOf(corner));
-    handles.append(handle);
-  }
+  handles.append(...frame(dragged ? dragged.now : object.box, unit, (event, sides) => grab(event, object, sides)));
 }
 
 function grab(event, object, sides) {
@@ -45,23 +31,6 @@ function grab(event, object, sides) {
   handles.setPointerCapture(event.pointerId);
 }
 
-// Not over its own opposite side, and not out of the picture.
-function moveBox([x0, y0, x1, y1], sides, dx, dy) {
-  const { width, height } = props.view;
-  if (sides.every(Boolean)) {
-    dx = limit(x0 + dx, width - (x1 - x0)) - x0;
-    dy = limit(y0 + dy, height - (y1 - y0)) - y0;
-  }
-  const [left, top, right, bottom] = sides;
-  const box = [
-    left ? limit(x0 + dx, right ? width : x1 - 1) : x0,
-    top ? limit(y0 + dy, bottom ? height : y1 - 1) : y0,
-    right ? Math.min(width, Math.max(x1 + dx, left ? 0 : x0 + 1)) : x1,
-    bottom ? Math.min(height, Math.max(y1 + dy, top ? 0 : y0 + 1)) : y1,
-  ];
-  return box.map(Math.round);
-}
-
 shapes.addEventListener("pointerdown", (event) => {
   const object = adjustable();
   if (object && event.target.classList.contains("adjustable") && !isSpaceDown) grab(event, object, [1, 1, 1, 1]);
@@ -69,7 +38,7 @@ shapes.addEventListener("pointerdown", (event) => {
 handles.addEventListener("pointermove", (event) => {
   if (!dragged) return;
   const [x, y] = placeOf(event);
-  dragged.now = moveBox(dragged.box, dragged.sides, x - dragged.from[0], y - dragged.from[1]);
+  dragged.now = moveBox(dragged.box, dragged.sides, x - dragged.from[0], y - dragged.from[1], props.view);
   drawHandles();
 });
 handles.addEventListener("pointerup", () => {
@@ -85,7 +54,6 @@ handles.addEventListener("pointercancel", () => {
 });
 
 // Arrows move the marked box by a pixel, with Shift by ten; with Alt they move its right and bottom sides alone.
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 document.addEventListener("keydown", (event) => {
   if (!isOpen("detect") || event.target.closest(TYPED_INTO)) return;
   const object = adjustable();
@@ -96,7 +64,7 @@ document.addEventListener("keydown", (event) => {
   } else if (object && ARROWS[event.key] && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     const [dx, dy] = ARROWS[event.key].map((step) => step * (event.shiftKey ? 10 : 1));
-    change(object.id, { box: moveBox(object.box, event.altKey ? [0, 0, 1, 1] : [1, 1, 1, 1], dx, dy) });
+    change(object.id, { box: moveBox(object.box, event.altKey ? [0, 0, 1, 1] : [1, 1, 1, 1], dx, dy, props.view) });
   } else if (object && event.key === "F2") {
     event.preventDefault();
     rename(object);

@@ -5,15 +5,11 @@ let tool = "include";
 let turned = null; // what the mask was before another one was asked for: {id, index, area, views}
 let drawing = null; // places of the box or line that is being drawn
 
-const limit = (value, max) => Math.min(Math.max(value, 0), max);
-
 // Pixels of the picture.
 function placeOf(event) {
   const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(shapes.getScreenCTM().inverse());
   return [x, y];
 }
-
-const ordered = ([x0, y0, x1, y1]) => [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
 
 function isLargeEnough([x0, y0, x1, y1]) {
   const tiny = 4 / shapes.getScreenCTM().a; // a slip of the hand

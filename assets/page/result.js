@@ -7,9 +7,6 @@
 //    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
 //    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
 // All of it belongs to the picture; what is said of found objects and phrases, as long as the prompt has their phrase.
-const find = (selector) => element.querySelector(selector);
-const SVG = "http://www.w3.org/2000/svg";
-
 function selection() {
   const { picture, query } = props.view;
   const last = props.value || {};
@@ -47,29 +44,6 @@ const tick = (object) => choose({ unticked: toggled(selection().unticked, object
 const isOpen = (tab) => document.querySelector(`#tab-${tab}-button`)?.getAttribute("aria-selected") === "true";
 const isSegmenting = () => isOpen("segment");
 const isInpainting = () => isOpen("inpaint");
-
-// Phrases come from the user, so everything is set as text, never as HTML.
-function make(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
-
-function draw(tag, attributes, ...children) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-function swatch(color) {
-  const node = make("span", { className: "swatch" });
-  node.style.background = color;
-  return node;
-}
-
-// As wide as there is room for; the whole phrase is the tooltip.
-const named = (phrase) => make("span", { className: "name", textContent: phrase, title: phrase });
 
 function drawCanvas(view) {
   const image = find("img");

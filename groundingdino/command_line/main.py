@@ -1,4 +1,4 @@
-"""Run a command: detect, segment or inpaint a picture, label many, track through a video, evaluate or fine-tune models.
+"""Run a command: on a picture, on a folder of them, on labels, on a video, or on a model.
 
 What the commands need is imported when they run, so that help and mistakes are answered at once.
 """
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from groundingdino.command_line.finetune import finetune
     from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
+    from groundingdino.command_line.review import review
     from groundingdino.command_line.track import track
     from groundingdino.files.downloads import DownloadsOff
 
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "inpaint": inpaint,
         "detect": detect,
         "label": label,
+        "review": review,
         "evaluate": evaluate,
         "track": track,
         "finetune": finetune,

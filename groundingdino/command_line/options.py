@@ -59,6 +59,8 @@ def build_parser() -> Parser:
     _add_painting(inpaint)
     label = commands.add_parser("label", help="boxes or masks of what the prompt names in all pictures of a folder")
     _add_labelling(label)
+    review = commands.add_parser("review", help="go through labels in the browser: accept, reject, move, rename, add")
+    _add_review(review)
     evaluate = commands.add_parser("evaluate", help="how well a model finds what is marked in a data set")
     _add_evaluation(evaluate)
     track = commands.add_parser("track", help="follow what the prompt names through a video")
@@ -346,6 +348,24 @@ def _add_finetuning(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", choices=("-",), metavar="-", help="write the report as JSON to standard output")
     _add_machine(command)
     command.add_argument("--restart", action="store_true", help="forget the run in the folder and begin anew")
+
+
+def _add_review(command: argparse.ArgumentParser) -> None:
+    """What is reviewed, by what help, and where."""
+    command.set_defaults(parser=command)
+    command.add_argument(
+        "labels",
+        type=Path,
+        metavar="LABELS",
+        help="a file or folder in any layout that `label` writes; corrected there",
+    )
+    _add_pictures(command)
+    command.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (%(default)s)")
+    command.add_argument(
+        "--port", type=values.count, metavar="PORT", help="port to listen on (the first free from 7860)"
+    )
+    command.add_argument("--no-browser", action="store_true", help="only print the address")
+    _add_model(command)
 
 
 def _add_task(command: argparse.ArgumentParser) -> None:

@@ -27,6 +27,7 @@ PAGE_FILES = ASSETS / "page"
 # One scope, in this order.
 SCRIPTS = (
     *(
+        "parts.js",
         "result.js",
         "pointing.js",
         "brush.js",
