@@ -13,6 +13,7 @@ from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
 from groundingdino.files.hub import HubFile, HubFolder
 from groundingdino.inputs.image_files import named
+from groundingdino.inputs.prompt import meaning
 from groundingdino.model.config import (
     EMBEDDED,
     MM_SWIN_B,
@@ -81,7 +82,7 @@ class ModelCard:
 
     def knows_name(self, phrase: str) -> bool:
         """Whether a phrase names one of `names`, or several: "a black cat", "dogs"; without `names` each does."""
-        return not self.names or may_mean(phrase.lower(), self.names)
+        return not self.names or may_mean(meaning(phrase.lower()), self.names)
 
     @property
     def reads_sentences(self) -> bool:

@@ -40,6 +40,7 @@ from groundingdino.editing.tasks import (
     TransparentBackground,
 )
 from groundingdino.inputs.image import load_editable, load_image
+from groundingdino.inputs.prompt import meaning
 from groundingdino.runtime.interruption import StopCheck
 from groundingdino.segmentation.mask_prompts import Box
 from groundingdino.segmentation.masks import union
@@ -261,7 +262,8 @@ class _Run:
         passes = list(self._passes(painter))
         for index, (part, alpha, texts) in enumerate(passes):
             report = self._reporter(opaque, alpha, index, len(passes))
-            painted = painter.paint(opaque, part, alpha, texts, sampling, report, self.stop)
+            read = tuple(BoxText(box, meaning(text)) for box, text in texts)
+            painted = painter.paint(opaque, part, alpha, read, sampling, report, self.stop)
             _paste(result, opaque, painted.crop, painted.pixels, alpha, covers)
             self.notes += painted.notes
             self.settings |= painted.settings

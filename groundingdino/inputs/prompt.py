@@ -6,6 +6,8 @@ A prompt is one of three things:
 - a sentence, `a cat sleeps on a red sofa`: the things that it names are looked for, each with the sentence around it;
 - a caption with character spans: each span is a phrase, and the rest of the caption is its context.
 
+Phrases in Chinese come back as they were typed, too, but it is their English that is looked for, see `chinese`.
+
 Nothing here needs torch, so that a bad prompt is reported at once.
 """
 
@@ -20,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from typing_extensions import Self
 
+from groundingdino.inputs.chinese import in_english, is_chinese, listed
 from groundingdino.inputs.noun_phrases import NounPhrase, names_something, read
 
 # Where a phrase ends. A dot or comma between two digits is part of a number ("2.5 l bottle", "1,000 people"). A
@@ -79,21 +82,22 @@ class Prompt:
         Phrases end at `.`, `,`, `;`, `?`, `|`, at their full-width forms, bullets and line breaks; names joined by
         `and` or `or` are phrases, too. What has a verb, or `and` between more than names, is a sentence, and so is a
         single phrase that has `with`, or more than four words and a preposition among them. What stands in quotes is
-        one phrase; `from_phrases` and `from_spans` take anything.
+        one phrase; `from_phrases` and `from_spans` take anything. Chinese names may be joined by "和" or a space.
 
         Raises:
             ValueError: it is no text, or longer than is read.
         """
         texts = _split(_clean(_text(text, "The prompt", MAX_PROMPT)))
         pieces = [piece for one in texts for piece in _read(one, alone=len(texts) == 1)]
-        ids: dict[str, int] = {}
+        phrases: dict[str, str] = {}  # by what they mean
         for piece in pieces:
             for name in piece.names:
-                ids.setdefault(name, len(ids))
-        _check_phrases(ids)
+                phrases.setdefault(meaning(name), name)
+        _check_phrases(phrases.values())
         if not any(piece.is_sentence for piece in pieces):
-            return cls(tuple(ids))
-        return cls(tuple(ids), "sentence", tuple(piece.part(ids) for piece in pieces))
+            return cls(tuple(phrases.values()))
+        ids = {said: index for index, said in enumerate(phrases)}
+        return cls(tuple(phrases.values()), "sentence", tuple(piece.part(ids) for piece in pieces))
 
     @classmethod
     def from_phrases(cls, phrases: Iterable[str]) -> Self:
@@ -152,7 +156,7 @@ class Prompt:
         first: dict[str, int] = {}
         for index, phrase in enumerate(self.phrases):
             if names_something(phrase):
-                first.setdefault(phrase, index)
+                first.setdefault(meaning(phrase), index)
         return tuple(Part(phrase, (index,), (((0, len(phrase)),),), ((),)) for phrase, index in first.items())
 
     @property
@@ -204,10 +208,15 @@ def add_phrase(text: str, phrase: str) -> str:
     Raises:
         ValueError: it is longer than is read.
     """
-    if set(Prompt.parse(phrase).phrases) <= set(Prompt.parse(text).phrases):
+    if {*map(meaning, Prompt.parse(phrase).phrases)} <= {*map(meaning, Prompt.parse(text).phrases)}:
         return text
     before = _LAST_SEPARATORS.sub("", text)
     return f"{before} . {phrase}" if before else phrase
+
+
+def meaning(phrase: str) -> str:
+    """What a phrase of a prompt is looked for as: itself, or its English if it is made of Chinese words we know."""
+    return in_english(phrase) or phrase
 
 
 def shorten(text: str) -> str:
@@ -228,14 +237,16 @@ class _Piece:
         return [self.text[thing.start : thing.end] for thing in self.things] if self.is_sentence else [self.text]
 
     def part(self, ids: Mapping[str, int]) -> Part:
-        """With the phrases by their indices; what is named twice is one phrase in two places."""
+        """With the phrases by what they mean; what is named twice is one phrase in two places."""
         if not self.is_sentence:
-            return Part(self.text, (ids[self.text],), (((0, len(self.text)),),), ((),))
+            text = meaning(self.text)
+            return Part(text, (ids[text],), (((0, len(text)),),), ((),))
         spans: dict[int, list[Span]] = {}
         nouns: dict[int, list[Span]] = {}
         for name, thing in zip(self.names, self.things, strict=True):
-            spans.setdefault(ids[name], []).append((thing.start, thing.end))
-            nouns.setdefault(ids[name], []).extend(thing.nouns)
+            index = ids[meaning(name)]
+            spans.setdefault(index, []).append((thing.start, thing.end))
+            nouns.setdefault(index, []).extend(thing.nouns)
         return Part(self.text, tuple(spans), tuple(map(tuple, spans.values())), tuple(map(tuple, nouns.values())))
 
 
@@ -245,6 +256,8 @@ def _read(text: str, alone: bool) -> list[_Piece]:
     if text[0] in _QUOTES and text[-1] in _QUOTES and not any(quote in bare for quote in _QUOTES if quote != "'"):
         return [_Piece(bare)] if names_something(bare) else []
     bare = _LEADING_JOINERS.sub("", bare)
+    if is_chinese(bare):
+        return [_Piece(phrase) for phrase in listed(bare)]
     reading = read(bare)
     if reading.is_list:
         return [_Piece(bare[thing.start : thing.end]) for thing in reading.things]

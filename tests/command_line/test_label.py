@@ -428,5 +428,5 @@ def test_memory_that_is_not_enough_is_told_with_what_helps(label, capsys, monkey
 
 
 def test_notes_are_said_once(label, capsys):
-    assert label("coco.json", prompt="猫 . dog") == 0
-    assert capsys.readouterr().err.count("猫") == 1
+    assert label("coco.json", prompt="кошка . dog") == 0
+    assert capsys.readouterr().err.count("кошка") == 1

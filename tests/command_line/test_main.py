@@ -307,10 +307,10 @@ def test_the_picture_may_come_from_standard_input(model, picture, capsys, monkey
 
 
 def test_notes_go_to_standard_error(model, picture, capsys):
-    assert main(["detect", picture, "猫 . dog", "--model", model, "--json", "-"]) == 0
+    assert main(["detect", picture, "кошка . dog", "--model", model, "--json", "-"]) == 0
     captured = capsys.readouterr()
     json.loads(captured.out)
-    assert "猫" in captured.err
+    assert "кошка" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,20 @@ def test_the_detector_finds_what_is_named():
     assert (overlaps.max(0, initial=0) > 0.5).mean() >= 0.7, "what it finds is there"
 
 
+def test_names_in_chinese_find_what_their_english_finds():
+    detector = Detector.from_pretrained("embedded", device="cpu")
+    picture = detector.encode_image(Image.fromarray(picnic().pixels))
+    english = detector.ground(picture, "cat . red balloon . pizza").detections(0.3)
+    chinese = detector.ground(picture, "猫、红色的气球和披萨").detections(0.3)
+    assert len(english) > 1
+    np.testing.assert_array_equal(chinese.xyxy, english.xyxy)
+    np.testing.assert_array_equal(chinese.confidence, english.confidence)
+    words = {"cat": "猫", "red balloon": "红色的气球", "pizza": "披萨"}
+    assert [*chinese["class_name"]] == [words[name] for name in english["class_name"]]
+    assert detector.ground(picture, "猫").notes == ()
+    assert "魑魅" in detector.ground(picture, "猫 . 魑魅").notes[0]
+
+
 def test_the_detector_for_photographs_finds_what_it_knows():
     if not PHOTOS.is_dir():
         pytest.skip("the photographs are not in ../shared/photos")

@@ -48,6 +48,15 @@ def magenta(image: Image.Image) -> int:
     return int(((pixels[..., 0] > 200) & (pixels[..., 1] < 80) & (pixels[..., 2] > 200)).sum())
 
 
+def test_a_name_in_chinese_is_drawn(stickers, picture, disc):
+    edited = edit_picture(picture, disc, edit_of(stickers, "一只红色的狗"), stickers)
+    english = edit_picture(picture, disc, edit_of(stickers, "red dog"), stickers)
+    assert edited.images[0].tobytes() == english.images[0].tobytes()
+    assert edited.recipe["text"] == "一只红色的狗"
+    with pytest.raises(ValueError, match="魑魅"):
+        edit_picture(picture, disc, edit_of(stickers, "魑魅"), stickers)
+
+
 def test_a_drawing_takes_the_place_and_the_rest_stays_to_the_bit(stickers, picture, disc):
     edited = edit_picture(picture, disc, edit_of(stickers, "dog"), stickers)
     before, after = np.asarray(picture), np.asarray(edited.images[0])
