@@ -36,6 +36,7 @@ from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.files import check_folder
 from groundingdino.page.handlers import Page
 from groundingdino.page.inpaint_layout import edit_column, painting_column
+from groundingdino.page.language import head, languages
 from groundingdino.page.layout import (
     PAGE_FILES,
     answer_column,
@@ -166,6 +167,8 @@ def serve(
         "max_file_size": upload,
         "theme": THEME,
         "css_paths": PAGE_FILES / "page.css",
+        "head": head(),
+        "i18n": languages(demo),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
         # Else a page that answers Gradio itself only after three seconds, as on a busy machine, ends at once.

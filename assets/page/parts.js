@@ -23,7 +23,7 @@ function swatch(color) {
 }
 
 // As wide as there is room for; the whole phrase is the tooltip.
-const named = (phrase) => make("span", { className: "name", textContent: phrase, title: phrase });
+const named = (phrase) => make("span", { className: "name", textContent: phrase, title: phrase, translate: false });
 
 const limit = (value, max) => Math.min(Math.max(value, 0), max);
 

@@ -59,8 +59,10 @@ function statusOfMask() {
   const object = props.view.objects.find(({ id }) => id === turned.id);
   if (!object) return null;
   const change = Math.round((100 * (object.area - turned.area)) / Math.max(1, turned.area));
-  const differs = change > 0 ? `${change}% larger` : change < 0 ? `${-change}% smaller` : "as large as";
-  const message = `Mask ${turned.index + 1} of ${MASKS} of ${object.phrase}: ${differs} ${change ? "than " : ""}the one before.`;
+  const mask = `Mask ${turned.index + 1} of ${MASKS} of ${object.phrase}`;
+  let message = `${mask}: as large as the one before.`;
+  if (change > 0) message = `${mask}: ${change}% larger than the one before.`;
+  if (change < 0) message = `${mask}: ${-change}% smaller than the one before.`;
   return { ...props.status, tone: "done", message };
 }
 

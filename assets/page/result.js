@@ -87,7 +87,7 @@ function drawShape(object) {
     ? draw("path", outline)
     : draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
   const isPressed = isEditView(props.view) ? object.ticked : object.marked;
-  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": isPressed };
+  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": isPressed, translate: "no" };
   for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
   shape.setAttribute("aria-label", `${object.phrase} ${object.score || object.quality}`);
   const press = isEditView(props.view) ? tick : mark;
@@ -113,6 +113,8 @@ function drawLegend(view) {
   );
 }
 
+const TICKS = { Show: (name) => `Show ${name}`, Keep: (name) => `Keep ${name}`, Edit: (name) => `Edit ${name}` };
+
 function drawTable(view) {
   find(".objects").toggleAttribute("data-empty", !view.objects.length);
   find("th.quality").hidden = !view.masks;
@@ -123,7 +125,7 @@ function drawTable(view) {
     ...view.objects.map((object) => {
       const box = make("input", { type: "checkbox", checked: object.ticked });
       box.setAttribute("data-key", `tick ${object.id}`);
-      box.setAttribute("aria-label", `${view.tick} ${object.phrase} ${object.score || object.quality}`);
+      box.setAttribute("aria-label", TICKS[view.tick](`${object.phrase} ${object.score || object.quality}`));
       box.onclick = (event) => event.stopPropagation();
       box.onchange = () => tick(object);
       const name = make("button", { type: "button" }, swatch(object.color), named(object.phrase));

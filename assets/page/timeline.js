@@ -20,7 +20,7 @@ function row({ id, phrase, color, since, until }) {
   };
   const swatch = make("span", { className: "swatch" });
   swatch.style.background = color;
-  const name = make("span", { className: "name", textContent: `${phrase} ${id}`, title: phrase });
+  const name = make("span", { className: "name", textContent: `${phrase} ${id}`, title: phrase, translate: false });
   const bar = make("span", { className: "bar" });
   bar.style.background = color;
   const place = (seconds) => (100 * (seconds - start)) / Math.max(end - start, 1e-6);

@@ -77,8 +77,10 @@ def _nearest(words: list[str]) -> str:
     tried = [" ".join(content), *sorted(content, key=len, reverse=True)]
     near = [match for words in tried for match in get_close_matches(words, names, n=3, cutoff=_ALIKE)]
     near = list(dict.fromkeys(near))[:3]
+    if len(near) == 1:
+        return f"the nearest there is {_list(near)}"
     if near:
-        return f"the nearest there {'is' if len(near) == 1 else 'are'} {_list(near)}"
+        return f"the nearest there are {_list(near)}"
     return "the drawings are of everyday things, such as 'cat', 'tree' or 'birthday cake'"
 
 

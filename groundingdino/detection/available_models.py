@@ -53,7 +53,9 @@ class Figures:
     def sentence(self) -> str:
         """Such as "COCO AP 50.4, LVIS 41.4, without training on COCO."."""
         found = [f"{name} {value}" for name, value in (("COCO AP", self.coco), ("LVIS AP", self.lvis)) if value]
-        return f"{', '.join(found)}, {'with COCO in training' if self.saw_coco else 'without training on COCO'}."
+        if self.saw_coco:
+            return f"{', '.join(found)}, with COCO in training."
+        return f"{', '.join(found)}, without training on COCO."
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,8 @@ def _names(card: Any) -> tuple[str, ...]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more names" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    named = ", ".join(names[:_NAMED])
+    return f"{named} and {len(names) - _NAMED} more names" if len(names) > _NAMED else named
 
 
 def to_fetch(models: ModelCache[Any, Any], name: str, kind: str, again: bool) -> Advice | None:

@@ -230,8 +230,11 @@ class ModelCache(Generic[M, C]):
             self._models = {kept: model for kept, model in self._models.items() if kept in ALWAYS_KEPT}
 
     def _never_fetched(self, name: str) -> NotDownloaded:
-        message = f"{self.cards[name].title} is not on this machine, and downloads are switched off on this server: "
-        return NotDownloaded(message + "choose another model.", self, name)
+        message = (
+            f"{self.cards[name].title} is not on this machine, and downloads are switched off on this server: choose "
+            "another model."
+        )
+        return NotDownloaded(message, self, name)
 
 
 def readable_size(size: int) -> str:

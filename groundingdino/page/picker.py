@@ -60,9 +60,11 @@ class Picker(Generic[M, C]):
             with logged("download") as line:
                 line["model"] = model
                 for done, total, what in self.models.download(model):
-                    share = f"{readable_size(done)} of {readable_size(total)}" if total else readable_size(done)
-                    bar = f'<progress value="{done}" max="{total}"></progress>' if total else "<progress></progress>"
-                    yield f"{bar}{escape(what)}: {share}", gr.update(interactive=False), gr.skip(), ready + 1
+                    bar, far = "<progress></progress>", f"{what}: {readable_size(done)}"
+                    if total:
+                        bar = f'<progress value="{done}" max="{total}"></progress>'
+                        far = f"{what}: {readable_size(done)} of {readable_size(total)}"
+                    yield bar + escape(far), gr.update(interactive=False), gr.skip(), ready + 1
         except ValueError as error:
             yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return

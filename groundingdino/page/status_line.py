@@ -32,10 +32,11 @@ def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice |
     found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
     tone = "done" if found else "nothing"
     if found:
-        message = count(found) + (f", {found - shown} hidden" if found > shown else "")
+        message = f"{count(found)}, {found - shown} hidden" if found > shown else count(found)
     elif not findings.phrases and not best:
-        pointing = f", or {otherwise}" if otherwise else ""
-        message = " ".join([f"Type what you are looking for{pointing}.", *findings.notes])
+        asks = "Type what you are looking for."
+        asks = f"Type what you are looking for, or {otherwise}." if otherwise else asks
+        message = " ".join([asks, *findings.notes])
         return sentence(message, detail=_models(findings))
     elif best > findings.card.box_threshold:  # lower than that, there would be boxes around what is not there
         message = f"Nothing scores more than your threshold of {threshold:.2f}, but something {best:.2f}: lower it."
@@ -60,12 +61,12 @@ def _compared(findings: Findings, other: Findings) -> str:
         select(one.detections, np.isin(labels_of(one.detections), findings.phrases)) for one in (findings, other)
     )
     agreed = agreement(ours, theirs)
-    kind = "boxes" if agreed.total != 1 else "box"
-    verb = "agrees" if agreed.total == 1 else "agree"
-    found = f"{other.card.title} has {len(theirs)}"
+    title = other.card.title
     if not agreed.total:
-        return f"{other.card.title} finds nothing, either."
-    return f"{found}: {agreed.both} of {agreed.total} {kind} {verb} (IoU ≥ {SAME_PLACE})."
+        return f"{title} finds nothing, either."
+    if agreed.total == 1:
+        return f"{title} has {len(theirs)}: {agreed.both} of 1 box agrees (IoU ≥ {SAME_PLACE})."
+    return f"{title} has {len(theirs)}: {agreed.both} of {agreed.total} boxes agree (IoU ≥ {SAME_PLACE})."
 
 
 def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def mask_status(findings: Findings, chosen: int, alpha: np.ndarray) -> dict[str,
     message = f"{count(chosen) if chosen else 'What you drew'}: {percent} of the picture will change."
     message = " ".join([message, *findings.notes])
     if findings.draft_side:
-        return sentence(f"{message} {findings.follows.capitalize()} …", "working", _models(findings))
+        then = "Its tiles follow …" if findings.lacks_tiles else "The whole picture follows …"
+        return sentence(f"{message} {then}", "working", _models(findings))
     return sentence(message, "done", _models(findings))
 
 
@@ -96,8 +98,10 @@ def _timing(findings: Findings) -> str:
         # A new prompt costs one part and a click another; what was kept from before is said of each.
         both = None if picture is None and embedding is None else (picture or 0) + (embedding or 0)
         parts = [
-            f"{name} {'cached' if took is None else _milliseconds(took)}"
-            for name, took in (("text", text), ("picture", both), ("grounding", grounding), ("masks", masks))
+            f"text {_or_cached(text)}",
+            f"picture {_or_cached(both)}",
+            f"grounding {_or_cached(grounding)}",
+            f"masks {_or_cached(masks)}",
         ]
     elif text is None and picture is None and grounding is None:
         parts = ["0 ms of model, scores kept"]
@@ -115,6 +119,10 @@ def _timing(findings: Findings) -> str:
 def _models(findings: Findings) -> str:
     titles = [findings.card.title] + ([findings.segmenter.title] if findings.segmenter else [])
     return " + ".join(dict.fromkeys(titles))
+
+
+def _or_cached(value: float | None) -> str:
+    return "cached" if value is None else _milliseconds(value)
 
 
 def _milliseconds(value: float | None) -> str:
