@@ -9,7 +9,7 @@ from PIL import Image
 
 from groundingdino.detection.checkpoints import ModelCard
 from groundingdino.detection.phrases import Grounding
-from groundingdino.inputs.prompt import Prompt, Span, read_prompt
+from groundingdino.inputs.prompt import Prompt, Span, meaning, read_prompt
 from groundingdino.model.config import EMBEDDED
 from groundingdino.page.studio import DetectorLike
 from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if_stopped
@@ -122,7 +122,7 @@ class Oracle(DetectorLike):
             (index, score, box)
             for index, name in enumerate(parsed.phrases)
             for objects in known
-            for score, box in objects.get(name, ())
+            for score, box in objects.get(meaning(name), ())
         ]
         scores = np.zeros((len(rows), len(parsed.phrases)), np.float32)
         for row, (index, score, _) in enumerate(rows):

@@ -11,15 +11,20 @@
   const SENTENCES = /(?<=[.!?…]) (?=\S)/;
   const FIELD = /\{([^{}]*)\}/;
   const ANYTHING = "((?:(?! · ).)+?)"; // but several things: these are translated one by one
+  const NUMBER = "(\\d.*?)";
   const isChinese = () => document.documentElement.lang.startsWith("zh");
 
-  // Of "{0} objects" a pattern that "3 objects" fits, those that say most first.
+  // Of "{0} objects" a pattern that "3 objects" fits. Those that begin with words come first, and then what says most;
+  // what says next to nothing, as "{0}: {1} of {2}", is about numbers.
   const templates = Object.keys(chinese).filter((english) => FIELD.test(english)).map((english) => {
     const parts = english.split(FIELD); // every second is a field
     const words = parts.filter((_, index) => index % 2 === 0);
-    const pattern = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join(ANYTHING);
+    const letters = words.join("").replace(/[^A-Za-z]/g, "").length;
+    const isOfNumbers = letters < 4 && !chinese[english].includes("!t}");
+    const [first, ...rest] = words.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const pattern = first + rest.map((word, index) => (isOfNumbers && index ? NUMBER : ANYTHING) + word).join("");
     const fields = parts.filter((_, index) => index % 2);
-    return { pattern: new RegExp(`^${pattern}$`, "s"), fields, chinese: chinese[english], says: words.join("").length };
+    return { pattern: new RegExp(`^${pattern}$`, "s"), fields, chinese: chinese[english], says: letters + (words[0] ? 1000 : 0) };
   });
   templates.sort((one, other) => other.says - one.says);
 
@@ -28,12 +33,17 @@
     if (Object.hasOwn(chinese, text)) return chinese[text];
     if (text.endsWith(".") && Object.hasOwn(chinese, text.slice(0, -1))) return `${chinese[text.slice(0, -1)]}。`;
     const sentences = text.split(SENTENCES);
-    const known = sentences.length > 1 ? sentences.map(translated) : [undefined];
-    if (!known.includes(undefined)) return known.join("");
+    for (let end = sentences.length - 1; end > 0; end -= 1) {
+      const first = sentences.slice(0, end).join(" "); // several may have one translation
+      const said = Object.hasOwn(chinese, first) ? chinese[first] : end === 1 ? translated(first) : undefined;
+      const rest = said && translated(sentences.slice(end).join(" "));
+      if (rest) return said + rest;
+    }
     const whole = filled(text) ?? (text.endsWith(".") ? filled(text.slice(0, -1))?.concat("。") : undefined);
     if (whole) return whole;
     const parts = text.split(" · ");
     if (parts.length > 1) return parts.map((part) => translated(part) ?? part).join(" · ");
+    const known = sentences.length > 1 ? sentences.map(translated) : [];
     return known.some(Boolean) ? sentences.map((one, index) => known[index] ?? one).join(" ") : undefined;
   }
 

@@ -24,10 +24,11 @@ def languages(demo: gr.Blocks) -> gr.I18n:
     """What Gradio translates labels and choices by: the catalogue, and the entries of the page's lists as a whole."""
     words = catalogue()
     lists = [block.choices for block in demo.blocks.values() if isinstance(block, gr.Dropdown)]
-    # An arrow goes once the model is downloaded.
-    entries = {shown for choices in lists for entry, _ in choices for shown in (entry, entry.replace("↓ ", ""))}
+    entries = {str(entry) for choices in lists for entry, _ in choices}
+    entries |= {entry.replace("↓ ", "") for entry in entries}  # the arrow goes once a model is downloaded
     whole = {entry: " · ".join(words.get(part, part) for part in entry.split(" · ")) for entry in sorted(entries)}
-    return gr.I18n(**{"en": {}, LANGUAGE: {**whole, **words}})
+    translations: dict[str, dict[str, str]] = {"en": {}, LANGUAGE: {**whole, **words}}
+    return gr.I18n(**translations)
 
 
 def head() -> str:

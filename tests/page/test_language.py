@@ -3,6 +3,7 @@
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import gradio
 import gradio as gr
@@ -30,7 +31,15 @@ ROOMS = [
         *("artwork/reading", "detection/available_models", "detection/text_tokens", "detection/tiles"),
         *("editing/available_models", "editing/backgrounds", "editing/crops", "editing/edits", "editing/few_steps"),
         *("editing/filling", "editing/inpainter", "editing/lama", "editing/margins", "editing/mask", "editing/modes"),
-        *("editing/perform", "editing/schedulers", "editing/stickers", "editing/tasks", "files/downloads", "files/hub"),
+        *(
+            "editing/out_of_memory",
+            "editing/perform",
+            "editing/schedulers",
+            "editing/stickers",
+            "editing/tasks",
+            "files/downloads",
+            "files/hub",
+        ),
         *("inputs/image_files", "inputs/prompt", "segmentation/available_models", "segmentation/object_ids"),
         *("tracking/edits", "tracking/exports", "tracking/video"),
     )
@@ -77,7 +86,7 @@ def texts_of_components() -> set[str]:
     """What the components of the page show when it is opened, and what models are said to be for."""
     config, texts = built().config, set[str]()
 
-    def visit(node: dict) -> None:
+    def visit(node: Any) -> None:
         block = built().blocks.get(node["id"])
         if getattr(block, "visible", True) is False or type(block).__name__ == "Api":  # those of the endpoints
             return
