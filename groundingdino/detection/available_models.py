@@ -59,6 +59,24 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class OtherConfig:
+    """Of an architecture that transformers computes, see `families`; a picture becomes a square of `side` pixels."""
+
+    model_type: str  # as config.json has it
+    side: int
+
+    @property
+    def short_side(self) -> int:
+        """As `GroundingDINOConfig` has it: what the longer side of a picture becomes rules."""
+        return self.side
+
+    @property
+    def long_side(self) -> int:
+        """As `short_side`."""
+        return self.side
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a user should know of a model before and after choosing it.
 
@@ -70,7 +88,7 @@ class ModelCard:
 
     name: str
     title: str
-    config: GroundingDINOConfig
+    config: GroundingDINOConfig | OtherConfig
     box_threshold: float
     text_threshold: float
     size_bytes: int
@@ -92,12 +110,15 @@ class ModelCard:
 
         The published models are Swin Transformers and did. Our own training, of other backbones, shows phrases alone.
         """
-        return isinstance(self.config.backbone, SwinConfig)
+        return isinstance(self.config, GroundingDINOConfig) and isinstance(self.config.backbone, SwinConfig)
 
 
 _AUTHORS = "https://github.com/IDEA-Research/GroundingDINO"
 _MM = "https://github.com/open-mmlab/mmdetection/blob/main/configs/mm_grounding_dino/README.md"
 _LLMDET = "https://github.com/iSEE-Laboratory/LLMDet"
+_OWL = "https://github.com/google-research/scenic/blob/main/scenic/projects/owl_vit/README.md"
+_OMDET = "https://github.com/om-ai-lab/OmDet"
+_SAM3 = "https://github.com/facebookresearch/sam3"
 _MM_HUB = "openmmlab-community/mm_grounding_dino_"
 
 # Bytes of model.safetensors; the files of one size hold the same tensors.
@@ -238,6 +259,64 @@ MODELS: dict[str, ModelCard] = {
             figures=Figures(lvis=51.1, saw_coco=True, source=_LLMDET),
             revision="bec37f296f05b22f6c6b39bc05a6c611239f4e31",
         ),
+        # Thresholds of the following are those of transformers' own examples.
+        *(
+            ModelCard(
+                name=f"owlv2-{size[0]}",
+                title=f"OWLv2 ViT-{size[0].upper()}",
+                config=OtherConfig("owlv2", side),
+                box_threshold=0.10,
+                text_threshold=0.10,
+                size_bytes=size_bytes,
+                description=f"Of another architecture: {about} Photos, any English phrase; {figures.sentence()}",
+                source=HubFolder(f"google/owlv2-{size}-ensemble"),
+                figures=figures,
+            )
+            for size, side, size_bytes, about, figures in (
+                (
+                    "base-patch16",
+                    960,
+                    620_000_000,
+                    "a new prompt costs it next to nothing.",
+                    Figures(lvis=43.9, saw_coco=True, source=_OWL),
+                ),
+                (
+                    "large-patch14",
+                    1008,
+                    1_750_000_000,
+                    "larger and slower than owlv2-b.",
+                    Figures(lvis=44.6, saw_coco=True, source=_OWL),
+                ),
+            )
+        ),
+        ModelCard(
+            name="omdet-turbo-t",
+            title="OmDet-Turbo Swin-T",
+            config=OtherConfig("omdet-turbo", 640),
+            box_threshold=0.30,
+            text_threshold=0.25,
+            size_bytes=460_000_000,
+            description="Of another architecture, made to be quick. Photos, any English phrase; "
+            "COCO AP 42.5, LVIS AP 30.3, without training on COCO.",
+            source=HubFolder("omlab/omdet-turbo-swin-tiny-hf"),
+            figures=Figures(coco=42.5, lvis=30.3, source=_OMDET),
+        ),
+        ModelCard(
+            name="sam3",
+            title="SAM 3",
+            config=OtherConfig("sam3", 1008),
+            box_threshold=0.50,
+            text_threshold=0.25,
+            size_bytes=3_440_000_000,
+            description="Of another architecture: one pass for each phrase. Photos, any English phrase; COCO AP 56.4, "
+            "LVIS AP 53.6, without training on COCO. For a GPU. Gated, under the SAM License: ask for access at "
+            "https://huggingface.co/facebook/sam3 and, once it is granted, log in by hf auth login, or set HF_TOKEN, "
+            "before you download.",
+            source=HubFolder("facebook/sam3"),
+            licence="SAM License",
+            gated=True,
+            figures=Figures(coco=56.4, lvis=53.6, source=_SAM3),
+        ),
     )
 }
 
@@ -277,6 +356,17 @@ def is_cached(name: str) -> bool:
     if isinstance(source, HubFolder):
         return hub.cached_model_folder(source.repository, whole=False, revision=source.revision) is not None
     return COME_ALONG[name].is_file() if source is None else hub.cached(source) is not None
+
+
+def check_is_ours(name_or_path: str | Path) -> None:
+    """A ValueError where a named model is of another architecture; before it is downloaded, or anything is done."""
+    name = str(name_or_path)
+    card = MODELS.get(name) or (None if os.path.exists(name) else _of_repository(name))
+    if card is not None and isinstance(card.config, OtherConfig):
+        raise ValueError(
+            f"{card.title} is of another architecture and can only detect: for this take a Grounding DINO, such as "
+            "'mm-t'."
+        )
 
 
 def find_detector(

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import BertTokenizerFast
 
 from groundingdino.detection import config_json
-from groundingdino.detection.available_models import MODELS, ModelCard, find_detector, is_cached
+from groundingdino.detection.available_models import MODELS, ModelCard, check_is_ours, find_detector, is_cached
 from groundingdino.detection.key_names import OURS, TRANSFORMERS, find_layout, fit_heads, strip_prefix, to_our_names
 from groundingdino.detection.tokenizer_files import load_tokenizer
 from groundingdino.files.hub import Progress
@@ -58,7 +58,7 @@ def load_pretrained(
     local_files_only: bool = False,
     progress: Progress | None = None,
 ) -> LoadedModel:
-    """Load a trained model.
+    """Load a trained model of our own architecture; for others see `families.load_detector`.
 
     Args:
         name_or_path: a name of `MODELS`; a weight file in the authors' layout, mmdetection's or our own; a folder in
@@ -71,10 +71,16 @@ def load_pretrained(
             or its files are damaged, of another architecture or do not fit; or there is no such device.
     """
     check_device(device)
+    check_is_ours(name_or_path)
     path, card = find_detector(name_or_path, local_files_only, progress)
-    loaded = _load_folder(path, str(name_or_path), card) if path.is_dir() else _load_file(path, card)
+    loaded = load_found(path, str(name_or_path), card)
     loaded.model.to(device)
     return loaded
+
+
+def load_found(path: Path, name: str, card: ModelCard | None) -> LoadedModel:
+    """What `find_detector` found, of our own architecture; errors are those of `load_pretrained`."""
+    return _load_folder(path, name, card) if path.is_dir() else _load_file(path, card)
 
 
 def load_checkpoint(model: GroundingDINO, path_or_state_dict: str | Path | Mapping[str, Tensor]) -> None:
@@ -160,6 +166,7 @@ def _rename_card(loaded: LoadedModel, name: str) -> LoadedModel:
 
 
 def _build(card: ModelCard, state: Mapping[str, Tensor], path: Path, folder: Path) -> LoadedModel:
+    assert isinstance(card.config, GroundingDINOConfig)
     tokenizer = load_tokenizer(folder, card.config.text.vocab_size)
     model = GroundingDINO(card.config).eval()
     _fill(model, state, f"'{path}'")

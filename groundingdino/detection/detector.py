@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import supervision as sv
 import torch
@@ -12,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
-from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
 from groundingdino.detection.drafts import Work
+from groundingdino.detection.families import Loaded, load_detector, passes_of
 from groundingdino.detection.passes import Passes, milliseconds_since, tensor_bytes
 from groundingdino.detection.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, one_by_one
 from groundingdino.detection.tiles import Tile, tiles_of, with_tiles
@@ -21,7 +22,6 @@ from groundingdino.files.hub import Progress
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.image import ImageSource, content_hash, load_image
 from groundingdino.inputs.prompt import Prompt, Span, read_prompt
-from groundingdino.model import ImageFeatures
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.devices import find_device
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
@@ -48,7 +48,7 @@ DEFAULT_CACHE_BYTES = CacheBytes()
 class EncodedImage:
     """The part of a picture's work that does not depend on the prompt; valid as long as it is held."""
 
-    features: ImageFeatures = field(repr=False)
+    features: Any = field(repr=False)
     size: tuple[int, int]  # (width, height) of the upright picture; boxes are in its pixels
     key: str  # hash of the picture's content, and the side of a draft
     cached: bool  # the model did not run for this call
@@ -71,10 +71,10 @@ class Detector:
 
     def __init__(
         self,
-        loaded: LoadedModel,
+        loaded: Loaded,
         cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES,
         dtype: torch.dtype | None = None,
-        passes: Callable[[LoadedModel, int, torch.dtype | None], Passes] = Passes,
+        passes: Callable[[Loaded, int, torch.dtype | None], Passes] = passes_of,
     ):
         """A detector of a loaded model.
 
@@ -83,7 +83,8 @@ class Detector:
         Args:
             dtype: to compute in, torch.float32 or torch.bfloat16; by default what is fastest here, see
                 `precision.fastest_dtype`. For bfloat16 the detector has a copy of the model, see
-                `precision.in_bfloat16`; the model that is given stays as it is.
+                `precision.in_bfloat16`; the model that is given stays as it is. Models of other architectures compute
+                in torch.float32.
             passes: makes what runs the model; by default that is done here.
 
         Raises:
@@ -92,7 +93,7 @@ class Detector:
         self._passes = ours = passes(loaded, cache_bytes.texts, dtype)
         self.model, self.tokenizer, self.card = ours.model, ours.tokenizer, ours.card
         self.device, self.dtype = ours.device, ours.dtype
-        self._images: ByteCache[ImageFeatures] = ByteCache(cache_bytes.images, tensor_bytes, cache_bytes.most_images)
+        self._images: ByteCache[Any] = ByteCache(cache_bytes.images, tensor_bytes, cache_bytes.most_images)
         self._groundings: ByteCache[Grounding] = ByteCache(cache_bytes.groundings, lambda grounding: grounding.nbytes)
 
     @classmethod
@@ -105,9 +106,9 @@ class Detector:
         cache_bytes: CacheBytes = DEFAULT_CACHE_BYTES,
         dtype: torch.dtype | None = None,
     ) -> Self:
-        """Load a model by name or path, see `checkpoints.load_pretrained`; by default on the GPU if there is one."""
+        """Load a model by name or path, see `families.load_detector`; by default on the GPU if there is one."""
         device = device or find_device()
-        return cls(load_pretrained(name_or_path, device, local_files_only, progress), cache_bytes, dtype)
+        return cls(load_detector(name_or_path, device, local_files_only, progress), cache_bytes, dtype)
 
     def __call__(
         self,
@@ -120,6 +121,7 @@ class Detector:
         best_only: bool = False,
         each: bool = False,
         tiles: bool = False,
+        masks: bool = False,
     ) -> sv.Detections:
         """Find the prompt's phrases in the picture: `encode_image`, `ground` and `Grounding.detections` in one.
 
@@ -127,7 +129,7 @@ class Detector:
         """
         encoded = self.encode_image(image, tiles=tiles)
         grounding = self.ground_each(encoded, prompt) if each else self.ground(encoded, prompt)
-        return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections, best_only)
+        return grounding.detections(box_threshold, text_threshold, nms_threshold, max_detections, best_only, masks)
 
     def encode_image(
         self,
@@ -150,14 +152,14 @@ class Detector:
         """
         start = time.perf_counter()
         image = load_image(image)
-        side = self.model.config.short_side if short_side is None else short_side
-        key = content_hash(image) if side == self.model.config.short_side else f"{content_hash(image)} {side}"
-        if tiles and side != self.model.config.short_side:
+        side = self._passes.sides.short_side if short_side is None else short_side
+        key = content_hash(image) if side == self._passes.sides.short_side else f"{content_hash(image)} {side}"
+        if tiles and side != self._passes.sides.short_side:
             raise ValueError(f"A draft of {side} pixels has no tiles: leave out short_side, or tiles.")
         features, cached = unless_stopped(
             lambda: self._images.get_or_compute(key, lambda: self._passes.encode_image(image, side)), stop
         )
-        parts = tiles_of(image.size, self.model.config) if tiles else None
+        parts = tiles_of(image.size, self._passes.sides) if tiles else None
         return EncodedImage(features, image.size, key, cached, milliseconds_since(start), self, image, parts)
 
     def draft_side(
@@ -171,18 +173,17 @@ class Detector:
         """
         key, parsed = content_hash(image), self._read(prompt)
         prompts = [*parsed.one_by_one().values()] if each else [parsed]
-        config = self.model.config
 
         def left(keys: Iterable[str]) -> Work:
             new = {key: sum(self._groundings.get((key, one)) is None for one in prompts) for key in keys}
             unread = sum(count > 0 and self._images.get(key) is None for key, count in new.items())
             return Work(unread, sum(new.values()))
 
-        parts = tiles_of(image.size, config) if tiles else ()
+        parts = tiles_of(image.size, self._passes.sides) if tiles else ()
         work, whole = left([key, *(_key_of(key, tile) for tile in parts)]), left([key])
         if not work.groundings:
             return None
-        return self._passes.pace.draft_side(config, image.size, work, whole if parts else None)
+        return self._passes.draft_side(image.size, work, whole if parts else None)
 
     def ground(
         self,
@@ -229,7 +230,7 @@ class Detector:
             ValueError: as `encode_image`.
         """
         image = load_image(image)
-        return PreparedImage(image, self._passes.preprocess(image, self.model.config.short_side))
+        return PreparedImage(image, self._passes.preprocess(image, self._passes.sides.short_side))
 
     def ground_batch(
         self,
@@ -268,7 +269,7 @@ class Detector:
         self, images: Sequence[PreparedImage], whole: Sequence[Grounding], prompt: Prompt, each: bool
     ) -> list[Grounding]:
         """Groundings of pictures with those of their tiles."""
-        tiles = [tiles_of(image.image.size, self.model.config) for image in images]
+        tiles = [tiles_of(image.image.size, self._passes.sides) for image in images]
         found: list[list[tuple[Tile, Grounding]]] = [[] for _ in images]
         for number in range(max(map(len, tiles), default=0)):
             having = [index for index, parts in enumerate(tiles) if number < len(parts)]
@@ -296,7 +297,7 @@ class Detector:
         return with_tiles(whole, found, encoded.size)
 
     def _find(
-        self, key: str, features: Callable[[], ImageFeatures], size: Size, prompt: Prompt, stop: StopCheck | None
+        self, key: str, features: Callable[[], Any], size: Size, prompt: Prompt, stop: StopCheck | None
     ) -> Grounding:
         grounding, cached = unless_stopped(
             lambda: self._groundings.get_or_compute(
@@ -306,8 +307,8 @@ class Detector:
         )
         return replace(grounding, text_milliseconds=0.0, text_cached=True, cached=True) if cached else grounding
 
-    def _tile(self, encoded: EncodedImage, tile: Tile) -> ImageFeatures:
-        side = self.model.config.short_side
+    def _tile(self, encoded: EncodedImage, tile: Tile) -> Any:
+        side = self._passes.sides.short_side
         return self._images.get_or_compute(
             _key_of(encoded.key, tile), lambda: self._passes.encode_image(encoded.image.crop(tile), side)
         )[0]

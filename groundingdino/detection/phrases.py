@@ -13,6 +13,7 @@ from torchvision.ops import batched_nms
 from typing_extensions import Self
 
 from groundingdino.detection.boxes import firsts_of_sources, to_pixels
+from groundingdino.detection.query_masks import LEAST_SCORE, QueryMasks
 from groundingdino.detection.text_tokens import Passage, span_weights
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.prompt import Prompt
@@ -69,6 +70,7 @@ class Grounding:
     noun_scores: np.ndarray | None = None  # (Q, K) float32 of a sentence: of the nouns in each phrase
     sources: np.ndarray | None = None  # (Q,) int, which of overlapping parts of the picture a box is of; None: of one
     passes: int = 1  # of the model's decoder that it is made of, now or before
+    masks: QueryMasks | None = None  # of the queries that may be detections, where the model makes masks
 
     @classmethod
     def of_passages(
@@ -127,7 +129,8 @@ class Grounding:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         arrays = (self.boxes, self.scores, self.phrase_ids, self.noun_scores, self.sources)
-        return sum(array.nbytes for array in arrays if array is not None)
+        masks = 0 if self.masks is None else self.masks.nbytes
+        return masks + sum(array.nbytes for array in arrays if array is not None)
 
     def detections(
         self,
@@ -136,6 +139,7 @@ class Grounding:
         nms_threshold: float | None = NMS_THRESHOLD,
         max_detections: int = MAX_DETECTIONS,
         best_only: bool = False,
+        masks: bool = False,
     ) -> sv.Detections:
         """The boxes that pass, best first.
 
@@ -148,14 +152,19 @@ class Grounding:
                 None keeps both. Of tiles of a picture, boxes in two of them are one from an IoU of 0.5.
             max_detections: The best that many are returned.
             best_only: Only the best box of each phrase is returned, as for "left lion", which is one.
+            masks: Of a model that makes them, such as SAM 3, masks are returned, too; there are none of boxes with a
+                score of 0.05 or less, which are left out then.
 
         Returns:
             `xyxy` (N, 4) float32 pixels, `confidence` (N,) float32, `class_id` (N,) the index into `phrases` of the
-            best phrase, `data["class_name"]` (N,) str, that phrase.
+            best phrase, `data["class_name"]` (N,) str, that phrase; with `masks` `mask` (N, H, W) bool.
 
         Raises:
-            ValueError: A threshold is no number in [0, 1], or the limit no whole number of 1 or more.
+            ValueError: A threshold is no number in [0, 1], or the limit no whole number of 1 or more; or masks are
+                asked for where there are none.
         """
+        if masks and self.masks is None:
+            raise ValueError("There are no masks of these boxes: cut them out with a Segmenter.")
         box_threshold = _fraction("box threshold", self.box_threshold if box_threshold is None else box_threshold)
         text_threshold = _fraction("text threshold", self.text_threshold if text_threshold is None else text_threshold)
         if nms_threshold is not None:
@@ -168,7 +177,7 @@ class Grounding:
             scores = np.where(self.noun_scores > text_threshold, scores, 0)
         confidence = scores.max(axis=1, initial=0)
         queries = np.argsort(-confidence, kind="stable")
-        queries = queries[confidence[queries] > box_threshold]
+        queries = queries[confidence[queries] > (max(box_threshold, LEAST_SCORE) if masks else box_threshold)]
         class_id = scores[queries].argmax(axis=1) if len(queries) else np.empty(0, dtype=np.int64)
         if self.phrase_ids is not None:
             class_id = self.phrase_ids[queries, class_id].astype(np.int64)
@@ -184,7 +193,10 @@ class Grounding:
             kept = firsts_of_sources(self.boxes[queries], class_id, self.sources[queries], SAME_OBJECT, max_detections)
             queries, class_id = queries[kept], class_id[kept]
         queries, class_id = queries[:max_detections], class_id[:max_detections]
-        return self._chosen(queries, class_id, confidence[queries])
+        chosen = self._chosen(queries, class_id, confidence[queries])
+        if masks and self.masks is not None:
+            chosen.mask = self.masks.draw(queries)
+        return chosen
 
     def pairs(self, most: int = MAX_DETECTIONS) -> sv.Detections:
         """The best pairs of a box and a phrase, without threshold or NMS, as in the authors' evaluation on COCO.
@@ -221,6 +233,8 @@ def one_by_one(prompt: Prompt, ground: Callable[[Prompt], Sequence[Grounding]]) 
 def _joined(prompt: Prompt, ids: Sequence[int], groundings: Sequence[Grounding]) -> Grounding:
     """Groundings of single phrases of a prompt, of those indices, in one picture as a grounding of all."""
     sources = [one.sources for one in groundings if one.sources is not None]
+    starts = np.cumsum([0, *(len(one.boxes) for one in groundings)])
+    masks = [one.masks.moved(start) for one, start in zip(groundings, starts[:-1], strict=True) if one.masks]
     filled = [np.full(one.scores.shape, phrase, np.int32) for phrase, one in zip(ids, groundings, strict=True)]
     return replace(
         groundings[0],
@@ -230,6 +244,7 @@ def _joined(prompt: Prompt, ids: Sequence[int], groundings: Sequence[Grounding])
         phrase_ids=read_only(np.concatenate(filled)),
         noun_scores=None,
         sources=read_only(np.concatenate(sources)) if sources else None,
+        masks=QueryMasks.joined(masks),
         **told(groundings),
     )
 

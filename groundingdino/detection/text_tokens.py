@@ -50,8 +50,8 @@ def tokenize(prompt: Prompt, tokenizer: BertTokenizerFast, max_tokens: int) -> T
     parts = prompt.parts
     encoded = _encode([part.text for part in parts], tokenizer)
     for part, (ids, _) in zip(parts, encoded, strict=True):
-        _check_length(part.text, len(ids), max_tokens)
-    packed = _pack([len(ids) + 1 for ids, _ in encoded], max_tokens - 2)
+        check_length(part.text, len(ids), max_tokens - 3)  # [CLS], the final dot, [SEP]
+    packed = pack([len(ids) + 1 for ids, _ in encoded], max_tokens - 2)
     passages = tuple(_passage(parts[start:end], encoded[start:end], tokenizer) for start, end in packed)
     return TokenizedPrompt(passages, _notes(prompt, tokenizer))
 
@@ -186,7 +186,7 @@ def _range_map(ranges: Sequence[Span], words: Tensor) -> Tensor:
     return (index >= bounds[:, :1]) & (index < bounds[:, 1:]) & words
 
 
-def _pack(lengths: Sequence[int], limit: int) -> Iterator[Span]:
+def pack(lengths: Sequence[int], limit: int) -> Iterator[Span]:
     """Consecutive parts [start, end) whose lengths together stay within the limit."""
     start, total = 0, 0
     for index, length in enumerate(lengths):
@@ -198,8 +198,8 @@ def _pack(lengths: Sequence[int], limit: int) -> Iterator[Span]:
         yield start, len(lengths)
 
 
-def _check_length(text: str, tokens: int, max_tokens: int) -> None:
-    most = max_tokens - 3  # [CLS], the final dot, [SEP]
+def check_length(text: str, tokens: int, most: int) -> None:
+    """A ValueError where a text is longer than a model reads as one phrase."""
     if tokens > most:
         raise ValueError(
             f"“{shorten(text)}” is {tokens} tokens long, but one phrase can have {most} at most: "
@@ -219,9 +219,12 @@ def _notes(prompt: Prompt, tokenizer: BertTokenizerFast) -> tuple[str, ...]:
         notes.append(
             f"The model reads English only and cannot read {_named(foreign)}: boxes found for that are guesses."
         )
-    if prompt.unread:
-        notes.append(f"Names nothing and is not looked for: {_named(prompt.unread)}.")
-    return tuple(notes)
+    return *notes, *unread_notes(prompt)
+
+
+def unread_notes(prompt: Prompt) -> tuple[str, ...]:
+    """A sentence on what of a prompt is not looked for, if there is such."""
+    return (f"Names nothing and is not looked for: {_named(prompt.unread)}.",) if prompt.unread else ()
 
 
 def _named(words: Sequence[str]) -> str:

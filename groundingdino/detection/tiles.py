@@ -9,19 +9,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from groundingdino.detection.phrases import Grounding, read_only, told
 from groundingdino.inputs.coordinates import Size
-from groundingdino.model.config import GroundingDINOConfig
 from groundingdino.model.preprocessing import scaled_size
 
 MOST_TILES = 3  # in a row, and in a column
 OVERLAP = 0.25  # of a tile's side that its neighbour shows, too
 CUT = 0.01  # of a tile's side: what ends nearer to an inner edge is cut by it
 _ENOUGH = 1.25  # times the least by which tiles can be shrunk: finer ones are not worth their passes
+
+
+class PictureSides(Protocol):
+    """How large a model sees pictures, see `preprocessing.scaled_size`: pixels of the short and of the long side."""
+
+    @property
+    def short_side(self) -> int: ...
+    @property
+    def long_side(self) -> int: ...
 
 
 class Tile(NamedTuple):
@@ -38,7 +46,7 @@ class Tile(NamedTuple):
         return self.right - self.left, self.bottom - self.top
 
 
-def tiles_of(size: Size, config: GroundingDINOConfig) -> tuple[Tile, ...]:
+def tiles_of(size: Size, sides: PictureSides) -> tuple[Tile, ...]:
     """The tiles of a picture of that size, row by row; none where the model sees the whole almost as large as it is.
 
     They are as few as let it see them so, 3 x 3 at most.
@@ -47,7 +55,7 @@ def tiles_of(size: Size, config: GroundingDINOConfig) -> tuple[Tile, ...]:
     def shrunk(grid: tuple[int, int]) -> float:
         """Pixels of the picture to one of the model, which no tile needs more of than 1."""
         width, height = (_side(*pair) for pair in zip(size, grid, strict=True))
-        scaled = scaled_size(width, height, config.short_side, config.long_side)
+        scaled = scaled_size(width, height, sides.short_side, sides.long_side)
         return max(1.0, max(width, height) / max(1, *scaled))
 
     counts = range(1, MOST_TILES + 1)
@@ -85,7 +93,7 @@ def with_tiles(whole: Grounding, tiles: Sequence[tuple[Tile, Grounding]], size: 
     arrays: dict[str, Any] = {name: stacked(name) for name in ("boxes", "scores", "phrase_ids", "noun_scores")}
     about = told(passes)
     about["notes"] += (note,)
-    return replace(whole, **arrays, **about, sources=read_only(np.concatenate(sources)))
+    return replace(whole, **arrays, **about, sources=read_only(np.concatenate(sources)), masks=None)
 
 
 def _rows(grounding: Grounding, rows: np.ndarray) -> Grounding:

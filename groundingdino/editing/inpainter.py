@@ -17,7 +17,7 @@ from groundingdino.editing.available_models import InpainterCard, find_inpainter
 from groundingdino.editing.crops import Crop, enlarged_much
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, few_steps_for
-from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter, quietly
+from groundingdino.editing.inpainter_models import LoadedInpainter, load_inpainter
 from groundingdino.editing.lama import LaMa
 from groundingdino.editing.latent_preview import LatentPreview
 from groundingdino.editing.out_of_memory import free_memory, is_out_of_memory
@@ -42,6 +42,7 @@ from groundingdino.editing.stickers import Stickers
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.runtime.interruption import StopCheck, interrupt_before, raise_if, stopping
+from groundingdino.runtime.quiet import quietly
 
 SMALLEST = 128  # pixels: below it a smaller working size is not tried when memory runs out
 _TICK = 0.1  # seconds between two looks at whether somebody who waits still does

@@ -1,11 +1,8 @@
 """Inpainters by name or path: pipelines in diffusers' layout, from this machine or the hub."""
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
-from warnings import catch_warnings, simplefilter
 
 import torch
 
@@ -14,6 +11,7 @@ from groundingdino.editing.inpainter_files import INDEX, has_half_weights, unet_
 from groundingdino.files.downloads import Progress, first_line
 from groundingdino.runtime.devices import check_device
 from groundingdino.runtime.extras import missing
+from groundingdino.runtime.quiet import quietly
 
 # What a run needs on a GPU beside the weights, in bytes: activations of a denoiser and of the decoder at working size.
 _WORKING_BYTES = 3 << 30
@@ -91,6 +89,8 @@ def _kind(folder: Path) -> Any:
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     try:
+        import diffusers  # noqa: F401  # so that it is quiet, too
+
         with quietly:
             return _kind(folder).from_pretrained(
                 str(folder),
@@ -102,47 +102,6 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     # Whatever damaged files and configurations provoke.
     except Exception as error:
         raise ValueError(f"'{folder}' cannot be loaded as an inpainting pipeline: {first_line(error)}.") from error
-
-
-class _Quiet:
-    """Without the libraries' progress bars and their advice to programmers, which users cannot act on.
-
-    What is switched off belongs to the whole process: the first thread that enters does it, and the last one that
-    leaves brings back what was there.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-        self._before = ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                self._silence()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._before.close()
-
-    def _silence(self) -> None:
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
-        self._before.enter_context(catch_warnings())
-        simplefilter("ignore")
-        for library in (diffusers_logging, transformers_logging):
-            self._before.callback(library.set_verbosity, library.get_verbosity())
-            library.set_verbosity_error()
-            if library.is_progress_bar_enabled():
-                self._before.callback(library.enable_progress_bar)
-                library.disable_progress_bar()
-
-
-quietly = _Quiet()
 
 
 def _place(pipeline: Any, device: torch.device) -> None:

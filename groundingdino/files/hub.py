@@ -32,10 +32,12 @@ from huggingface_hub.utils import build_hf_headers, httpx
 from groundingdino.files.downloads import DownloadsOff, NotSaved, Progress, download, not_downloaded, retry
 from groundingdino.files.wholeness import is_whole
 
-# What a model folder may hold beside its configuration and weights; vocab.txt where there is no tokenizer.json.
+# What a model folder may hold beside its configuration and weights; the words of a tokenizer, as BERT has them or as
+# CLIP does, where there is no tokenizer.json.
+_WORDS = ("vocab.txt", "vocab.json", "merges.txt")
 OPTIONAL_FILES = (
     "tokenizer.json",
-    "vocab.txt",
+    *_WORDS,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
@@ -183,7 +185,7 @@ def cached_model_folder(repository: str, whole: bool = True, revision: str = "ma
 
 def _is_settled(repository: str, folder: Path, name: str) -> bool:
     """Whether an optional file is here, is not needed, or is known to be missing from the repository."""
-    if is_whole(folder / name) or (name == "vocab.txt" and is_whole(folder / "tokenizer.json")):
+    if is_whole(folder / name) or (name in _WORDS and is_whole(folder / "tokenizer.json")):
         return True
     return try_to_load_from_cache(repository, name, revision=folder.name) is _CACHED_NO_EXIST
 

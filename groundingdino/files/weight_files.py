@@ -182,14 +182,23 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], what: str) -> N
         for name in expected.keys() & state.keys()
         if state[name].shape != expected[name].shape
     ]
+    check_fit(expected.keys() - state.keys(), state.keys() - expected.keys(), other_shape, what)
+    model.load_state_dict(state)
+
+
+def check_fit(missing: Iterable[str], left_over: Iterable[str], other_shape: Iterable[str], what: str) -> None:
+    """Check that there is no name of a tensor that does not fit a model.
+
+    Raises:
+        ValueError: they are listed; `what` is the subject of the sentence.
+    """
     problems = [
-        _list_names("missing", expected.keys() - state.keys()),
-        _list_names("left over", state.keys() - expected.keys()),
+        _list_names("missing", missing),
+        _list_names("left over", left_over),
         _list_names("of another shape", other_shape),
     ]
     if any(problems):
         raise ValueError(f"{what} does not fit the model: {'; '.join(filter(None, problems))}.")
-    model.load_state_dict(state)
 
 
 def _list_names(problem: str, names: Iterable[str]) -> str:

@@ -14,11 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from groundingdino.detection.checkpoints import LoadedModel, load_pretrained
 from groundingdino.detection.detector import DEFAULT_CACHE_BYTES, Detector
+from groundingdino.detection.families import Loaded, load_detector, passes_of
 from groundingdino.detection.passes import Passes
 from groundingdino.detection.phrases import Grounding
-from groundingdino.detection.text_tokens import tokenize
 from groundingdino.editing.available_models import find_inpainter_card
 from groundingdino.editing.edits import Sampling
 from groundingdino.editing.few_steps import fetch_few_steps
@@ -28,7 +27,6 @@ from groundingdino.editing.perform import BoxText, Painted
 from groundingdino.files.downloads import Progress
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.prompt import Prompt
-from groundingdino.model import ImageFeatures
 from groundingdino.page.borrowed_gpu import BorrowedGpu
 from groundingdino.page.model_cache import ALWAYS_KEPT, ModelCache
 from groundingdino.runtime import zero_gpu
@@ -92,7 +90,7 @@ def keep_ready(gpu: BorrowedGpu, detectors: ModelCache[Any, Any], segmenters: Mo
 
 def passes_there(name: str, device: str) -> Passes:
     """A detector's passes as they run on the GPU."""
-    return Passes(load_pretrained(name, device, local_files_only=True), DEFAULT_CACHE_BYTES.texts, None)
+    return passes_of(load_detector(name, device, local_files_only=True), DEFAULT_CACHE_BYTES.texts, None)
 
 
 def segmenter_there(name: str, device: str) -> Segmenter:
@@ -106,28 +104,35 @@ def inpainter_there(name: str, device: str) -> Any:
 
 
 class LentPasses(Passes):
-    """Passes of which only what comes before and after the model is done here."""
+    """Passes of which only what comes before and after the model is done here.
 
-    def __init__(
-        self, loaded: LoadedModel, text_bytes: int, _: torch.dtype | None = None, *, gpu: BorrowedGpu, name: str
-    ):
-        super().__init__(loaded, text_bytes, torch.float32)
-        self.model.to("meta")
+    There are no drafts, whatever the pace: one would borrow the GPU twice.
+    """
+
+    def __init__(self, loaded: Loaded, text_bytes: int, _: torch.dtype | None = None, *, gpu: BorrowedGpu, name: str):
+        self._here = here = passes_of(loaded, text_bytes, torch.float32)
+        self.model, self.tokenizer, self.card, self.sides = here.model.to("meta"), here.tokenizer, here.card, here.sides
+        self.device, self.dtype = here.device, here.dtype
         self._run = partial(gpu.run, passes_there, name)
         self._begin = _seconds_to_begin(loaded.card.size_bytes)
 
-    def encode(self, pictures: Sequence[Tensor]) -> ImageFeatures:
-        """As `Passes`; features lie on the processor."""
-        features: ImageFeatures = self._run("encode", [*pictures], seconds=self._begin + _PASS * len(pictures))
-        return features
+    def preprocess(self, image: Image.Image, short_side: int) -> Tensor:
+        """As `Passes`."""
+        return self._here.preprocess(image, short_side)
 
-    def ground(self, features: ImageFeatures, sizes: Sequence[Size], prompt: Prompt) -> list[Grounding]:
-        """As `Passes`. Nothing is said of the pace: a draft would borrow the GPU twice."""
-        with self._tokenizer_lock:
-            passages, _ = tokenize(prompt, self.tokenizer, self.model.config.max_tokens)
-        seconds = self._begin + _PASS * len(passages) * len(sizes)
+    def encode(self, pictures: Sequence[Tensor]) -> Any:
+        """As `Passes`; features lie on the processor."""
+        return self._run("encode", [*pictures], seconds=self._begin + _PASS * len(pictures))
+
+    def ground(self, features: Any, sizes: Sequence[Size], prompt: Prompt) -> list[Grounding]:
+        """As `Passes`."""
+        seconds = self._begin + _PASS * self.count(prompt) * len(sizes)
         groundings: list[Grounding] = self._run("ground", features, [*sizes], prompt, seconds=seconds)
         return groundings
+
+    def count(self, prompt: Prompt) -> int:
+        """As `Passes`."""
+        return self._here.count(prompt)
 
 
 class LentSegmenter(Segmenter):
@@ -194,7 +199,7 @@ def _detector(
 ) -> Detector:
     if name in ALWAYS_KEPT:
         return Detector.from_pretrained(name, device, local_files_only, progress)
-    loaded = load_pretrained(name, "cpu", local_files_only, progress)
+    loaded = load_detector(name, "cpu", local_files_only, progress)
     return Detector(loaded, passes=partial(LentPasses, gpu=gpu, name=name))
 
 

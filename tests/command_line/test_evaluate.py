@@ -12,7 +12,7 @@ from PIL import Image
 
 from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
-from groundingdino.detection.passes import Passes
+from groundingdino.detection.passes import GroundingDINOPasses
 from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector import evaluate as training
 from groundingdino.training.scenes.scenes import Scene, evaluation_scenes
@@ -94,11 +94,13 @@ def test_more_names_than_fit_are_asked_in_passes_over_one_encoding(evaluate, tmp
     names = tuple(f"very long name number {number}" for number in range(90))
     path = write(tmp_path, coco(2, names))
     encoded: list[int] = []
-    encode = Passes.encode
-    monkeypatch.setattr(Passes, "encode", lambda self, some: [encoded.append(len(some)), encode(self, some)][1])
+    encode = GroundingDINOPasses.encode
+    monkeypatch.setattr(
+        GroundingDINOPasses, "encode", lambda self, some: [encoded.append(len(some)), encode(self, some)][1]
+    )
     passes: list[int] = []
-    text = Passes._encode_text
-    monkeypatch.setattr(Passes, "_encode_text", lambda self, one: [passes.append(1), text(self, one)][1])
+    text = GroundingDINOPasses._encode_text
+    monkeypatch.setattr(GroundingDINOPasses, "_encode_text", lambda self, one: [passes.append(1), text(self, one)][1])
     assert evaluate(path, "--batch-size", "2")["sets"][0]["asked"] == 90
     assert encoded == [2]
     assert len(passes) >= 2

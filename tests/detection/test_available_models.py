@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from transformers import Owlv2Config, Owlv2ForObjectDetection
 
 from groundingdino.detection.available_models import (
     COME_ALONG,
     MODELS,
     OTHER_MODELS,
     Figures,
+    OtherConfig,
     find_detector,
     is_cached,
 )
+from groundingdino.detection.families import ARCHITECTURES
 from groundingdino.editing.available_models import INPAINTERS, mask_settings_for
 from groundingdino.editing.edits import MaskSettings
 from groundingdino.editing.tasks import Remove, Replace
@@ -46,13 +49,43 @@ def test_a_card_of_a_repository_is_whole(card):
     assert is_repository(card.source.repository)
     assert re.fullmatch("[0-9a-f]{40}|main", card.source.revision)
     assert (card.name in MODELS) or (card.name == card.source.repository)
+    if isinstance(card.config, OtherConfig):
+        assert card.config.model_type in ARCHITECTURES
+        return
     with torch.device("meta"):
         numbers = sum(parameter.numel() for parameter in GroundingDINO(card.config).parameters())
     assert card.size_bytes == pytest.approx(4 * numbers, rel=0.005)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "vision"),
+    [
+        ("owlv2-b", {}, {}),
+        (
+            "owlv2-l",
+            {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+            {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16},
+        ),
+    ],
+)
+def test_the_size_of_owlv2_is_that_of_its_numbers(name, text, vision):
+    card = MODELS[name]
+    vision |= {"image_size": card.config.side, "patch_size": 16 if name == "owlv2-b" else 14}
+    config = Owlv2Config(text_config=text, vision_config=vision, projection_dim=text.get("hidden_size", 512))
+    with torch.device("meta"):
+        numbers = sum(parameter.numel() for parameter in Owlv2ForObjectDetection(config).parameters())
+    assert card.size_bytes == pytest.approx(4 * numbers, rel=0.005)
+
+
 def test_each_repository_has_one_card():
-    assert len({card.source.repository for card in FOLDERS}) == len(FOLDERS) == 13
+    assert len({card.source.repository for card in FOLDERS}) == len(FOLDERS) == 17
+
+
+def test_who_may_have_gated_weights_is_told():
+    gated = [card for card in MODELS.values() if card.gated]
+    assert [card.name for card in gated] == ["sam3"]
+    for card in gated:
+        assert f"ask for access at https://huggingface.co/{card.source.repository}" in card.description
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from groundingdino.editing import inpainter_models
 from groundingdino.editing.available_models import INPAINTERS, has_inpainter
-from groundingdino.editing.inpainter_models import load_inpainter, quietly
+from groundingdino.editing.inpainter_models import load_inpainter
+from groundingdino.runtime.quiet import quietly
 from tests.tiny_pipelines import save_gligen, save_sd, save_sdxl
 
 

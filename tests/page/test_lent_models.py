@@ -29,6 +29,7 @@ from groundingdino.segmentation.available_models import SEGMENTERS
 from groundingdino.segmentation.mask_prompts import MaskPrompt
 from groundingdino.segmentation.segmenter import Segmenter
 from tests.fake_spaces import Platform, error
+from tests.tiny_detectors import save as save_other_detector
 from tests.tiny_lama import save_lama
 from tests.tiny_models import save_detector
 from tests.tiny_pipelines import save_sd
@@ -97,6 +98,15 @@ def test_a_detector_finds_the_same_and_encodes_a_picture_once(detector: Detector
     assert detector.ground(encoded, "sofa").cached
     assert len(platform.seconds) == 3
     same(detector(picture, "cat . dog", **KEEP_ALL, each=True), here(picture, "cat . dog", **KEEP_ALL, each=True))
+
+
+def test_a_detector_of_another_architecture_finds_the_same(loaders: Loaders, picture, platform: Platform, tmp_path):
+    folder = str(save_other_detector("owlv2", tmp_path / "owlv2"))
+    detector = loaders.detector(folder, device="cpu", local_files_only=True)
+    here = Detector.from_pretrained(folder, "cpu")
+    same(detector(picture, "cat . dog", **KEEP_ALL), here(picture, "cat . dog", **KEEP_ALL))
+    assert {parameter.device.type for parameter in detector.model.parameters()} == {"meta"}
+    assert len(platform.seconds) == 2
 
 
 def test_a_detector_has_no_weights_here_and_shows_no_drafts(detector: Detector, picture):

@@ -1,0 +1,56 @@
+"""Masks that a detector makes with its boxes: coarse ones of its queries, from which those of detections are drawn."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from groundingdino.inputs.coordinates import Size
+
+LEAST_SCORE = 0.05  # of queries whose masks are kept: what scores less is no object, and masks are large
+_MOST = 255  # what a probability of 1 is kept as
+
+
+class QueryMasks(NamedTuple):
+    """Masks of some queries of a grounding."""
+
+    rows: np.ndarray  # (M,) int, which query each is of
+    probabilities: np.ndarray  # (M, h, w) uint8, of 255, over the whole picture
+    size: Size  # (width, height) of the picture
+
+    @classmethod
+    def of_queries(cls, logits: Tensor, scores: Tensor, size: Size) -> "QueryMasks":
+        """Those of queries that score enough, for logits (Q, h, w) and scores (Q,)."""
+        rows = (scores > LEAST_SCORE).nonzero()[:, 0]
+        probabilities = (_MOST * logits[rows].float().sigmoid()).round().to(torch.uint8)
+        return cls(rows.cpu().numpy(), probabilities.cpu().numpy(), size)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[QueryMasks]") -> "QueryMasks | None":
+        """All of some groundings of one picture that were put below each other; None where there are none."""
+        if not parts:
+            return None
+        rows, probabilities = (np.concatenate(arrays) for arrays in zip(*(part[:2] for part in parts), strict=True))
+        return cls(rows, probabilities, parts[0].size)
+
+    def moved(self, rows: int) -> "QueryMasks":
+        """The same of queries that many rows further down."""
+        return self._replace(rows=self.rows + rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.rows.nbytes + self.probabilities.nbytes
+
+    def draw(self, queries: np.ndarray) -> np.ndarray:
+        """(N, H, W) bool masks of queries (N,), each one of `rows`, as large as the picture."""
+        masks = np.zeros((len(queries), *self.size[::-1]), bool)
+        places = {int(row): place for place, row in enumerate(self.rows)}
+        for mask, query in zip(masks, queries, strict=True):  # one by one: all at once are gigabytes of large pictures
+            coarse = torch.from_numpy(self.probabilities[places[int(query)]]).float()[None, None]
+            fine = interpolate(coarse, self.size[::-1], mode="bilinear", align_corners=False)
+            mask[:] = (fine[0, 0] > _MOST / 2).numpy()
+        return masks

@@ -1,0 +1,76 @@
+"""SAM 3: boxes and masks of all that a phrase names. Each phrase is a pass of its own on the picture's features."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.ops import clip_boxes_to_image
+
+from groundingdino.detection.query_masks import QueryMasks
+from groundingdino.detection.transformers_detectors import Architecture, Found, TransformersPasses
+from groundingdino.inputs.coordinates import Size
+from groundingdino.inputs.prompt import Prompt
+
+
+class Sam3Passes(TransformersPasses):
+    """Runs the detector of SAM 3."""
+
+    most_tokens = 32
+
+    def _layers(self) -> list[nn.Module]:
+        model = self.model
+        return [*model.vision_encoder.backbone.layers, *model.detr_encoder.layers, *model.detr_decoder.layers]
+
+    def _encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Of B pictures the maps (B, C, H, W) of the neck, the finest first, but for the coarsest that is not used."""
+        return tuple(self.model.get_vision_features(pixel_values=pixels).fpn_hidden_states[:-1])
+
+    def _encode_texts(self, tokens: Any) -> list[tuple[Tensor, ...]]:
+        """Of each text its tokens (T, C), and which of them are read, (T,)."""
+        texts = self.model.get_text_features(tokens.input_ids, tokens.attention_mask, return_dict=True).pooler_output
+        return [*zip(texts, tokens.attention_mask, strict=True)]
+
+    def count(self, prompt: Prompt) -> int:
+        """As `Passes`."""
+        return len(self._phrases(prompt))
+
+    def _ground(
+        self, features: tuple[Tensor, ...], texts: Sequence[tuple[int, str]], sizes: Sequence[Size]
+    ) -> list[list[Found]]:
+        seen = self._vision(features)
+        embedded = self._embed([text for _, text in texts])
+        passes = [self._pass(seen, text, index, sizes) for (index, _), text in zip(texts, embedded, strict=True)]
+        return [[*of_one] for of_one in zip(*passes, strict=True)]
+
+    def _vision(self, features: tuple[Tensor, ...]) -> Any:
+        """Features as the model takes them: with where they are, which is the same for each picture."""
+        from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
+
+        maps = [one.to(self.device) for one in features]
+        encode = self.model.vision_encoder.neck.position_encoding
+        places = [encode(one.shape, one.device, one.dtype) for one in maps]
+        unused = (None,)  # where the coarsest map was
+        return Sam3VisionEncoderOutput(fpn_hidden_states=(*maps, *unused), fpn_position_encoding=(*places, *unused))
+
+    def _pass(self, seen: Any, text: tuple[Tensor, ...], phrase: int, sizes: Sequence[Size]) -> list[Found]:
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        tokens, read = (part.expand(len(sizes), *part.shape) for part in text)
+        output = self.model(
+            vision_embeds=seen, text_embeds=BaseModelOutputWithPooling(pooler_output=tokens), attention_mask=read
+        )
+        scores = output.pred_logits.sigmoid() * output.presence_logits.sigmoid()  # (B, Q)
+        found = []
+        for index, (width, height) in enumerate(sizes):
+            boxes = output.pred_boxes[index] * output.pred_boxes.new_tensor([width, height, width, height])
+            masks = QueryMasks.of_queries(output.pred_masks[index], scores[index], (width, height))
+            clipped = clip_boxes_to_image(boxes, (height, width))
+            found.append(Found(clipped, scores[index][:, None], (phrase,), masks))
+        return found
+
+
+def _side(config: Any) -> int:
+    return int(config.vision_config.image_size)
+
+
+SAM3 = Architecture("SAM 3", model="Sam3Model", processor="Sam3Processor", alike="sam3", side=_side, passes=Sam3Passes)
