@@ -26,6 +26,10 @@ def evaluate(options: argparse.Namespace) -> int | None:
     """Look at the pictures that were not looked at yet, and tell what was found in all is worth."""
     if sentence := missing("Evaluation", "evaluate"):
         raise ValueError(sentence)
+    if options.tiles and not options.as_shown:
+        raise ValueError(
+            "--tiles finds an object in several tiles, which the published way counts several times: add --as-shown."
+        )
     output, record = _outputs(options)
     check_models(options, "model", *(["segmenter"] if options.segmenter else []))
 
@@ -77,7 +81,8 @@ def _look(options: argparse.Namespace, sets: Sequence["LabelledSet"], journal: "
     ):
         for one, of_set in zip(sets, batches, strict=True):
             bar.set_description(one.name)
-            label(of_set, SetFinder(detector, one, options.as_shown, segmenter, told), journal, bar.update)
+            how = options.each, options.tiles
+            label(of_set, SetFinder(detector, one, options.as_shown, segmenter, told, *how), journal, bar.update)
 
 
 def _tell(
@@ -108,6 +113,8 @@ def _tell(
         "segmenter": options.segmenter,
         "data": str(options.data),
         "as_shown": options.as_shown,
+        "each": options.each,
+        "tiles": options.tiles,
         "box_threshold": threshold,
     }
     report = as_json(about, figures)
@@ -143,6 +150,8 @@ def _asked(options: argparse.Namespace, sets: Sequence["LabelledSet"]) -> dict[s
         "model": identity(options.model),
         "segmenter": identity(options.segmenter) if options.segmenter else None,
         "as_shown": options.as_shown,
+        "each": options.each,
+        "tiles": options.tiles,
         "names": {one.name: f"{len(one.names)} ({crc32(json.dumps(one.names).encode()):08x})" for one in sets},
     }
 

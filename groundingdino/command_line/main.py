@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
 
     from groundingdino.command_line.evaluate import evaluate
+    from groundingdino.command_line.export import export
     from groundingdino.command_line.finetune import finetune
     from groundingdino.command_line.label import label
     from groundingdino.command_line.models import list_models
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
         "track": track,
         "finetune": finetune,
+        "export": export,
     }
     status = None
     try:

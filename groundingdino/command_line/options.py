@@ -67,6 +67,8 @@ def build_parser() -> Parser:
     _add_tracking(track)
     finetune = commands.add_parser("finetune", help="teach a model the names of your own pictures")
     _add_finetuning(finetune)
+    export = commands.add_parser("export", help="write a detector as ONNX, which runs without PyTorch")
+    _add_export(export)
     commands.add_parser("models", help="the models there are, and which of them are on this machine")
     return parser
 
@@ -115,6 +117,12 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--best-only", action="store_true", help="keep only the best box of each phrase, as for 'left lion'"
     )
+    _add_care(command)
+    _add_machine(command)
+
+
+def _add_care(command: argparse.ArgumentParser) -> None:
+    """What takes more passes to find more."""
     command.add_argument(
         "--each", action="store_true", help="look for one phrase after the other: finds more of what is described"
     )
@@ -123,7 +131,6 @@ def _add_model(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="look at up to 3 x 3 tiles of a large picture, too: finds smaller things, takes a pass for each",
     )
-    _add_machine(command)
 
 
 class _Choice(argparse.Action):
@@ -253,6 +260,7 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
         metavar="0..1",
         help="show boxes whose score is greater (the model's own)",
     )
+    _add_care(command)
     command.add_argument(
         "--output", type=Path, metavar="OUT.html", help="a page with all figures and the worst pictures"
     )
@@ -260,6 +268,20 @@ def _add_evaluation(command: argparse.ArgumentParser) -> None:
     _add_machine(command)
     _add_batch_size(command)
     command.add_argument("--restart", action="store_true", help="forget what an earlier run found")
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    """Which model becomes graphs, for which pictures."""
+    command.set_defaults(parser=command)
+    command.add_argument("model", metavar="MODEL", help=_A_MODEL)
+    command.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where the graphs are written")
+    command.add_argument(
+        "--size",
+        type=values.size,
+        metavar="WxH",
+        help="pixels of the largest picture that it takes, such as 800x800 (the model's largest landscape)",
+    )
+    command.add_argument("--local-files-only", action="store_true", help="never download anything")
 
 
 def _add_tracking(command: argparse.ArgumentParser) -> None:

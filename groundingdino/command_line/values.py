@@ -100,6 +100,14 @@ def count(text: str) -> int:
     return count
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height in pixels."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and len(side) < 6 for side in sides):
+        raise argparse.ArgumentTypeError(f"expected width and height such as 1200x800, not '{text}'")
+    return int(sides[0]), int(sides[1])
+
+
 def seconds(text: str) -> float:
     """Seconds of 0 or more."""
     (seconds,) = _numbers(text, 1, "seconds of 0 or more")

@@ -56,6 +56,8 @@ class SetFinder(BatchFinder[Readied]):
         as_shown: see `counted`.
         segmenter: cuts what is found out; without one there are boxes alone.
         told: called with sentences about the prompt.
+        each: look for one name after the other, as `Detector.ground_each`.
+        tiles: look at tiles of large pictures, too, as those of `Detector.encode_image`.
     """
 
     detector: Detector
@@ -63,6 +65,8 @@ class SetFinder(BatchFinder[Readied]):
     as_shown: bool = False
     segmenter: SegmenterLike | None = None
     told: Callable[[tuple[str, ...]], None] = lambda _: None
+    each: bool = False
+    tiles: bool = False
 
     def read(self, path: Path) -> Readied | str:
         picture = self.labelled.by_path[path]
@@ -88,7 +92,8 @@ class SetFinder(BatchFinder[Readied]):
         records: dict[int, dict[str, Any]] = {}
         for phrases, indices in of_prompt.items():
             prompt = prompt_of([text for text, _ in phrases], self.as_shown)
-            groundings = self.detector.ground_batch([images[index].image for index in indices], prompt)
+            prepared = [images[index].image for index in indices]
+            groundings = self.detector.ground_batch(prepared, prompt, self.each, self.tiles)
             self.told(groundings[0].notes)
             categories = [self._places[category] for _, category in phrases]
             for index, grounding in zip(indices, groundings, strict=True):

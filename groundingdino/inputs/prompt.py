@@ -172,7 +172,12 @@ class Prompt:
 
     def one_by_one(self) -> dict[int, "Prompt"]:
         """What is looked for as prompts of one phrase, by its index in `phrases`; without the context of a sentence."""
-        return {part.phrases[0]: Prompt((part.text,)) for part in self.without_context().parts}
+        prompts = {}
+        for part in self.without_context().parts:
+            # A name of `from_names` stays one: all of them are looked for, and its score is a mean.
+            alone = (part._replace(phrases=(0,)),) if self.kind == "spans" and len(part.phrases) == 1 else ()
+            prompts[part.phrases[0]] = Prompt((part.text,), "spans", alone) if alone else Prompt((part.text,))
+        return prompts
 
 
 def read_prompt(prompt: str | Iterable[str] | Prompt, spans: Sequence[Sequence[Span]] | None = None) -> Prompt:

@@ -32,8 +32,9 @@ def merge_heads(x: Tensor) -> Tensor:
 
 def fill(x: Tensor, mask: Tensor, value: float) -> Tensor:
     """`x.masked_fill(mask, value)`; on a CPU `x` itself where the mask, which is smaller, is empty."""
-    # To ask is cheap on a CPU; on a GPU it would make the host wait.
-    return x if mask.device.type == "cpu" and not mask.any() else x.masked_fill(mask, value)
+    # To ask is cheap on a CPU; on a GPU it would make the host wait, and an exported graph is for any mask.
+    asks = mask.device.type == "cpu" and not torch.compiler.is_exporting()
+    return x if asks and not mask.any() else x.masked_fill(mask, value)
 
 
 class Attention(nn.Module):

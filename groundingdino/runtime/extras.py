@@ -7,6 +7,7 @@ LIBRARIES = {
     "demo": ("gradio",),
     "inpaint": ("diffusers", "accelerate"),
     "evaluate": ("pycocotools",),
+    "export": ("onnx", "onnxscript"),
     "train": ("pycocotools",),
     "ray": ("ray", "pyarrow", "pandas"),
 }

@@ -42,8 +42,8 @@ def answer(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple]:
     asked: list[tuple] = []
     real = Detector.ground_batch
 
-    def ground_batch(self, images, prompt):
-        groundings = real(self, images, prompt)
+    def ground_batch(self, images, prompt, *how):
+        groundings = real(self, images, prompt, *how)
         for index, grounding in enumerate(groundings):
             image = stored["images"][len(asked) % len(stored["images"])]
             asked.append(grounding.phrases)
@@ -61,6 +61,36 @@ def answer(monkeypatch: pytest.MonkeyPatch, path: Path) -> list[tuple]:
 
     monkeypatch.setattr(Detector, "ground_batch", ground_batch)
     return asked
+
+
+@pytest.mark.parametrize(
+    ("given", "how"),
+    [
+        ([], (False, False)),
+        (["--each"], (True, False)),
+        (["--each", "--as-shown", "--tiles"], (True, True)),
+    ],
+)
+def test_it_is_looked_as_carefully_as_asked_for(given, how, evaluate, tmp_path, monkeypatch):
+    path = write(tmp_path / "set", coco(2))
+    asked: list[tuple[bool, bool]] = []
+    real = Detector.ground_batch
+
+    def ground_batch(self, images, prompt, each, tiles):
+        asked.append((each, tiles))
+        return real(self, images, prompt, each, tiles)
+
+    monkeypatch.setattr(Detector, "ground_batch", ground_batch)
+    report = evaluate(path, *given)
+    assert set(asked) == {how}
+    assert (report["each"], report["tiles"]) == how
+    assert report["sets"][0]["bbox"]["AP"] is not None
+
+
+def test_tiles_are_not_counted_the_published_way(tmp_path, model, capsys):
+    path = write(tmp_path / "set", coco(2))
+    assert main(["evaluate", str(path), "--model", model, "--tiles"]) == 2
+    assert "which the published way counts several times: add --as-shown." in complaint(capsys)
 
 
 @pytest.mark.parametrize("as_shown", [[], ["--as-shown"]])

@@ -15,7 +15,9 @@ from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.checkpoints import load_pretrained
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.families import ARCHITECTURES
+from groundingdino.detection.objects import scores_of, select
 from groundingdino.detection.text_tokens import pack
+from groundingdino.detection.transformers_detectors import TransformersPasses
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.runtime.interruption import Stopped
 from tests.tiny_detectors import BUILD, SIDES, build, save
@@ -100,7 +102,7 @@ def test_boxes_and_scores_are_those_of_transformers(kind, detector: Detector):
     grounding = detector.ground(detector.encode_image(image), PHRASES)
     # Theirs are pairs of a box and its best phrase, but OmDet-Turbo's of a box and each.
     found = grounding.pairs(len(boxes)) if kind == "omdet-turbo" else grounding.detections(**KEEP_ALL)
-    ours = zip(found.xyxy, found.confidence, found.class_id, strict=True)
+    ours = zip(found.xyxy, scores_of(found).tolist(), np.asarray(found.class_id).tolist(), strict=True)
     own_boxes, own_scores, own_labels = sorted_pairs([*ours], image.size)
     assert len(boxes) > 5
     np.testing.assert_allclose(own_scores, scores, atol=1e-5)
@@ -119,10 +121,10 @@ def test_masks_of_sam3_are_those_of_transformers(detectors: dict[str, Detector])
             output, threshold=0.05, target_sizes=[(image.height, image.width)]
         )
     ours = detector(image, ["cat", "red dog"], **KEEP_ALL, masks=True)
-    ours = ours[ours.class_id == 1]
+    ours = select(ours, ours.class_id == 1)
     order = theirs["scores"].argsort(descending=True)
     assert ours.mask.shape == (len(order), image.height, image.width)
-    np.testing.assert_allclose(ours.confidence, theirs["scores"][order], atol=1e-5)
+    np.testing.assert_allclose(scores_of(ours), theirs["scores"][order], atol=1e-5)
     masks = theirs["masks"][order].numpy().astype(bool)
     assert 0.1 < masks.mean() < 0.9
     assert (ours.mask != masks).mean() < 0.01  # they are kept in 8 bits
@@ -174,7 +176,8 @@ def test_tiles_each_and_names_of_categories_work_as_with_ours(detector: Detector
     tiled = detector(image, "cat . dog", **KEEP_ALL, max_detections=900, tiles=True)
     assert len(tiled) > len(whole)
     encoded = detector.encode_image(image)
-    assert {*detector.ground_each(encoded, "cat . dog").detections(**KEEP_ALL).class_id} <= {0, 1}
+    each = detector.ground_each(encoded, "cat . dog").detections(**KEEP_ALL)
+    assert set(each.data["class_name"]) <= {"cat", "dog"}
     named = detector.ground(encoded, Prompt.from_names(PHRASES))
     np.testing.assert_allclose(named.scores, detector.ground(encoded, PHRASES).scores, atol=1e-6)
 
@@ -220,7 +223,9 @@ def test_what_it_cannot_do_is_refused_in_a_sentence(kind, detector: Detector, fo
     encoded, title = detector.encode_image(noise(0)), re.escape(ARCHITECTURES[kind].title)
     with pytest.raises(ValueError, match=rf"^{title} looks for phrases by themselves, not for parts of a caption: "):
         detector.ground(encoded, "a cat and a dog", spans=[[(2, 5)], [(12, 15)]])
-    most = detector._passes.most_tokens
+    passes = detector._passes
+    assert isinstance(passes, TransformersPasses)
+    most = passes.most_tokens
     with pytest.raises(ValueError, match=rf"is {most + 1} tokens long, but one phrase can have {most - 2} at most: "):
         detector.ground(encoded, ["x" * (most + 1)])
     with pytest.raises(ValueError, match=rf"^{title} computes in torch.float32 here, but got torch.bfloat16"):
