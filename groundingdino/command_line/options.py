@@ -20,6 +20,9 @@ BY_TEXT = (
     "best_only",
     "each",
     "tiles",
+    "like",
+    "unlike",
+    "like_in",
 )  # what finds what the prompt names
 
 
@@ -95,6 +98,7 @@ def _add_options(command: argparse.ArgumentParser, what: str) -> None:
     command.set_defaults(parser=command)  # which knows what holds for an option that is not given
     command.add_argument("image", metavar="IMAGE", help="path of a picture, or - to read it from standard input")
     _add_prompt(command)
+    _add_examples(command)
     command.add_argument("--output", type=Path, metavar="OUT.png", help=f"save the picture with its {what}")
     command.add_argument("--json", metavar="OUT.json|-", help="write the record as JSON, - to standard output")
     _add_model(command)
@@ -119,6 +123,22 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     )
     _add_care(command)
     _add_machine(command)
+
+
+def _add_examples(command: argparse.ArgumentParser) -> None:
+    """Boxes in the place of words."""
+    for option, what in (("--like", "an example of what is to be found"), ("--unlike", "an example of what is not")):
+        command.add_argument(
+            option,
+            type=values.box,
+            action="append",
+            default=[],
+            metavar="X0,Y0,X1,Y1",
+            help=f"a box around {what}, with a model that takes such: PROMPT is then what it is called",
+        )
+    command.add_argument(
+        "--like-in", type=Path, metavar="IMAGE", help="the picture that the examples are in, if it is another one"
+    )
 
 
 def _add_care(command: argparse.ArgumentParser) -> None:

@@ -13,6 +13,8 @@ from groundingdino.command_line.output import Found, check_folder, check_output,
 if TYPE_CHECKING:
     from PIL import Image
 
+    from groundingdino.detection.detector import Detector
+    from groundingdino.detection.phrases import Grounding
     from groundingdino.segmentation.pointing import Pointing
 
 M = TypeVar("M")
@@ -30,6 +32,8 @@ def load_picture(options: argparse.Namespace, with_alpha: bool = False) -> "Imag
     """The picture, after the checks that are cheaper than reading it."""
     from groundingdino.inputs.image import load_editable, load_image
 
+    if not options.like:
+        refuse_unread(options, "A search without --like", ("unlike", "like_in"))
     check_output(options.output)
     record = None if options.json in (None, "-") else Path(options.json)
     check_folder(record)
@@ -91,8 +95,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
     detector = load_model(Detector.from_pretrained, _model(options, image), options)
-    find = detector.ground_each if options.each else detector.ground
-    grounding = find(detector.encode_image(image, tiles=options.tiles), options.prompt)
+    grounding = _ground_like(options, image, detector) if options.like else _ground_words(options, image, detector)
     for note in grounding.notes:
         say(note)
     thresholds = {
@@ -103,6 +106,7 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
         **({"best_only": True} if options.best_only else {}),
     }
     search = thresholds | {name: True for name in ("each", "tiles") if getattr(options, name)}
+    search |= {name: value for name in ("like", "unlike") if (value := [[*box] for box in getattr(options, name)])}
     return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
 
 
@@ -116,6 +120,21 @@ def _model(options: argparse.Namespace, image: "Image.Image") -> str:
     if model != options.model:
         say(f"it looks like a photograph, so {model} is asked: --model asks another")
     return model
+
+
+def _ground_words(options: argparse.Namespace, image: "Image.Image", detector: "Detector") -> "Grounding":
+    find = detector.ground_each if options.each else detector.ground
+    return find(detector.encode_image(image, tiles=options.tiles), options.prompt)
+
+
+def _ground_like(options: argparse.Namespace, image: "Image.Image", detector: "Detector") -> "Grounding":
+    from groundingdino.inputs.image import load_image
+
+    refuse_unread(options, "A search by examples", ("each", "tiles", "text_threshold"))
+    encoded = detector.encode_image(image)
+    of = detector.encode_image(load_image(options.like_in)) if options.like_in is not None else None
+    name = ", ".join(read_phrases(options.prompt))
+    return detector.ground_like(encoded, options.like, options.unlike, of, name)
 
 
 def check_models(options: argparse.Namespace, *kinds: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from groundingdino.detection.drafts import Work
+from groundingdino.detection.examples import Examples, Shown
 from groundingdino.detection.families import Loaded, load_detector, passes_of
 from groundingdino.detection.passes import Passes, milliseconds_since, tensor_bytes
 from groundingdino.detection.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, one_by_one
@@ -222,6 +223,44 @@ class Detector:
         start = time.perf_counter()
         grounding, *_ = one_by_one(self._read(prompt), lambda phrase: [self._ground(encoded, phrase, stop)])
         return _in_all(grounding, start)
+
+    def ground_like(
+        self,
+        encoded: EncodedImage,
+        like: Iterable[Sequence[float]],
+        unlike: Iterable[Sequence[float]] = (),
+        of: EncodedImage | None = None,
+        name: str = "like the example",
+        stop: StopCheck | None = None,
+    ) -> Grounding:
+        """Find what looks like examples: with OWLv2, and with SAM 3.
+
+        Args:
+            encoded: A picture that this detector encoded; tiles of it are not looked at.
+            like: Boxes around what is to be found, xyxy in pixels.
+            unlike: Boxes around what is not.
+            of: The picture that the boxes are in, if it is another one; SAM 3 takes none.
+            name: What is found is called so.
+            stop: called between layers; once it returns True, `Stopped` is raised.
+
+        Raises:
+            ValueError: A box is none, or lies outside the picture; a picture is another detector's; the model takes no
+                examples.
+        """
+        start = time.perf_counter()
+        source = encoded if of is None else of
+        if not encoded.owner is self is source.owner:
+            raise ValueError("The picture was encoded by another detector: encode it with the one that grounds it.")
+        examples, elsewhere = Examples.of(like, unlike, source.size), source.key != encoded.key
+        shown = Shown(examples, source.features, source.size, elsewhere)
+        grounding, cached = unless_stopped(
+            lambda: self._groundings.get_or_compute(
+                (encoded.key, source.key, examples, name),
+                lambda: self._passes.ground_like(encoded.features, encoded.size, shown, name),
+            ),
+            stop,
+        )
+        return _in_all(replace(grounding, cached=cached), start)
 
     def prepare(self, image: ImageSource) -> PreparedImage:
         """Read and scale a picture for `ground_batch`, which threads can do ahead while the model computes.

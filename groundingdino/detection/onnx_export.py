@@ -153,7 +153,8 @@ def _export(
             dynamic_shapes=(shapes,) if isinstance(module, Prompt) else shapes,
             verbose=False,
         )
-        program.save(file, external_data=True)
+    assert program is not None  # it would be None of TorchScript
+    program.save(file, external_data=True)
 
 
 @contextmanager

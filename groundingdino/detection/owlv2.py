@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_convert, clip_boxes_to_image
+from torchvision.ops import box_convert, box_iou, clip_boxes_to_image, generalized_box_iou
 
+from groundingdino.detection.examples import Shown
+from groundingdino.detection.phrases import Grounding
 from groundingdino.detection.transformers_detectors import Architecture, Found, TransformersPasses
 from groundingdino.inputs.coordinates import Size
 
 _EPS = 1e-6  # of the published head
+_NEARLY = 0.8  # of the best overlap with an example, as published
 
 
 class Owlv2Features(NamedTuple):
@@ -57,6 +60,39 @@ class Owlv2Passes(TransformersPasses):
         queries = torch.stack([text for (text,) in self._embed([text for _, text in texts])])  # (P, C)
         ids = tuple(index for index, _ in texts)
         return [[self._found(features, index, queries, ids, size)] for index, size in enumerate(sizes)]
+
+    def ground_like(self, features: Owlv2Features, size: Size, shown: Shown, name: str) -> Grounding:
+        """As `Passes`."""
+        return self._called(name, lambda: self._like(features, size, shown))
+
+    def _like(self, features: Owlv2Features, size: Size, shown: Shown) -> Found:
+        """The likeness to an example is that to the patch whose box it is; to several, the greatest.
+
+        What is more like an example of what is not to be found is left out.
+        """
+        like, unlike = (
+            [self._query(shown, box) for box in boxes] for boxes in (shown.examples.like, shown.examples.unlike)
+        )
+        found = self._found(features, 0, torch.stack([*like, *unlike]), (0,), size)
+        scores = found.scores[:, : len(like)].amax(1, keepdim=True)
+        if unlike:
+            scores = scores.masked_fill(found.scores[:, len(like) :].amax(1, keepdim=True) > scores, 0)
+        return found._replace(scores=scores)
+
+    def _query(self, shown: Shown, box: tuple[float, ...]) -> Tensor:
+        """(C,): what tells of an example, as the authors choose it in their `embed_image_query`.
+
+        Of the patches whose boxes fit it nearly as well as the best the one that is least like the whole picture.
+        """
+        boxes, classes = (shown.features[part][0].to(self.device) for part in (0, 1))
+        boxes = box_convert(boxes, "cxcywh", "xyxy") * max(shown.size)
+        overlaps = box_iou(boxes, boxes.new_tensor([box]))[:, 0]
+        if not overlaps.any():  # then the nearest
+            overlaps = generalized_box_iou(boxes, boxes.new_tensor([box]))[:, 0] + 1
+        fitting = (overlaps >= _NEARLY * overlaps.amax()).nonzero()[:, 0]
+        best = fitting[(classes[fitting] @ classes.mean(0)).argmin()]
+        query: Tensor = classes[best]
+        return query
 
     def _found(self, features: Owlv2Features, index: int, queries: Tensor, ids: tuple[int, ...], size: Size) -> Found:
         """What is like queries (P, C), in one picture of a batch."""

@@ -62,6 +62,16 @@ class Passes(ABC):
     def count(self, prompt: Prompt) -> int:
         """How many passes of the model a prompt takes."""
 
+    def ground_like(self, *_: Any, **__: Any) -> Grounding:
+        """What is like examples in one picture; it is called `name`.
+
+        Args are features, the picture's (width, height), `examples.Shown` and a name, as `Detector.ground_like` has it.
+
+        Raises:
+            ValueError: The model takes no examples, or none from another picture.
+        """
+        raise ValueError(f"{self.card.title} finds what words name: for examples choose owlv2-b, owlv2-l or sam3.")
+
     def draft_side(self, *_: Any, **__: Any) -> int | None:
         """The short side in pixels at which a draft should come first, see `drafts.Pace`; None: there is none."""
         return None

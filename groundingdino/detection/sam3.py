@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torchvision.ops import clip_boxes_to_image
+from torchvision.ops import box_convert, clip_boxes_to_image
 
+from groundingdino.detection.examples import Shown
+from groundingdino.detection.phrases import Grounding
 from groundingdino.detection.query_masks import QueryMasks
 from groundingdino.detection.transformers_detectors import Architecture, Found, TransformersPasses
 from groundingdino.inputs.coordinates import Size
 from groundingdino.inputs.prompt import Prompt
+
+_NO_WORDS = "visual"  # what it reads where there are examples alone
 
 
 class Sam3Passes(TransformersPasses):
@@ -52,12 +57,38 @@ class Sam3Passes(TransformersPasses):
         unused = (None,)  # where the coarsest map was
         return Sam3VisionEncoderOutput(fpn_hidden_states=(*maps, *unused), fpn_position_encoding=(*places, *unused))
 
-    def _pass(self, seen: Any, text: tuple[Tensor, ...], phrase: int, sizes: Sequence[Size]) -> list[Found]:
+    def ground_like(self, features: tuple[Tensor, ...], size: Size, shown: Shown, name: str) -> Grounding:
+        """As `Passes`."""
+        if shown.elsewhere:
+            raise ValueError("SAM 3 takes examples in the picture that is searched alone: draw them there.")
+        return self._called(name, lambda: self._like(features, size, shown))
+
+    def _like(self, features: tuple[Tensor, ...], size: Size, shown: Shown) -> Found:
+        like, unlike = shown.examples
+        boxes = torch.tensor([*like, *unlike], device=self.device) / torch.tensor([*size, *size], device=self.device)
+        kinds = torch.tensor([1] * len(like) + [0] * len(unlike), device=self.device)
+        (text,) = self._embed([_NO_WORDS])
+        return self._pass(self._vision(features), text, 0, [size], (box_convert(boxes, "xyxy", "cxcywh"), kinds))[0]
+
+    def _pass(
+        self,
+        seen: Any,
+        text: tuple[Tensor, ...],
+        phrase: int,
+        sizes: Sequence[Size],
+        examples: tuple[Tensor, Tensor] | None = None,
+    ) -> list[Found]:
+        """`examples` are boxes (N, 4) cxcywh in [0, 1], and 1 or 0 of each for like and unlike."""
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         tokens, read = (part.expand(len(sizes), *part.shape) for part in text)
+        boxes, kinds = (None, None) if examples is None else (part[None] for part in examples)
         output = self.model(
-            vision_embeds=seen, text_embeds=BaseModelOutputWithPooling(pooler_output=tokens), attention_mask=read
+            vision_embeds=seen,
+            text_embeds=BaseModelOutputWithPooling(pooler_output=tokens),
+            attention_mask=read,
+            input_boxes=boxes,
+            input_boxes_labels=kinds,
         )
         scores = output.pred_logits.sigmoid() * output.presence_logits.sigmoid()  # (B, Q)
         found = []

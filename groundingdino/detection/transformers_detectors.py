@@ -257,6 +257,12 @@ class TransformersPasses(Passes):
 
         return self._texts.get_or_compute_each(texts, compute)
 
+    def _called(self, name: str, find: Callable[[], Found]) -> Grounding:
+        """What `find` gives of one picture, as what is called by a name."""
+        start = time.perf_counter()
+        found = self._infer(find)
+        return self._grounding(Prompt((name,)), [found]).timed(0.0, milliseconds_since(start), text_cached=True)
+
     def _grounding(self, prompt: Prompt, found: Sequence[Found]) -> Grounding:
         """What was found in one picture, one pass below the other; nothing is timed."""
         boxes, scores, ids, masks = [np.empty((0, 4), np.float32)], [], [], []

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from groundingdino.detection.detector import DEFAULT_CACHE_BYTES, Detector
+from groundingdino.detection.examples import Shown
 from groundingdino.detection.families import Loaded, load_detector, passes_of
 from groundingdino.detection.passes import Passes
 from groundingdino.detection.phrases import Grounding
@@ -129,6 +130,11 @@ class LentPasses(Passes):
         seconds = self._begin + _PASS * self.count(prompt) * len(sizes)
         groundings: list[Grounding] = self._run("ground", features, [*sizes], prompt, seconds=seconds)
         return groundings
+
+    def ground_like(self, features: Any, size: Size, shown: Shown, name: str) -> Grounding:
+        """As `Passes`."""
+        grounding: Grounding = self._run("ground_like", features, size, shown, name, seconds=self._begin + _PASS)
+        return grounding
 
     def count(self, prompt: Prompt) -> int:
         """As `Passes`."""
