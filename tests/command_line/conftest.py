@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.tiny_detectors import save
 from tests.tiny_models import save_detector, save_segmenter
 
 
@@ -9,6 +10,12 @@ from tests.tiny_models import save_detector, save_segmenter
 def model(tmp_path_factory) -> str:
     """A model that was never trained: it finds up to five things in any picture, with some score."""
     return save_detector(tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def owlv2(tmp_path_factory) -> str:
+    """A folder with a model of another architecture that was never trained."""
+    return str(save("owlv2", tmp_path_factory.mktemp("owlv2")))
 
 
 @pytest.fixture(scope="module")

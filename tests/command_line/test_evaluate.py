@@ -87,6 +87,14 @@ def test_it_is_looked_as_carefully_as_asked_for(given, how, evaluate, tmp_path, 
     assert report["sets"][0]["bbox"]["AP"] is not None
 
 
+def test_a_model_of_another_architecture_is_measured(owlv2, evaluate, tmp_path):
+    path = write(tmp_path / "set", coco(3))
+    for given in ((), ("--as-shown", "--tiles"), ("--each",)):
+        (entry,) = evaluate(path, *given, using=owlv2)["sets"]
+        assert (entry["pictures"], entry["asked"]) == (3, 2)
+        assert 0 <= entry["bbox"]["AP"] < 1
+
+
 def test_tiles_are_not_counted_the_published_way(tmp_path, model, capsys):
     path = write(tmp_path / "set", coco(2))
     assert main(["evaluate", str(path), "--model", model, "--tiles"]) == 2

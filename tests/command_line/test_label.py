@@ -239,6 +239,14 @@ def test_each_threshold_changes_what_is_found(label, tmp_path):
     assert len(best) == len(set(best)) > 0
 
 
+def test_a_model_of_another_architecture_labels(owlv2, label, folder, tmp_path):
+    assert label("coco.json", "--model", owlv2, "--box-threshold", "0", "--batch-size", "2") == 0
+    found = read(tmp_path / "coco.json")["annotations"]
+    image = next(one for one in read(tmp_path / "coco.json")["images"] if one["file_name"].endswith("b.png"))
+    detections = Detector.from_pretrained(owlv2, "cpu")(folder / "b.png", PROMPT, box_threshold=0.0)
+    assert sum(one["image_id"] == image["id"] for one in found) == len(detections) > 1
+
+
 def test_one_phrase_after_the_other_finds_all_of_each(label, tmp_path):
     label("each.json", "--each", "--nms-threshold", "off")
     categories = [one["category_id"] for one in read(tmp_path / "each.json")["annotations"]]

@@ -11,12 +11,6 @@ from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.objects import scores_of
 from tests.command_line.conftest import complaint
-from tests.tiny_detectors import save
-
-
-@pytest.fixture(scope="module")
-def owlv2(tmp_path_factory) -> str:
-    return str(save("owlv2", tmp_path_factory.mktemp("owlv2")))
 
 
 @pytest.fixture(scope="module")

@@ -349,3 +349,9 @@ def test_a_phrase_that_a_prompt_has_is_not_added(text):
 )
 def test_a_phrase_is_added_behind_a_dot(text, added):
     assert add_phrase(text, "dog") == added
+
+
+def test_names_that_are_asked_one_by_one_stay_names():
+    prompts = Prompt.from_names(["cat", "a", "cat"]).one_by_one()
+    assert prompts == {0: Prompt.from_names(["cat"]), 1: Prompt.from_names(["a"]), 2: Prompt.from_names(["cat"])}
+    assert Prompt.from_phrases(["cat", "a"]).one_by_one() == {0: Prompt.from_phrases(["cat"])}

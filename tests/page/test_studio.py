@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from groundingdino.detection.detector import Detector
 from groundingdino.editing.edits import Edit, Sampling
 from groundingdino.editing.tasks import Remove, Replace, TransparentBackground
 from groundingdino.page.model_cache import ModelCache
@@ -12,6 +13,7 @@ from groundingdino.segmentation.pointing import Gesture, Pointing
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
+from tests.tiny_detectors import save
 
 SIZE = (64, 48)
 ANSWERS = {SIZE: {"cat": [(0.9, (1, 2, 30, 40)), (0.3, (40, 2, 60, 40))]}}
@@ -52,6 +54,22 @@ def test_what_was_computed_before_takes_no_time(shared: Studio, picture: Path):
     assert first.timing == Timing(3.0, 20.0, 40.0)
     assert shared.find(image, "dog", "embedded", Thresholds()).timing == Timing(3.0, None, 40.0)
     assert shared.find(image, "cat", "embedded", Thresholds(box=0.1)).timing == Timing(None, None, None)
+
+
+def test_a_model_of_another_architecture_finds_as_ours_and_has_no_drafts(picture: Path, tmp_path: Path):
+    folder = save("owlv2", tmp_path / "owlv2")
+    detector = Detector.from_pretrained(folder, "cpu")
+    studio = Studio(
+        ModelCache({"owlv2": detector.card}, lambda *_, **__: detector, lambda _: True),
+        ModelCache({"embedded": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True),
+    )
+    image = studio.image(picture)
+    draft = studio.find(image, "cat . dog", "owlv2", Thresholds(box=0.0), draft=True)
+    assert draft.draft_side is None
+    assert not draft.is_draft
+    whole = studio.find(image, "cat . dog", "owlv2", Thresholds(box=0.0))
+    assert len(whole.detections) == len(draft.detections) > 1
+    assert studio.find(image, "cat . dog", "owlv2", Thresholds(box=0.9)).timing == Timing(None, None, None)
 
 
 def test_an_empty_prompt_finds_nothing(shared: Studio, picture: Path):
