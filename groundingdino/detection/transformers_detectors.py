@@ -71,8 +71,20 @@ class Found(NamedTuple):
     masks: QueryMasks | None = None  # of queries, where the model makes them
 
 
-def load_folder(folder: Path, name: str, card: ModelCard | None, architecture: Architecture) -> TransformersModel:
-    """A model as its `save_pretrained` writes it, and as it is published; every tensor must be there, fit and be used.
+class Read(NamedTuple):
+    """What a folder holds."""
+
+    model: Any  # in eval mode
+    processor: Any
+    size_bytes: int  # of the weights
+
+
+def read_folder(folder: Path, title: str, model: str, processor: str) -> Read:
+    """A model as transformers' `save_pretrained` writes it; every tensor must be there, fit and be used.
+
+    Args:
+        title: What it is called.
+        model, processor: The names of its classes in transformers.
 
     Raises:
         ValueError: one sentence: a file is damaged or missing, or does not fit.
@@ -83,10 +95,10 @@ def load_folder(folder: Path, name: str, card: ModelCard | None, architecture: A
     check_finite(weights.state, f"'{folder}'")
     try:
         with quietly:
-            model_class = getattr(transformers, architecture.model)
+            model_class = getattr(transformers, model)
             config = model_class.config_class.from_pretrained(folder, local_files_only=True)
             _check_timm(getattr(config, "backbone_config", None))
-            model, told = model_class.from_pretrained(
+            read, told = model_class.from_pretrained(
                 folder,
                 config=config,
                 local_files_only=True,
@@ -95,25 +107,31 @@ def load_folder(folder: Path, name: str, card: ModelCard | None, architecture: A
                 output_loading_info=True,
                 dtype=torch.float32,
             )
-            processor = getattr(transformers, architecture.processor).from_pretrained(folder, local_files_only=True)
-            side = architecture.side(model.config)
+            prepares = getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
     except Exception as error:  # whatever damaged files provoke
         raise ValueError(
-            f"'{folder}' does not hold a whole {architecture.title} ({type(error).__name__}: {first_line(error)}): "
+            f"'{folder}' does not hold a whole {title} ({type(error).__name__}: {first_line(error)}): "
             "download it again, with config.json, model.safetensors, and the files of its tokenizer and processor."
         ) from error
     misfits = (f"{name} {tuple(found)} instead of {tuple(own)}" for name, found, own in told["mismatched_keys"])
     check_fit(told["missing_keys"], told["unexpected_keys"], misfits, f"'{folder}'")
+    return Read(read.eval(), prepares, weights.size_bytes)
+
+
+def load_folder(folder: Path, name: str, card: ModelCard | None, architecture: Architecture) -> TransformersModel:
+    """A detector as it is saved and published; errors are those of `read_folder`, or that its files do not agree."""
+    model, processor, size_bytes = read_folder(folder, architecture.title, architecture.model, architecture.processor)
+    side = architecture.side(model.config)
     _check_processor(processor, side, folder)
     _check_tokenizer(processor.tokenizer, model.config.text_config.vocab_size, folder)
     if card is None:
         alike = MODELS[architecture.alike]
         card = replace(
-            alike, name=name, title=name, size_bytes=weights.size_bytes, description="Your own weights.", source=None
+            alike, name=name, title=name, size_bytes=size_bytes, description="Your own weights.", source=None
         )
         card = replace(card, figures=None, licence="", gated=False)
     card = replace(card, config=OtherConfig(model.config.model_type, side))
-    return TransformersModel(model.eval(), processor, card, architecture)
+    return TransformersModel(model, processor, card, architecture)
 
 
 def _check_timm(backbone: Any) -> None:

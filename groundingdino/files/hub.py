@@ -43,6 +43,7 @@ OPTIONAL_FILES = (
     "special_tokens_map.json",
     "preprocessor_config.json",
     "processor_config.json",
+    "generation_config.json",
 )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from groundingdino.artwork.names import load_names
+from groundingdino.detection import florence2
+from groundingdino.detection.florence2 import Florence2
 from groundingdino.detection.objects import labels_of
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.page.jobs import Job, Jobs
@@ -15,6 +17,7 @@ from groundingdino.page.layout import SUGGEST, suggested
 from groundingdino.page.model_cache import ALWAYS_KEPT
 from groundingdino.page.request_log import REFUSED, logged
 from groundingdino.page.studio import Studio
+from groundingdino.runtime import zero_gpu
 from groundingdino.runtime.interruption import StopCheck
 
 MOST = 8  # suggestions: one line of the page
@@ -63,8 +66,9 @@ class Suggestions:
 def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None = None) -> list[str]:
     """Names of what is in a picture, the surest first, at most `MOST`.
 
-    It takes a pass for each 100 names or so, on the encoding that a prompt needs anyway. On a CPU only the models that
-    come along are quick enough for that: there one is asked in the place of others.
+    Where Florence-2 is on this machine, it writes them down. Else it takes a pass for each 100 names or so, on the
+    encoding that a prompt needs anyway. On a CPU only the models that come along are quick enough for that: there one
+    is asked in the place of others.
 
     Args:
         model: The detector that is chosen.
@@ -73,6 +77,8 @@ def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None
     Raises:
         ValueError: It is no picture that can be read.
     """
+    if florence2.is_here():
+        return _florence2().names(studio.image(path), stop=stop)[:MOST]
     detectors = studio.detectors
     if model not in ALWAYS_KEPT and (detectors.is_on_cpu or not detectors.is_ready(model)):
         model = next(name for name in ALWAYS_KEPT if name in detectors.cards)
@@ -81,6 +87,12 @@ def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None
     encoded = detector.encode_image(studio.image(path), stop=stop)
     found = detector.ground(encoded, names, stop=stop).detections().with_nms(SAME_OBJECT, class_agnostic=True)
     return [*dict.fromkeys(labels_of(found))][:MOST]
+
+
+@lru_cache(maxsize=1)
+def _florence2() -> Florence2:
+    # Where a GPU is borrowed for each call there is none to keep a model on.
+    return Florence2.from_pretrained(device="cpu" if zero_gpu.is_here() else None, local_files_only=True)
 
 
 @lru_cache

@@ -49,6 +49,19 @@ def test_there_are_only_so_many(picture: str):
     assert len(suggest(studio_of(objects), picture, "embedded")) == MOST
 
 
+def test_where_florence_is_it_is_asked(picture: str, monkeypatch):
+    class Florence:
+        def names(self, image: Image.Image, stop: object) -> list[str]:
+            assert image.size == SIZE
+            assert stop is None
+            return [f"thing {number}" for number in range(MOST + 2)]
+
+    monkeypatch.setattr("groundingdino.detection.florence2.is_here", lambda: True)
+    monkeypatch.setattr("groundingdino.page.suggesting._florence2", Florence)
+    names = suggest(studio_of({"cat": [(0.6, LEFT)]}), picture, "embedded")
+    assert names == [f"thing {number}" for number in range(MOST)]
+
+
 def test_on_a_processor_the_quick_model_is_asked(picture: str):
     large = Oracle({SIZE: {"dog": [(0.9, LEFT)]}})
     assert suggest(studio_of({"cat": [(0.6, LEFT)]}, large=large), picture, "large") == ["cat"]
