@@ -357,8 +357,8 @@ def test_whatever_else_may_not_be_read_is_told_as_such(picture, capsys, monkeypa
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "some file")
 
-    monkeypatch.setattr("groundingdino.detection.detector.load_pretrained", refuse)
-    assert main(["detect", picture, "cat"]) == 2
+    monkeypatch.setattr("groundingdino.detection.detector.load_detector", refuse)
+    assert main(["detect", picture, "cat", "--model", "embedded"]) == 2
     assert capsys.readouterr().err == "groundingdino: 'some file' cannot be read: Permission denied.\n"
 
 
