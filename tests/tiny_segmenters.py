@@ -1,6 +1,7 @@
 """Segmenters of transformers with random weights, whose pictures have 128 pixels a side, and their own processors."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,10 +9,16 @@ from torch import nn
 from transformers import (
     EdgeTamConfig,
     EdgeTamModel,
+    EdgeTamVideoConfig,
+    EdgeTamVideoModel,
     Sam2Config,
     Sam2ImageProcessor,
     Sam2Model,
     Sam2Processor,
+    Sam2VideoConfig,
+    Sam2VideoModel,
+    Sam2VideoProcessor,
+    Sam2VideoVideoProcessor,
     Sam3ImageProcessor,
     Sam3TrackerConfig,
     Sam3TrackerModel,
@@ -54,7 +61,7 @@ def edgetam_parts() -> dict[str, Any]:
         "label_names": ["one", "two"],
         "num_classes": 2,
     }
-    vision = {**PYRAMID, "backbone_config": backbone}
+    vision = {**PYRAMID, "model_type": "edgetam_vision_model", "backbone_config": backbone}
     return {"vision_config": vision, "prompt_encoder_config": PROMPTS, "mask_decoder_config": DECODER}
 
 
@@ -173,3 +180,81 @@ def follow_the_authors(model: Any) -> None:
             return outputs
 
         model.get_image_features = three_maps
+
+
+MEMORY = 64  # channels of a frame's memory; transformers takes no other number
+_MEMORY = {
+    "image_size": SIDE,
+    "memory_attention_hidden_size": 2 * MEMORY,
+    "memory_attention_num_layers": 1,
+    "memory_attention_rope_feat_sizes": [SIDE // PATCH] * 2,
+    "memory_encoder_hidden_size": 2 * MEMORY,
+    "memory_encoder_output_channels": MEMORY,
+    "mask_downsampler_embed_dim": 2 * MEMORY,
+    "memory_fuser_embed_dim": 2 * MEMORY,
+    "memory_fuser_intermediate_dim": WIDTH,
+    "memory_fuser_num_layers": 1,
+}
+_SAM2_MEMORY = {**_MEMORY, "memory_attention_feed_forward_hidden_size": WIDTH}
+_EDGETAM_MEMORY = {
+    **_MEMORY,
+    "memory_attention_mlp_hidden_size": WIDTH,
+    "memory_attention_rope_k_sizes": [4, 4],
+    "perceiver_resampler_num_latents": 8,
+    "perceiver_resampler_num_latents_2d": 16,
+    "perceiver_resampler_hidden_size": MEMORY,
+    "perceiver_resampler_mlp_intermediate_size": WIDTH,
+    "perceiver_resampler_attention_head_dim": MEMORY,
+    "perceiver_resampler_num_layers": 1,
+}
+
+
+def _wide(parts: dict[str, Any]) -> dict[str, Any]:
+    """Parts whose embeddings have twice the channels of a memory, as the published ones have four times as many."""
+    vision, prompts, decoder = parts["vision_config"], parts["prompt_encoder_config"], parts["mask_decoder_config"]
+    return {
+        "vision_config": {**vision, "fpn_hidden_size": 2 * MEMORY},
+        "prompt_encoder_config": {**prompts, "hidden_size": 2 * MEMORY},
+        "mask_decoder_config": {**decoder, "hidden_size": 2 * MEMORY},
+    }
+
+
+# By the `model_type` of transformers: parts, what else is configured, and model.
+VIDEO_KINDS: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any], type, type]] = {
+    "sam2_video": (sam2_parts, _SAM2_MEMORY, Sam2VideoConfig, Sam2VideoModel),
+    "edgetam_video": (edgetam_parts, _EDGETAM_MEMORY, EdgeTamVideoConfig, EdgeTamVideoModel),
+}
+
+
+def build_video(kind: str) -> tuple[Any, Sam2VideoProcessor]:
+    """A model that follows by memory, in eval mode, and its processor; masks depend on all that is remembered.
+
+    Args:
+        kind: of `VIDEO_KINDS`.
+    """
+    parts, memory, config, model_class = VIDEO_KINDS[kind]
+    torch.manual_seed(1)
+    model = model_class(config(**_wide(parts()), **memory)).eval()
+    _loud(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("_embedding", "_encoding", "pointer", "scale", "parameter")):  # else they are zero
+                nn.init.normal_(parameter, std=0.5)
+            if "_proj." in name and name.startswith(("memory_attention", "spatial_perceiver")):
+                parameter *= 4  # attention that chooses, so that each frame of the memory tells
+        # EdgeTAM's backbone is of its full depth: normalised, or its maps would drown whatever is remembered.
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        model.train().get_image_features(torch.randn(1, 3, SIDE, SIDE))
+        model.eval().mask_decoder.pred_obj_score_head.proj_out.bias.fill_(1.0)  # most are in most frames
+    images, videos = Sam2ImageProcessor(size=SQUARE), Sam2VideoVideoProcessor(size=SQUARE)
+    return model, Sam2VideoProcessor(images, videos, target_size=SIDE)
+
+
+def save_video(kind: str, folder: Path) -> Path:
+    """A folder as `save_pretrained` writes it and the hub has it."""
+    model, processor = build_video(kind)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

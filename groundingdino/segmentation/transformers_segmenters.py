@@ -135,13 +135,13 @@ def load_folder(folder: Path) -> TransformersSegmenter:
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
-    architecture, values = read_json(file, lambda values: _recognise(values, file))
+    architecture, values = read_json(file, lambda values: recognise(values, file))
     weights = read_folder_weights(folder)
     check_finite(weights.state, f"'{folder}'")
     model, config = _build(architecture, values, file)
-    load_strictly(model, _named(architecture, weights.state), f"'{folder}'")
+    load_strictly(model, named_weights(architecture, weights.state), f"'{folder}'")
     side, decoder = config.prompt_encoder_config.image_size, config.mask_decoder_config
-    pixels = _pixels(folder, side, architecture)
+    pixels = pixels_of(folder, side, architecture)
     sam = TransformersSam(
         architecture.encoder(model, side),
         PromptEncoder(model),
@@ -156,7 +156,7 @@ def load_folder(folder: Path) -> TransformersSegmenter:
     return TransformersSegmenter(sam.eval(), architecture.alike, stable, weights.size_bytes)
 
 
-def _recognise(values: Mapping[str, Any], file: Path) -> tuple[Architecture, Mapping[str, Any]]:
+def recognise(values: Mapping[str, Any], file: Path) -> tuple[Architecture, Mapping[str, Any]]:
     """The architecture that a configuration names, and the part of it that describes the model of pictures."""
     kind = values["model_type"]
     if kind not in ARCHITECTURES:
@@ -173,8 +173,8 @@ def _build(architecture: Architecture, values: Mapping[str, Any], file: Path) ->
         config = getattr(transformers, f"{architecture.name}Config")(
             **{part: values[part] for part in PARTS if part in values}
         )
-        _check_timm(getattr(config.vision_config, "backbone_config", None))
-        _check_sizes(config)
+        check_timm(getattr(config.vision_config, "backbone_config", None))
+        check_sizes(config)
         return getattr(transformers, f"{architecture.name}Model")(config), config
     except Exception as error:  # whatever transformers stumbles over in a configuration that is none
         raise ValueError(
@@ -182,7 +182,7 @@ def _build(architecture: Architecture, values: Mapping[str, Any], file: Path) ->
         ) from error
 
 
-def _check_timm(backbone: Any) -> None:
+def check_timm(backbone: Any) -> None:
     """That timm is asked for one of its own architectures, and for nothing from elsewhere."""
     if backbone is None or backbone.model_type != "timm_wrapper":
         return
@@ -193,7 +193,7 @@ def _check_timm(backbone: Any) -> None:
         raise ValueError(f"no backbone of timm is '{backbone.architecture}' with {unknown}")
 
 
-def _check_sizes(config: Any) -> None:
+def check_sizes(config: Any) -> None:
     """That a picture's embedding has the cells that prompts are placed on."""
     prompts, vision = config.prompt_encoder_config, config.vision_config
     cells = prompts.image_size // prompts.patch_size
@@ -205,7 +205,7 @@ def _check_sizes(config: Any) -> None:
         raise ValueError(f"sizes {found} instead of {expected}")
 
 
-def _named(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def named_weights(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights in any layout of an architecture by the names of its model, without those that no picture needs."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -218,7 +218,7 @@ def _named(architecture: Architecture, state: Mapping[str, Tensor]) -> dict[str,
     return renamed
 
 
-def _pixels(folder: Path, side: int, architecture: Architecture) -> Pixels:
+def pixels_of(folder: Path, side: int, architecture: Architecture) -> Pixels:
     """How a folder's image processor normalises pixels, or its architecture's does if the folder has none.
 
     Raises:

@@ -106,7 +106,7 @@ def follow(
             tracked = finish(frame.pixels, tracker.follow(frame))
             file.add(tracked)
         else:
-            tracker.follow(frame, tracked.look)
+            tracker.recall(frame, tracked)
         yield frame, tracked
     file.end()
 

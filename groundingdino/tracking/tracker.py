@@ -52,6 +52,9 @@ class Tracker(Protocol):
                 the tracker looks itself, where it wants to.
         """
 
+    def recall(self, frame: Frame, known: TrackedFrame) -> None:
+        """The next frame, of which an earlier run noted what came of it: no model runs."""
+
 
 @dataclass(frozen=True)
 class TrackerSettings:
@@ -166,6 +169,10 @@ class EmbeddedTracker(Tracker):
             self._to_look = self.settings.every
         self._to_look -= 1
         return TrackedFrame(frame.index, frame.seconds, self._shown(frame.pixels.shape[:2]), look, begun)
+
+    def recall(self, frame: Frame, known: TrackedFrame) -> None:
+        """Told what was seen it comes to where it was, to the last digit."""
+        self.follow(frame, known.look)
 
     def _match(self, frame: Frame, look: sv.Detections) -> dict[int, tuple[int, tuple[float, ...]]]:
         """Tells what was seen to the things; the ids that are new, with where they were first seen."""

@@ -90,14 +90,14 @@ def full_edgetam() -> dict[str, Any]:
 def test_of_a_published_model_all_is_used_but_what_videos_need(kind, video, picture, parts):
     architecture = transformers_segmenters.ARCHITECTURES[kind]
     state, model = published(video, **parts).state_dict(), published(picture, **parts)
-    ours = transformers_segmenters._named(architecture, state)
+    ours = transformers_segmenters.named_weights(architecture, state)
     load_strictly(model, ours, "The published model")
     left_out = len(state) - len(ours)
     assert left_out == {"sam2_video": 160, "edgetam_video": 156, "sam3_video": 1112, "sam_hq": 0}[kind]
     # A part that nobody knows is not left out in silence.
     foreign = {**state, "memory_bank.weight": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"1 left over \(memory_bank\.weight\)"):
-        load_strictly(model, transformers_segmenters._named(architecture, foreign), "It")
+        load_strictly(model, transformers_segmenters.named_weights(architecture, foreign), "It")
 
 
 def test_the_layout_of_sam3_with_its_detector_is_read(saved, tmp_path):

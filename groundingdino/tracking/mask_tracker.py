@@ -1,0 +1,220 @@
+"""A tracker that draws outlines by memory: a model follows masks, and a detector looks for what is new.
+
+    look -> masks by a segmenter -- as one that is followed --> it was seen
+                                 -- as none of them ---------> begins, and is followed from this frame on
+
+The detector looks once a second and after each cut. Between looks nothing but the model's memory decides.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import supervision as sv
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+from groundingdino.detection.objects import labels_of, scores_of, select
+from groundingdino.segmentation.cutting import SegmenterLike
+from groundingdino.segmentation.masks import SPECKS, boxes_of, compact, empty_masks, join, smooth_masks
+from groundingdino.tracking.matching import distinct
+from groundingdino.tracking.motion import Camera
+from groundingdino.tracking.tracker import Look, TrackedFrame, Tracker, TrackerSettings
+from groundingdino.tracking.video import Frame
+from groundingdino.tracking.video_memory import VideoMemory, mask_of
+from groundingdino.tracking.video_models import VideoModel
+
+_SAME, _SAME_THING = 0.4, 0.6  # overlap of masks from which one is the other: of one phrase, and of another
+_INSIDE = 0.75  # share of the smaller of two masks from which it is a part of the other
+_SIGHTINGS, _OF_LOOKS = 2, 3  # less of its first looks, and it was a slip of the detector
+MOST = 24  # things at once: each takes a pass of the model, and some megabytes
+
+
+@dataclass(eq=False)
+class _Followed:
+    """One that is followed."""
+
+    id: int
+    scores: dict[tuple[int, str], float]  # of class id and phrase: their sum over all looks
+    score: float
+    looks: int = 1  # since it began
+    seen: int = 1  # at how many of them
+    away: int = 0  # looks in a row at which it was in no frame
+
+    @property
+    def named(self) -> tuple[int, str]:
+        """Class id and phrase."""
+        return max(self.scores, key=lambda name: self.scores[name])
+
+    def meet(self, name: tuple[int, str], score: float) -> None:
+        """The detector found it."""
+        self.scores[name] = self.scores.get(name, 0.0) + score
+        self.score, self.seen = score, self.seen + 1
+
+
+class MaskTracker(Tracker):
+    """Follows masks by a model's memory.
+
+    Args:
+        look: The detector; it should also give what is weaker than `settings.start`.
+        segmenter: Makes the masks that things begin with.
+        model: Follows them.
+        settings: `every`, `start` and `patience`; `looks_each_second` says how often it should look.
+        told: Called with sentences about what is left out.
+    """
+
+    def __init__(
+        self,
+        look: Look,
+        segmenter: SegmenterLike,
+        model: VideoModel,
+        settings: TrackerSettings,
+        told: Callable[[tuple[str, ...]], None] = lambda _: None,
+    ):
+        self.look, self.segmenter, self.settings, self.told = look, segmenter, settings, told
+        self._model = model
+        self._memory = VideoMemory(model)
+        self._camera = Camera()
+        self._followed: list[_Followed] = []
+        self._last_id = 0
+        self._to_look = 0  # frames until the next look
+        self._known: tuple[Frame, TrackedFrame] | None = None  # the last of an earlier run
+
+    def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
+        self._go_on()
+        size = frame.pixels.shape[1], frame.pixels.shape[0]
+        _, cut = self._camera.see(frame.pixels)
+        if cut:
+            self._forget(self._followed)
+            self._to_look = 0
+        seen = self._memory.follow(frame.pixels)
+        masks = {id: compact(mask_of(one, size)) for id, one in seen.items()}
+        if look is None and self._to_look == 0:
+            look = self.look(frame.pixels)
+        if look is not None:
+            self._match(frame.pixels, look, masks)
+            self._to_look = self.settings.every
+        self._to_look -= 1
+        return TrackedFrame(frame.index, frame.seconds, self._shown(masks, size), look)
+
+    def recall(self, frame: Frame, known: TrackedFrame) -> None:
+        """It goes on from the masks of the last frame that is recalled: what is not in that one begins anew."""
+        self._camera.see(frame.pixels)
+        self._known = frame, known
+        objects, numbers = known.objects, known.objects.class_id
+        if known.look is not None:
+            self._to_look = self.settings.every
+        self._to_look -= 1
+        before = {one.id: one for one in self._followed}
+        self._followed = []
+        assert objects.tracker_id is not None
+        assert numbers is not None
+        rows = zip(objects.tracker_id, numbers, labels_of(objects), scores_of(objects), strict=True)
+        for id, number, label, score in rows:
+            name = int(number), label
+            one = before.get(int(id)) or _Followed(int(id), {name: 0.0}, float(score), looks=_OF_LOOKS, seen=_OF_LOOKS)
+            if known.look is not None:
+                one.scores[name] = one.scores.get(name, 0.0) + float(score)
+            self._followed.append(one)
+            self._last_id = max(self._last_id, int(id))
+
+    def _go_on(self) -> None:
+        """After frames of an earlier run: remembers the last of them."""
+        if self._known is None:
+            return
+        (frame, tracked), self._known = self._known, None
+        self._memory = VideoMemory(self._model)
+        self._memory.follow(frame.pixels)
+        ids, masks = tracked.objects.tracker_id, tracked.objects.mask
+        if ids is not None and masks is not None:
+            self._memory.begin({int(id): np.asarray(mask) for id, mask in zip(ids, masks, strict=True) if mask.any()})
+
+    def _match(self, pixels: np.ndarray, look: sv.Detections, masks: dict[int, sv.CompactMask]) -> None:
+        """Tells what is followed that it was seen; what is new is followed from here on, and its mask is added."""
+        for one in self._followed:
+            one.looks += 1
+            one.away = 0 if masks[one.id].area[0] else one.away + 1
+        kept = distinct(np.asarray(look.xyxy, np.float64), scores_of(look), np.array(labels_of(look), dtype=str))
+        found = select(look, kept)
+        found = self._cut_out(pixels, found) if len(found) else found
+        numbers = found.class_id if found.class_id is not None else np.zeros(len(found), int)
+        names = [(int(number), label) for number, label in zip(numbers, labels_of(found), strict=True)]
+        scores = scores_of(found)
+        size = pixels.shape[1], pixels.shape[0]
+        here = join([masks[one.id] for one in self._followed], size)
+        shapes = found.mask if isinstance(found.mask, sv.CompactMask) else empty_masks(size)
+        pairs, new = _paired(here, shapes, [one.named for one in self._followed], names)
+        for row, column in pairs:
+            self._followed[row].meet(names[column], float(scores[column]))
+        self._drop_lost()
+        begun: dict[int, np.ndarray] = {}
+        for column in new:
+            if scores[column] < self.settings.start or not shapes.area[column]:
+                continue
+            if len(self._followed) >= MOST:
+                self.told((f"At most {MOST} things are followed at once: the others are left out.",))
+                break
+            self._last_id += 1
+            score = float(scores[column])
+            self._followed.append(_Followed(self._last_id, {names[column]: score}, score))
+            masks[self._last_id] = shapes[column : column + 1]
+            begun[self._last_id] = shapes[column]
+        self._memory.begin(begun)
+
+    def _cut_out(self, pixels: np.ndarray, found: sv.Detections) -> sv.Detections:
+        encoded = self.segmenter.encode_image(Image.fromarray(pixels))
+        return smooth_masks(self.segmenter.segment_boxes(encoded, found), SPECKS).to_compact_masks()
+
+    def _drop_lost(self) -> None:
+        """Ends what was a slip of the detector, and what is away for too long."""
+        self._forget(
+            [
+                one
+                for one in self._followed
+                if one.away > self.settings.patience or (one.looks == _OF_LOOKS and one.seen < _SIGHTINGS)
+            ]
+        )
+
+    def _forget(self, some: list[_Followed]) -> None:
+        self._memory.forget([one.id for one in some])
+        self._followed = [one for one in self._followed if one not in some]
+
+    def _shown(self, masks: dict[int, sv.CompactMask], size: tuple[int, int]) -> sv.Detections:
+        shown = [one for one in self._followed if masks[one.id].area[0]]
+        shapes = join([masks[one.id] for one in shown], size)
+        return sv.Detections(
+            boxes_of(shapes),
+            mask=shapes,
+            confidence=np.array([one.score for one in shown], np.float32),
+            class_id=np.array([one.named[0] for one in shown], int),
+            tracker_id=np.array([one.id for one in shown], int),
+            data={"class_name": np.array([one.named[1] for one in shown], dtype=str)},
+        )
+
+
+def looks_each_second(rate: float) -> int:
+    """At one frame of how many such a tracker looks by default, of so many frames a second."""
+    return max(1, round(rate))
+
+
+def _paired(
+    followed: sv.CompactMask,
+    found: sv.CompactMask,
+    names: list[tuple[int, str]],
+    found_names: list[tuple[int, str]],
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Pairs what is followed with what was found, by overlap and phrase; and what was found that is new.
+
+    What lies in something of its phrase that is followed, or around it, is no second thing.
+    """
+    if not len(followed) or not len(found):
+        return [], list(range(len(found)))
+    overlap = sv.mask_iou_batch(followed, found)
+    same = np.array([[name == other for other in found_names] for name in names], bool)
+    fits = overlap >= np.where(same, _SAME, _SAME_THING)
+    rows, columns = linear_sum_assignment(-np.where(fits, overlap + 0.2 * same, 0.0))
+    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if fits[row, column]]
+    taken = {column for _, column in pairs}
+    within = (sv.mask_iou_batch(followed, found, sv.OverlapMetric.IOS) >= _INSIDE) & same
+    known = fits.any(0) | within.any(0)
+    return pairs, [column for column in range(len(found)) if column not in taken and not known[column]]

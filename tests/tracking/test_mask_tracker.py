@@ -1,0 +1,197 @@
+"""The tracker that follows masks: what begins, what is the same, what ends, and where it goes on.
+
+A stand-in for the model follows the colour that a mask began with.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from groundingdino.tracking import mask_tracker
+from groundingdino.tracking.mask_tracker import MaskTracker, looks_each_second
+from groundingdino.tracking.tracker import TrackerSettings
+from groundingdino.tracking.video import Frame
+from groundingdino.tracking.video_memory import Seen
+from groundingdino.tracking.video_models import load_video_model
+from tests.scissors import Scissors
+from tests.tiny_segmenters import save_video
+from tests.tracking.moving import Thing, detections, paint
+
+
+class ColourMemory:
+    """In the place of `VideoMemory`: what has the colour that the middle of a mask had."""
+
+    frames = 0  # that any has seen
+
+    def __init__(self, _):
+        self.colours: dict[int, np.ndarray] = {}
+
+    def follow(self, pixels):
+        type(self).frames += 1
+        self.pixels = pixels
+        seen = {}
+        for id, colour in self.colours.items():
+            mask = (pixels == colour).all(2)
+            seen[id] = Seen(torch.from_numpy(np.where(mask, 5.0, -5.0)).float(), 1.0 if mask.any() else -1.0)
+        return seen
+
+    def begin(self, masks):
+        for id, mask in masks.items():
+            rows, columns = np.nonzero(mask)
+            self.colours[id] = self.pixels[int(rows.mean()), int(columns.mean())]
+
+    def forget(self, ids):
+        for id in ids:
+            del self.colours[id]
+
+
+class Film:
+    """Frames whose things are told to the tracker when it looks."""
+
+    def __init__(self, every: int = 4, **settings):
+        self.looks: list[int] = []
+        self.told: list[str] = []
+        self.number = -1
+        self.things: list[Thing] = []
+        settings = TrackerSettings(every=every, start=0.5, **settings)
+        self.tracker = MaskTracker(self._look, Scissors(), None, settings, self.told.extend)
+
+    def _look(self, _):
+        self.looks.append(self.number)
+        return detections(self.things)
+
+    def frame(self, painted, grey: int = 128) -> Frame:
+        self.number += 1
+        return Frame(self.number, self.number / 10, paint(painted, grey))
+
+    def show(self, found: list[Thing], painted: list[Thing] | None = None, grey: int = 128) -> dict[int, str]:
+        """The next frame; id -> phrase of what is followed."""
+        self.things = found
+        self.last = self.tracker.follow(self.frame(found if painted is None else painted, grey))
+        objects = self.last.objects
+        return dict(zip(objects.tracker_id.tolist(), objects.data["class_name"].tolist(), strict=True))
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch):
+    monkeypatch.setattr(mask_tracker, "VideoMemory", ColourMemory)
+
+
+def cat(x: int, score: float = 0.9) -> Thing:
+    return ("cat", (x, 30, x + 30, 60), score)
+
+
+def dog(x: int, score: float = 0.9) -> Thing:
+    return ("dog", (x, 70, x + 30, 100), score)
+
+
+def test_what_a_look_finds_is_followed_from_that_frame_on_by_its_mask():
+    film = Film()
+    assert film.show([cat(10)]) == {1: "cat"}
+    assert film.last.objects.mask[0].sum() == pytest.approx(np.pi * 15**2, rel=0.1), "as the segmenter cut it"
+    assert len(film.last.look) == 1
+    for step in range(1, 8):
+        assert film.show([cat(10 + 9 * step)]) == {1: "cat"}
+        np.testing.assert_array_equal(film.last.objects.xyxy, [[10 + 9 * step, 30, 40 + 9 * step, 60]])
+        assert film.last.objects.mask[0].sum() == 900, "as the model follows it"
+    assert film.looks == [0, 4]
+
+
+def test_what_is_new_has_an_id_of_its_own_at_the_next_look():
+    film = Film()
+    film.show([cat(10)])
+    assert [film.show([cat(10), dog(60)]) for _ in range(4)] == [{1: "cat"}] * 3 + [{1: "cat", 2: "dog"}]
+
+
+def test_what_is_weak_begins_nothing_and_keeps_what_is_followed():
+    film = Film(every=1)
+    assert film.show([cat(10, 0.9), dog(60, 0.4)]) == {1: "cat"}
+    for _ in range(6):
+        assert film.show([cat(10, 0.3)]) == {1: "cat"}
+    assert film.last.objects.confidence == pytest.approx([0.3])
+
+
+def test_one_thing_by_two_names_is_one_and_has_the_surer():
+    film = Film(every=1)
+    film.show([cat(10)])
+    for _ in range(3):
+        found = film.show([("dog", (11, 30, 41, 60), 0.8)], painted=[cat(10)])
+    assert found == {1: "dog"}
+
+
+def test_a_part_of_what_is_followed_is_no_second_thing():
+    film = Film(every=1)
+    film.show([cat(10)])
+    assert film.show([cat(10), ("cat", (12, 32, 24, 44), 0.9)], painted=[cat(10)]) == {1: "cat"}
+    assert film.show([("cat", (12, 32, 24, 44), 0.9)], painted=[cat(10)]) == {1: "cat"}
+
+
+def test_what_was_seen_once_of_three_looks_ends():
+    film = Film(every=2)
+    film.show([cat(10), dog(60)])
+    ids = [set(film.show([cat(10)], painted=[cat(10), dog(60)])) for _ in range(4)]
+    assert ids == [{1, 2}, {1, 2}, {1, 2}, {1}]
+
+
+def test_what_hides_keeps_its_id_and_what_is_away_for_long_is_forgotten():
+    film = Film(every=1, patience=3)
+    for _ in range(3):
+        film.show([cat(10), dog(60)])
+    assert [film.show([cat(10)]) for _ in range(3)] == [{1: "cat"}] * 3
+    assert film.show([cat(10), dog(90)]) == {1: "cat", 2: "dog"}
+    for _ in range(4):
+        film.show([cat(10)])
+    assert film.tracker._memory.colours.keys() == {1}
+    assert film.show([cat(10), dog(90)]) == {1: "cat", 3: "dog"}
+
+
+def test_a_cut_ends_all_and_is_looked_at_at_once():
+    film = Film(every=10)
+    film.show([cat(10)], grey=30)
+    film.show([cat(10)], grey=30)
+    assert film.show([dog(100)], grey=230) == {2: "dog"}
+    assert film.looks == [0, 2]
+
+
+def test_it_goes_on_after_frames_of_an_earlier_run_without_a_model():
+    film = Film(every=4)
+    steps = [film.show([cat(10 + 5 * step), dog(60)]) and film.last for step in range(6)]
+    ColourMemory.frames = 0
+    again = Film(every=4)
+    for number, known in enumerate(steps):
+        again.tracker.recall(again.frame([cat(10 + 5 * number), dog(60)]), known)
+    assert ColourMemory.frames == 0
+    assert again.show([cat(40), dog(60)]) == {1: "cat", 2: "dog"}
+    assert ColourMemory.frames == 2, "the last that is known, and the next"
+    assert again.looks == [], "the next look is when it would have been"
+    assert again.show([cat(45), dog(60)]) == {1: "cat", 2: "dog"}
+    found = again.show([cat(45), dog(60), ("fox", (110, 5, 140, 25), 0.9)])
+    assert found == {1: "cat", 2: "dog", 3: "fox"}
+    assert again.looks == [8]
+
+
+def test_more_things_than_it_can_follow_are_told_of(monkeypatch):
+    monkeypatch.setattr(mask_tracker, "MOST", 1)
+    film = Film()
+    assert film.show([cat(10), dog(60)]) == {1: "cat"}
+    assert film.told == ["At most 1 things are followed at once: the others are left out."]
+
+
+def test_it_looks_each_second():
+    assert [looks_each_second(rate) for rate in (30, 23.976, 0.3)] == [30, 24, 1]
+
+
+def test_a_model_in_the_published_layout_follows(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    model = load_video_model(save_video("sam2_video", tmp_path), "cpu")
+    things = [cat(10), dog(60)]
+    tracker = MaskTracker(lambda _: detections(things), Scissors(), model, TrackerSettings(every=3, start=0.5))
+    for number in range(5):
+        things = [cat(10 + number), dog(60)]
+        tracked = tracker.follow(Frame(number, number / 10, paint(things)))
+        assert tracked.objects.mask.shape[1:] == (120, 160)
+        assert set(tracked.objects.tracker_id) <= set(range(1, 9))
+        assert (tracked.look is not None) == (number in (0, 3))
+        if number == 0:
+            assert tracked.objects.tracker_id.tolist() == [1, 2]
+    assert len(tracker._memory.ids) >= 2
