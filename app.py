@@ -66,6 +66,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
     """Lays the page out and wires it up; `examples` is a folder with `examples.json`: [{"file", "prompt"}]."""
     hosting = hosting or Settings()
     page, first = Page(studio), hosting.first
+    tracks = TrackPage(page)
     entries = json.loads((examples / "examples.json").read_text(encoding="utf-8"))
     prompts = {str(examples / entry["file"]): entry["prompt"] for entry in entries}
     gr.set_static_paths([examples])  # served from where they are, whatever folder the page was started in
@@ -79,7 +80,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
             with gr.Column(elem_id="edit-form"):
                 edit_form = edit_column()
             with gr.Column(elem_id="track-form"):
-                track_controls = track_column(studio.limits)
+                track_controls = track_column(studio.limits, tracks.trackers)
             with gr.Column(elem_id="answer"):
                 answer = answer_column(prompts)
             with gr.Column(elem_id="paint"):
@@ -89,7 +90,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
             with gr.Column(elem_id="settings"):
                 settings = settings_column(page.detectors, page.seconds, first.detector, list(prompts))
         session, query = wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
-        wire_tracks(TrackPage(page), session, query, question, answer, track_controls)
+        wire_tracks(tracks, session, query, question, answer, track_controls)
         publish(Endpoints(studio, first))
     read_what_is_sent(demo, studio.limits.upload if hosting.fetches else None)
     return demo

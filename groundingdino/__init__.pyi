@@ -34,8 +34,10 @@ from .segmentation.mask_prompts import MaskPrompt
 from .segmentation.masks import smooth_masks
 from .segmentation.segmenter import Segmenter, SegmenterCacheBytes
 from .tracking.looks import look_by
+from .tracking.mask_tracker import MaskTracker
 from .tracking.tracker import EmbeddedTracker, TrackedFrame, Tracker, TrackerSettings
 from .tracking.video import Frame, Video, VideoInfo, VideoLimits
+from .tracking.video_models import load_video_model
 from .tracking.writing import VideoWriter
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "Inpainter",
     "MaskPrompt",
     "MaskSettings",
+    "MaskTracker",
     "Obscure",
     "Outpaint",
     "PictureBackground",
@@ -89,6 +92,7 @@ __all__ = [
     "load_checkpoint",
     "load_editable",
     "load_image",
+    "load_video_model",
     "look_by",
     "read_recipe",
     "smooth_masks",

@@ -234,7 +234,8 @@ function drawStatus() {
   drawAdvice(line.advice);
 }
 
-const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter", "few steps": "take_few_steps" };
+const TAKE = { detector: "take_detector", segmenter: "take_segmenter", inpainter: "take_inpainter", "few steps": "take_few_steps",
+  tracker: "take_tracker" };
 
 // Which model would be better, and the button that takes it.
 function drawAdvice(advice) {

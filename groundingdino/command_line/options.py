@@ -321,11 +321,16 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
         choices=("video", "frames", "json", "mot", "youtube-vis", "masks"),
         help="where the name does not say it: youtube-vis (.json) or masks (.zip)",
     )
-    command.add_argument("--every", type=values.count, metavar="K", help="look at one frame of K (six a second)")
+    command.add_argument(
+        "--tracker", default="embedded", metavar="NAME", help="embedded, or edgetam, sam2.1-tiny, ...: by outlines"
+    )
+    command.add_argument(
+        "--every", type=values.count, metavar="K", help="look at one frame of K (six a second; by outlines one)"
+    )
     command.add_argument("--start", type=values.seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
     command.add_argument("--end", type=values.seconds, metavar="SECONDS", help="end there (with the video)")
     command.add_argument("--masks", action="store_true", help="masks, too; edits then follow outlines")
-    _add_segmenter(command)
+    command.add_argument("--segmenter", metavar="NAME", help=f"{_A_MODEL} (the tracker, if it is one)")
     _add_model(command)
     _add_effects(command.add_mutually_exclusive_group())
     command.add_argument("--restart", action="store_true", help="forget what an earlier run followed")

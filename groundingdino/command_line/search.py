@@ -143,8 +143,10 @@ def check_models(options: argparse.Namespace, *kinds: str) -> None:
     from groundingdino.editing.available_models import find_inpainter
     from groundingdino.files.downloads import DownloadsOff, is_offline_mode
     from groundingdino.segmentation.available_models import find_segmenter
+    from groundingdino.tracking.available_trackers import find_tracker
 
-    find = {"model": find_detector, "segmenter": find_segmenter, "inpainter": find_inpainter}
+    find: dict[str, Callable[..., Any]] = {"model": find_detector, "segmenter": find_segmenter}
+    find |= {"inpainter": find_inpainter, "tracker": find_tracker}
     for kind in kinds:
         try:
             find[kind](getattr(options, kind), local_files_only=True)

@@ -13,6 +13,7 @@ from groundingdino.command_line.inpaint import read_effect
 from groundingdino.command_line.options import refuse_unread
 from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, say, tell_counts
 from groundingdino.command_line.search import check_models, identity, load_model, read_phrases, read_thresholds
+from groundingdino.tracking.available_trackers import EMBEDDED
 
 if TYPE_CHECKING:
     from groundingdino.editing.tasks import Task
@@ -25,18 +26,21 @@ _SUFFIXES = {".mp4": ("video",), ".zip": ("frames", "masks"), ".json": ("json", 
 def track(options: argparse.Namespace) -> None:
     """Follow what is not followed yet, and write the output; what another run followed must be of the same question."""
     phrases = read_phrases(options.prompt)
+    by_memory = options.tracker != EMBEDDED
+    options.masks = options.masks or by_memory
     format = _format(options)
     task = _task(options, format)
     if not options.masks:
         refuse_unread(options, "Tracking without --masks", ("segmenter",))
-    check_models(options, "model", *(["segmenter"] if options.masks else []))
+    options.segmenter = options.segmenter or options.tracker  # of one name; the embedded one is of the segmenter's
+    check_models(options, "model", "tracker", *(["segmenter"] if options.masks else []))
 
     from groundingdino.tracking.track_file import TrackFile
-    from groundingdino.tracking.tracker import looks_every
+    from groundingdino.tracking.tracker import looks_each_second, looks_every
     from groundingdino.tracking.video import Video
 
     video = Video(options.video)
-    options.every = options.every or looks_every(video.info.rate)
+    options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
     with reporting_errors_of(path):
         file = TrackFile(path, _asked(options), video.info.size, options.restart)
@@ -54,16 +58,23 @@ def _follow(options: argparse.Namespace, video: "Video", file: "TrackFile") -> N
     from groundingdino.detection.detector import Detector
     from groundingdino.segmentation.segmenter import Segmenter
     from groundingdino.tracking.looks import cut_out, look_by, start_score
+    from groundingdino.tracking.mask_tracker import MaskTracker
     from groundingdino.tracking.track_file import follow
-    from groundingdino.tracking.tracker import EmbeddedTracker, TrackerSettings
+    from groundingdino.tracking.tracker import EmbeddedTracker, Tracker, TrackerSettings
+    from groundingdino.tracking.video_models import load_video_model
 
     detector = load_model(Detector.from_pretrained, options.model, options)
     thresholds = read_thresholds(options)
-    look = look_by(detector, options.prompt, thresholds, options.each, Notes(), options.tiles)
-    tracker = EmbeddedTracker(look, TrackerSettings(options.every, start_score(detector, thresholds)))
+    notes = Notes()
+    look = look_by(detector, options.prompt, thresholds, options.each, notes, options.tiles)
+    settings = TrackerSettings(options.every, start_score(detector, thresholds))
+    segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options) if options.masks else None
+    tracker: Tracker = EmbeddedTracker(look, settings)
+    if options.tracker != EMBEDDED:
+        assert segmenter is not None
+        tracker = MaskTracker(look, segmenter, load_model(load_video_model, options.tracker, options), settings, notes)
     followed = partial(follow, _frames(options, video), tracker, file)
-    if options.masks:
-        segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
+    if segmenter is not None and options.tracker == EMBEDDED:
         followed = partial(followed, partial(cut_out, segmenter))
     with reporting_errors_of(file.path), closing(followed()) as frames:
         for _ in _with_bar("tracking", frames, video):
@@ -152,6 +163,7 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "prompt": options.prompt,
         "model": identity(options.model),
         "segmenter": identity(options.segmenter) if options.masks else None,
+        **({"tracker": identity(options.tracker)} if options.tracker != EMBEDDED else {}),
         **read_thresholds(options),
         "each": options.each,
         "tiles": options.tiles,

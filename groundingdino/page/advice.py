@@ -8,7 +8,7 @@ from groundingdino.page.model_cache import Card, ModelCache, readable_size
 
 _NAMED = 5  # names that are listed
 
-DETECTOR, SEGMENTER, INPAINTER, FEW_STEPS = "detector", "segmenter", "inpainter", "few steps"
+DETECTOR, SEGMENTER, INPAINTER, FEW_STEPS, TRACKER = "detector", "segmenter", "inpainter", "few steps", "tracker"
 
 
 class Advice(TypedDict):
@@ -16,7 +16,7 @@ class Advice(TypedDict):
 
     text: str
     label: str
-    kind: str  # of model: detector, segmenter, inpainter or few steps
+    kind: str  # of model: one of these
     model: str  # its name
 
 

@@ -38,6 +38,7 @@ from groundingdino.results.drawing import annotate
 from groundingdino.runtime.interruption import StopCheck, Stopped, stopping
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
+from groundingdino.tracking.available_trackers import EMBEDDED
 from groundingdino.tracking.making import VIDEO
 
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
@@ -333,6 +334,7 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
         tiles: bool | None = None,
+        tracker: str | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Follows what a prompt names through a video: each thing keeps its id; it is shown, blurred or cut out.
 
@@ -347,7 +349,7 @@ class Endpoints:
                 (all else gets one colour).
             color: Of "recolor" and "cut-out" the colour, as a name or #rrggbb.
             masks: Whether outlines are followed in place of boxes, which takes longer.
-            every: The detector looks at one frame of so many; by default six times a second.
+            every: The detector looks at one frame of so many; by default six times a second, for outlines once.
             start: Seconds of the video at which it begins.
             end: Seconds at which it ends; by default at its end.
             model: A name that `models` lists with the task "detect".
@@ -358,6 +360,7 @@ class Endpoints:
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
             tiles: A large frame is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
+            tracker: A name that `models` lists with the task "track"; all but "embedded" follow outlines.
 
         Returns:
             The video as MP4, and {"video", "about", "width", "height", "rate", "tracks": [{"id", "phrase", "score",
@@ -367,12 +370,12 @@ class Endpoints:
         if not video:
             raise ValueError("There is no video: pass one as `video`.")
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
-        self.studio.detectors.require(model)
-        cutter = segmenter if _flag("masks", masks) else None
-        if cutter:
-            self.studio.segmenters.require(cutter)
-        question = TrackQuestion(str(video), prompt or "", model, cutter, thresholds, every, start, end)
+        model, tracker = model or self.first.detector, tracker or EMBEDDED
+        outlines = _flag("masks", masks)
+        if tracker == EMBEDDED:
+            segmenter = (segmenter or self.first.segmenter) if outlines else None
+        question = TrackQuestion(str(video), prompt or "", model, segmenter, thresholds, every, start, end, tracker)
+        self.follower.require(question)
         show = Show(effect, color)
         show.task(VIDEO)  # what is wrong with it is told at once
         return self._in_time(self._tracked, question, show)
@@ -396,7 +399,7 @@ class Endpoints:
         """
         studio = self.studio
         kinds: list[tuple[str, ModelCache[Any, Any]]] = [("detect", studio.detectors), ("segment", studio.segmenters)]
-        kinds += [("inpaint", studio.inpainters), ("few steps", studio.few_steps)]
+        kinds += [("inpaint", studio.inpainters), ("few steps", studio.few_steps), ("track", studio.trackers)]
         return [
             {
                 "name": name,

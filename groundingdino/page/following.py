@@ -28,10 +28,18 @@ from groundingdino.page.files import DISK_ERRORS, refusal, short, write_file
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, raise_if
+from groundingdino.tracking.available_trackers import EMBEDDED
 from groundingdino.tracking.looks import cut_out, look_by
 from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
+from groundingdino.tracking.mask_tracker import MaskTracker
 from groundingdino.tracking.track_file import TrackFile, follow
-from groundingdino.tracking.tracker import EmbeddedTracker, TrackedFrame, TrackerSettings, looks_every
+from groundingdino.tracking.tracker import (
+    EmbeddedTracker,
+    TrackedFrame,
+    TrackerSettings,
+    looks_each_second,
+    looks_every,
+)
 from groundingdino.tracking.video import Frame, Video, VideoLimits
 
 DRAWN = "boxes"
@@ -51,11 +59,22 @@ class TrackQuestion:
     video: str  # path
     prompt: str
     model: str
-    segmenter: str | None  # cuts out what is followed; None: boxes
+    segmenter: str | None  # cuts out what is followed; None: boxes, or what the tracker has for that
     thresholds: Thresholds
     every: int | None = None  # frame is looked at; None: as suits the video's rate
     start: float = 0.0  # seconds
     end: float | None = None
+    tracker: str = EMBEDDED
+
+    @property
+    def cutter(self) -> str | None:
+        """The segmenter that makes masks; None: there are only boxes."""
+        return self.segmenter or self.by_memory
+
+    @property
+    def by_memory(self) -> str | None:
+        """The model that follows, if one does."""
+        return None if self.tracker == EMBEDDED else self.tracker
 
     def __post_init__(self) -> None:
         if not Prompt.parse(self.prompt).phrases:
@@ -70,7 +89,9 @@ class TrackQuestion:
     def asked(self, every: int) -> dict[str, Any]:
         """What decides what is followed, by which it is kept."""
         models = {"model": self.model, "segmenter": self.segmenter}
-        stretch = {"every": every, "start": self.start, "end": self.end}
+        stretch: dict[str, Any] = {"every": every, "start": self.start, "end": self.end}
+        if self.tracker != EMBEDDED:
+            stretch["tracker"] = self.tracker
         return {"video": self.video, "prompt": self.prompt, **models, **self.thresholds.named(), **stretch}
 
 
@@ -101,7 +122,7 @@ class Followed:
 
     def frames(self, show: Show = Show(), edited: bool = False) -> Iterator[TrackedFrame]:
         """As they are by now."""
-        return frames_of(self.file, self.every, self.question.segmenter is not None, edited, show.hidden)
+        return frames_of(self.file, self.every, self.question.cutter is not None, edited, show.hidden)
 
     def share(self, seconds: float) -> float:
         """How much of what is asked for is before a time, in [0, 1]."""
@@ -135,6 +156,13 @@ class Follower:
             frame = self.open(path).frame_near(seconds)
         return write_file(export.png(Image.fromarray(frame.pixels)), f"{Path(path).stem}-{frame.seconds:.2f}s.png")
 
+    def require(self, question: TrackQuestion) -> None:
+        """That its models can be used; errors are those of `ModelCache.require`."""
+        self.studio.detectors.require(question.model)
+        self.studio.trackers.require(question.tracker)
+        if question.cutter is not None:
+            self.studio.segmenters.require(question.cutter)
+
     @contextmanager
     def followed(self, question: TrackQuestion, stop: StopCheck | None = None) -> Iterator[Followed]:
         """What is known of a question, for whose answer nobody else works meanwhile.
@@ -144,7 +172,8 @@ class Follower:
             ValueError: one sentence: on the video, the models, or the server's disk or memory.
         """
         video = self.open(question.video)
-        every = question.every or looks_every(video.info.rate)
+        suited = looks_every if question.tracker == EMBEDDED else looks_each_second
+        every = question.every or suited(video.info.rate)
         asked = question.asked(every)
         key = hash_bytes(json.dumps(asked, sort_keys=True, default=str).encode())
         path = _folder() / "tracks" / f"{key}.jsonl"
@@ -174,13 +203,16 @@ class Follower:
         thresholds: dict[str, Any] = {"box_threshold": box, "text_threshold": wanted.text, "nms_threshold": wanted.nms}
         thresholds["best_only"] = wanted.best_only
         look = look_by(detector, question.prompt, thresholds, wanted.each, told, wanted.tiles)
-        tracker = EmbeddedTracker(look, TrackerSettings(followed.every, box))
+        settings = TrackerSettings(followed.every, box)
         frames = followed.video.frames(question.start, question.end)
-        if question.segmenter is None:
-            yield from follow(frames, tracker, followed.file)
+        segmenter = None if question.cutter is None else self.studio.segmenters.get(question.cutter)
+        if segmenter is None:
+            yield from follow(frames, EmbeddedTracker(look, settings), followed.file)
+        elif question.tracker == EMBEDDED:
+            yield from follow(frames, EmbeddedTracker(look, settings), followed.file, partial(cut_out, segmenter))
         else:
-            segmenter = self.studio.segmenters.get(question.segmenter)
-            yield from follow(frames, tracker, followed.file, partial(cut_out, segmenter))
+            model = self.studio.trackers.get(question.tracker)
+            yield from follow(frames, MaskTracker(look, segmenter, model, settings, told), followed.file)
 
     def make(
         self,
@@ -195,7 +227,7 @@ class Follower:
             watch: Passes on pairs of frames, as they are worked on; it may raise `Stopped`.
         """
         question, task = followed.question, show.task(format)
-        if format == MASKS and question.segmenter is None:
+        if format == MASKS and question.cutter is None:
             raise ValueError("There are no masks: switch them on, and press Track again.")
         said = [followed.key, followed.file.frames, followed.file.finished, format, sorted(show.hidden)]
         if format in (VIDEO, PICTURES):
@@ -211,7 +243,7 @@ class Follower:
             pairs = zip(followed.video.frames(question.start, question.end), frames, strict=False)
             write_frames(path, format, watch(pairs), followed.video.info.rate, task)
         else:
-            models = " + ".join(filter(None, [question.model, question.segmenter]))
+            models = " + ".join(dict.fromkeys(filter(None, [question.model, question.cutter, question.by_memory])))
             about = f"Tracked by Grounding DINO, {models}: {question.prompt}"
             phrases = Prompt.parse(question.prompt).phrases
             source = partial(followed.frames, show)

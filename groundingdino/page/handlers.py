@@ -130,6 +130,7 @@ class Page:
             advice.SEGMENTER: self.studio.segmenters,
             advice.INPAINTER: self.studio.inpainters,
             advice.FEW_STEPS: self.studio.few_steps,
+            advice.TRACKER: self.studio.trackers,
         }
         models = error.models
         (kind,) = (kind for kind, one in kinds.items() if one is models)

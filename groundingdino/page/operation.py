@@ -48,6 +48,7 @@ class Operation:
             "detect": self.studio.detectors,
             "segment": self.studio.segmenters,
             "inpaint": self.studio.inpainters,
+            "track": self.studio.trackers,
         }
         queue = demo._queue
         return (200 if state == "ready" else 503), {

@@ -78,7 +78,7 @@ def publish(endpoints: Endpoints) -> None:
             concurrency_limit=WORKERS,
         )
         _publish_inpaint(endpoints, image, prompt, detector, thresholds, segmenter, switches)
-        _publish_track(endpoints, prompt, detector, thresholds, segmenter, switches)
+        _publish_track(endpoints, prompt, detector, thresholds, switches)
     gr.api(endpoints.models, api_name="models")
 
 
@@ -119,18 +119,18 @@ def _publish_track(
     prompt: gr.Textbox,
     detector: gr.Textbox,
     thresholds: list[gr.Number],
-    segmenter: gr.Textbox,
     switches: list[gr.JSON],
 ) -> None:
     """The same for videos."""
     video = gr.File(label="The video")
     hand_over_files(video)
     how: list[Any] = [gr.Textbox(DRAWN, label="Effect"), gr.Textbox(Show().color, label="Colour"), _json("Outlines")]
+    segmenter, tracker = (gr.Textbox("", label=label) for label in ("Segmenter", "Tracker"))
     stretch = [_number(precision=0, label="Every"), _number(0, label="Start"), _number(label="End")]
     made, tracks = gr.File(label="The video with what was followed"), gr.JSON(label="Tracks")
     gr.Button().click(
         endpoints.track,
-        [video, prompt, *how, *stretch, detector, segmenter, *thresholds, *switches],
+        [video, prompt, *how, *stretch, detector, segmenter, *thresholds, *switches, tracker],
         [made, tracks],
         api_name="track",
         concurrency_limit=WORKERS,

@@ -37,7 +37,9 @@ from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLik
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
+from groundingdino.tracking.available_trackers import EMBEDDED, TRACKERS, TrackerCard, has_tracker
 from groundingdino.tracking.looks import Finder
+from groundingdino.tracking.video_models import VideoModel, load_video_model
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
 _MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
@@ -184,6 +186,7 @@ class Studio:
         segmenters: The models that turn boxes and points into masks.
         inpainters: The models that paint; without them only edits that need none are possible.
         few_steps: What lets them paint in a few steps, and `OFF`; without it they take as many as they take.
+        trackers: What follows through videos; without it the embedded one.
         limits: What a request may ask for.
         borrows_gpu: Whether all models but those that come along borrow a GPU for each run.
     """
@@ -196,6 +199,7 @@ class Studio:
         few_steps: ModelCache[Path, FewStepsCard | NoFewSteps] | None = None,
         limits: Limits | None = None,
         borrows_gpu: bool = False,
+        trackers: ModelCache[VideoModel, TrackerCard] | None = None,
     ):
         self.limits = limits or Limits()
         self._borrows_gpu = borrows_gpu
@@ -203,6 +207,7 @@ class Studio:
         self.segmenters = segmenters
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
         self.few_steps = few_steps or ModelCache({OFF: NoFewSteps()}, fetch_few_steps, _has_few_steps)
+        self.trackers = trackers or ModelCache({EMBEDDED: TRACKERS[EMBEDDED]}, load_video_model, has_tracker)
         self.turns = Turns()  # of those who follow the same through a video
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
@@ -243,6 +248,14 @@ class Studio:
             ModelCache(some(few_steps), fetch_few_steps, _has_few_steps, device, local_files_only),
             limits,
             borrows_gpu=loaders.gpu is not None,
+            # What is remembered of a video stays between frames, and a borrowed GPU does not.
+            trackers=ModelCache(
+                {EMBEDDED: TRACKERS[EMBEDDED]} if loaders.gpu else some(TRACKERS),
+                load_video_model,
+                has_tracker,
+                device,
+                local_files_only,
+            ),
         )
         if loaders.gpu:
             keep_ready(loaders.gpu, studio.detectors, studio.segmenters)

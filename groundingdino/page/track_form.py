@@ -22,6 +22,7 @@ class TrackForm(NamedTuple):
     masks: bool
     effect: str  # one of `EFFECTS`
     color: str
+    tracker: str
 
     def question(self, query: Query) -> TrackQuestion:
         """What is followed; a ValueError in a sentence if it is nothing."""
@@ -30,7 +31,7 @@ class TrackForm(NamedTuple):
         segmenter = query.segmenter if self.masks else None
         every = int(self.every) or None
         question = TrackQuestion(self.video, query.prompt, query.model, segmenter, query.thresholds, every)
-        return replace(question, start=self.start or 0.0, end=self.end)
+        return replace(question, start=self.start or 0.0, end=self.end, tracker=self.tracker)
 
     def show(self, ticked: Any, key: str) -> Show:
         """What is made of it.

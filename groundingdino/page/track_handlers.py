@@ -22,6 +22,7 @@ from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQu
 from groundingdino.page.handlers import Page, ended
 from groundingdino.page.inpaint_handlers import LIMIT, POLL, STARTING
 from groundingdino.page.jobs import in_this_context
+from groundingdino.page.picker import Picker
 from groundingdino.page.presence import has_left
 from groundingdino.page.query import TRACK, Query
 from groundingdino.page.request_log import REFUSED, WITHDRAWN, logged
@@ -76,6 +77,7 @@ class TrackPage:
 
     def __init__(self, page: Page):
         self.page, self.follower = page, Follower(page.studio)
+        self.trackers = Picker(page.studio.trackers)
 
     def open(self, session: Session, path: str | None) -> tuple[Any, ...]:
         """Another video: its first frame as the picture, what it is in words, the slider, and nothing followed yet.

@@ -1,12 +1,14 @@
 """The controls of the tab Track."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from groundingdino.page.layout import hand_over_files, slider
+from groundingdino.page.layout import Choice, choice, hand_over_files, slider
 from groundingdino.page.limits import Limits
+from groundingdino.page.picker import Picker
 from groundingdino.page.track_view import EFFECTS, limits_in_words
+from groundingdino.tracking.available_trackers import EMBEDDED
 
 
 class TrackControls(NamedTuple):
@@ -23,11 +25,12 @@ class TrackControls(NamedTuple):
     masks: gr.Checkbox
     effect: gr.Radio
     color: gr.ColorPicker
+    tracker: Choice
     run: gr.Button
     cancel: gr.Button
 
 
-def track_column(limits: Limits) -> TrackControls:
+def track_column(limits: Limits, picker: Picker[Any, Any]) -> TrackControls:
     """In the order in which they are needed."""
     video = gr.File(label="Video", file_types=["video", ".mkv", ".ts", ".gif"], height=110, elem_id="track-file")
     hand_over_files(video)
@@ -48,6 +51,9 @@ def track_column(limits: Limits) -> TrackControls:
     )
     effect = gr.Radio([*EFFECTS], value="Boxes", label="In the video", elem_id="track-effect")
     color = gr.ColorPicker("#00b140", label="Colour", elem_id="track-color")
-    info = "0 looks six times a second."
+    tracker = choice(picker, EMBEDDED, "Tracker")
+    info = "0 looks six times a second; a tracker of outlines once."
     every = slider(0, 60, 0, step=1, label="Look at one frame of", info=info, elem_id="track-every")
-    return TrackControls(video, about, at, start, end, from_here, to_here, every, masks, effect, color, run, cancel)
+    return TrackControls(
+        video, about, at, start, end, from_here, to_here, every, masks, effect, color, tracker, run, cancel
+    )

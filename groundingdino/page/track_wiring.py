@@ -11,7 +11,7 @@ from groundingdino.page.layout import Answer, Question
 from groundingdino.page.track_form import TrackForm
 from groundingdino.page.track_handlers import TrackPage
 from groundingdino.page.track_layout import TrackControls
-from groundingdino.page.wiring import INTERRUPT, PRIVATE, SAVE, STAMP, answering, by_name
+from groundingdino.page.wiring import INTERRUPT, PRIVATE, SAVE, STAMP, answering, by_name, taking, wire_download
 
 # While the number beside the slider is empty it means the start, and what is too large the end, see `layout.slider`.
 SEEK = """(session, path, seconds) => {
@@ -39,7 +39,14 @@ def wire_tracks(
         masks=controls.masks,
         effect=controls.effect,
         color=controls.color,
+        tracker=controls.tracker.model,
     )
+    tracker, described = controls.tracker, [controls.tracker.about, controls.tracker.fetch]
+    taken = result.take_tracker(
+        taking(tracks.trackers, tracks.trackers.choose), None, [tracker.model, *described], **PRIVATE
+    )
+    wire_download(tracks.trackers, tracker, gr.State(0), taken)
+    tracker.model.input(tracks.trackers.choose, tracker.model, described, **PRIVATE)
     opened = [question.picture, controls.about, controls.at, controls.start, controls.end]
     opened += [result, timeline, video, shown]
     controls.video.change(tracks.open, [session, controls.video], opened, concurrency_limit=WAITING, **PRIVATE)

@@ -179,19 +179,19 @@ def _wire_result(
     taken = answer.result.take_detector(
         taking(page.detectors, page.choose_detector), None, [detector.model, *described], **PRIVATE
     )
-    _wire_download(page.detectors, detector, ready, taken)
+    wire_download(page.detectors, detector, ready, taken)
     question.picture.change(
         page.suit_detector, [question.picture, detector.model], [detector.model, *described], **PRIVATE
     )
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
     second = settings.second
-    _wire_download(page.seconds, second, ready)
+    wire_download(page.seconds, second, ready)
     second.model.input(page.seconds.choose, second.model, [second.about, second.fetch], **PRIVATE)
     described = [segmenter.about, segmenter.fetch]
     taken = answer.result.take_segmenter(
         taking(page.segmenters, page.segmenters.choose), None, [segmenter.model, *described], **PRIVATE
     )
-    _wire_download(page.segmenters, segmenter, ready, taken)
+    wire_download(page.segmenters, segmenter, ready, taken)
     segmenter.model.input(page.segmenters.choose, segmenter.model, described, **PRIVATE)
 
 
@@ -249,17 +249,17 @@ def _wire_edits(
     taken = result.take_inpainter(
         taking(edits.inpainters, choose), [session, mode], [inpainter.model, *described], **PRIVATE
     )
-    _wire_download(edits.inpainters, inpainter, ready, taken)
+    wire_download(edits.inpainters, inpainter, ready, taken)
     inpainter.model.input(choose, [inpainter.model, session, mode], described, **PRIVATE)
     suited = [painting.steps, painting.guidance, few.about, few.fetch]
     taken = result.take_few_steps(
         taking(edits.few_steps, edits.choose_few_steps), inpainter.model, [few.model, *suited], **PRIVATE
     )
-    _wire_download(edits.few_steps, few, ready, taken)
+    wire_download(edits.few_steps, few, ready, taken)
     few.model.input(edits.choose_few_steps, [few.model, inpainter.model], suited, **PRIVATE)
 
 
-def _wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, taken: Dependency | None = None) -> None:
+def wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, taken: Dependency | None = None) -> None:
     """To be called before the answer to a choice is wired: events of one control run in that order.
 
     A model is downloaded by the button below the list, and when it was `taken` by the one at the result.

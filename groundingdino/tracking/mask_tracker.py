@@ -192,11 +192,6 @@ class MaskTracker(Tracker):
         )
 
 
-def looks_each_second(rate: float) -> int:
-    """At one frame of how many such a tracker looks by default, of so many frames a second."""
-    return max(1, round(rate))
-
-
 def _paired(
     followed: sv.CompactMask,
     found: sv.CompactMask,

@@ -96,6 +96,11 @@ def looks_every(rate: float) -> int:
     return max(1, round(rate / LOOKS))
 
 
+def looks_each_second(rate: float) -> int:
+    """The same of a tracker that follows by memory, for which the detector only finds what is new."""
+    return max(1, round(rate))
+
+
 @dataclass(eq=False)
 class _Thing:
     """One track, or what may become one."""

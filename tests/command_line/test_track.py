@@ -16,6 +16,7 @@ from groundingdino.tracking import track_file
 from groundingdino.tracking.video import Video
 from tests.clips import write
 from tests.scissors import Scissors
+from tests.tiny_segmenters import save_video
 
 PROMPT = "cat . dog"
 
@@ -104,6 +105,24 @@ def test_masks_are_followed_and_written(track, tmp_path, monkeypatch):
         last = np.asarray(Image.open(io.BytesIO(archive.read("000012.png"))))
     assert set(np.unique(last)) - {0} <= {one["id"] for one in frames[-1]["objects"]}
     assert {"mask"} <= set(frames[-1]["objects"][0])
+
+
+def test_a_model_that_remembers_follows_outlines_and_goes_on(track, tmp_path, monkeypatch, capsys):
+    folder = str(save_video("edgetam_video", tmp_path / "small"))
+    options = ["--tracker", folder, "--best-only", "--every", "4"]
+    monkeypatch.setattr(Segmenter, "from_pretrained", lambda name, *_: asked.append(name) or Scissors())
+    asked = []
+    assert track("out.json", *options) == 0
+    assert asked == [folder], "its own segmenter makes the masks that it begins with"
+    frames = read(tmp_path / "out.json")["frames"]
+    assert frames[0]["objects"][0]["mask"]["size"] == [96, 112]
+    assert track("out.zip", *options, "--format", "masks") == 0
+    assert len(asked) == 1, "what is known takes no model"
+    capsys.readouterr()
+    assert track("out.txt") == 2
+    assert "--restart" in complaint(capsys), "by another tracker it is another run"
+    assert track("out.txt", "--tracker", "vit_b") == 2
+    assert complaint(capsys).startswith("There is no tracker 'vit_b': expected embedded, edgetam")
 
 
 def test_a_stretch_is_followed_alone(track, tmp_path):

@@ -15,10 +15,13 @@ from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.segmentation.available_models import SegmenterCard
 from groundingdino.segmentation.cutting import SegmenterLike
+from groundingdino.tracking.available_trackers import TRACKERS
 from groundingdino.tracking.video import Video
+from groundingdino.tracking.video_models import load_video_model
 from tests import clips
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
+from tests.tiny_segmenters import save_video
 
 SIZE = (320, 240)
 CAT, OTHER_CAT = (10, 20, 110, 120), (200, 20, 300, 120)
@@ -63,6 +66,40 @@ def test_outlines_are_listed_where_they_are_wanted(endpoints: Endpoints, clip: s
     _, record = endpoints.track(clip, "cat", masks=True, start=0.2, end=0.7)
     assert len(record["frames"]) == 5
     assert record["frames"][-1]["objects"][0]["mask"]["size"] == [240, 320]
+
+
+def test_a_model_that_remembers_follows_outlines(clip: str, oracle: Oracle, tmp_path: Path):
+    small = load_video_model(save_video("sam2_video", tmp_path / "small"), "cpu")
+    trackers = ModelCache(
+        {name: TRACKERS[name] for name in ("embedded", "edgetam", "sam2.1-tiny")},
+        lambda *_, **__: small,
+        lambda name: name != "sam2.1-tiny",
+    )
+    detectors: ModelCache[DetectorLike, ModelCard] = ModelCache(
+        {"embedded": CARD}, lambda *_, **__: oracle, lambda _: True
+    )
+    segmenters: ModelCache[SegmenterLike, SegmenterCard] = ModelCache(
+        {"edgetam": SEGMENTER, "other": SEGMENTER}, lambda *_, **__: Scissors(), lambda _: True
+    )
+    endpoints = Endpoints(Studio(detectors, segmenters, trackers=trackers))
+    made, record = endpoints.track(clip, "cat", tracker="edgetam")
+    assert Video(made).info.size == SIZE
+    assert record["about"] == "Tracked by Grounding DINO, embedded + edgetam: cat"
+    assert oracle.prepared == 1, "a look each second"
+    first = record["frames"][0]["objects"]
+    assert [(one["id"], one["phrase"]) for one in first] == [(1, "cat"), (2, "cat")]
+    assert first[0]["mask"]["size"] == [240, 320]
+    _, record = endpoints.track(clip, "cat", tracker="edgetam", segmenter="other", every=4)
+    assert record["about"] == "Tracked by Grounding DINO, embedded + other + edgetam: cat"
+    assert oracle.prepared == 3
+    with pytest.raises(gr.Error, match=r"SAM 2\.1 tiny is not on this machine yet"):
+        endpoints.track(clip, "cat", tracker="sam2.1-tiny")
+    with pytest.raises(gr.Error, match="There is no model 'vit_b'; choose one of embedded, edgetam"):
+        endpoints.track(clip, "cat", tracker="vit_b")
+    assert [(one["name"], one["task"], one["downloaded"]) for one in endpoints.models()][-2:] == [
+        ("edgetam", "track", True),
+        ("sam2.1-tiny", "track", False),
+    ]
 
 
 @pytest.mark.parametrize(

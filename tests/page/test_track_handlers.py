@@ -85,7 +85,7 @@ def clip(tmp_path: Path) -> str:
 
 
 def form(clip: str | None, **changed: Any) -> TrackForm:
-    return TrackForm(clip, None, None, 0, False, "Boxes", "rgba(255, 0, 0, 1)")._replace(**changed)
+    return TrackForm(clip, None, None, 0, False, "Boxes", "rgba(255, 0, 0, 1)", "embedded")._replace(**changed)
 
 
 def running(

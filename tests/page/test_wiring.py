@@ -7,7 +7,7 @@ from groundingdino.page.layout import Choice
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.picker import Picker
 from groundingdino.page.query import Query
-from groundingdino.page.wiring import _wire_download, answering, by_name
+from groundingdino.page.wiring import answering, by_name, wire_download
 
 
 def test_a_handler_without_an_answer_changes_nothing():
@@ -32,7 +32,7 @@ def test_a_control_that_is_missing_or_unknown_is_named(wrong: dict[str, int]):
 def test_another_model_is_told_of_only_after_the_download_before_is_no_longer_followed():
     with gr.Blocks() as demo:
         choice = Choice(gr.Dropdown(["a", "b"]), gr.HTML(), gr.Button())
-        _wire_download(Picker(ModelCache({}, str, bool)), choice, gr.State(0))
+        wire_download(Picker(ModelCache({}, str, bool)), choice, gr.State(0))
     follow, cancel = (index for index, fn in demo.fns.items() if fn.name == "download" or fn.cancels)
     assert demo.fns[cancel].cancels == [follow]
     assert demo.fns[cancel].targets == [(choice.model._id, "input")]

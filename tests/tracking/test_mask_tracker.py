@@ -3,13 +3,15 @@
 A stand-in for the model follows the colour that a mask began with.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from groundingdino.tracking import mask_tracker
-from groundingdino.tracking.mask_tracker import MaskTracker, looks_each_second
-from groundingdino.tracking.tracker import TrackerSettings
+from groundingdino.tracking.mask_tracker import MaskTracker
+from groundingdino.tracking.tracker import TrackerSettings, looks_each_second
 from groundingdino.tracking.video import Frame
 from groundingdino.tracking.video_memory import Seen
 from groundingdino.tracking.video_models import load_video_model
@@ -53,8 +55,10 @@ class Film:
         self.told: list[str] = []
         self.number = -1
         self.things: list[Thing] = []
-        settings = TrackerSettings(every=every, start=0.5, **settings)
-        self.tracker = MaskTracker(self._look, Scissors(), None, settings, self.told.extend)
+        model: Any = None
+        self.tracker = MaskTracker(
+            self._look, Scissors(), model, TrackerSettings(every=every, start=0.5, **settings), self.told.extend
+        )
 
     def _look(self, _):
         self.looks.append(self.number)

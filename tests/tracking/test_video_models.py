@@ -113,7 +113,7 @@ def test_a_configuration_fetches_no_code(folder):
 
 
 def test_names_are_those_of_segmenters_with_their_sizes_and_licences():
-    assert list(TRACKERS)[0] == EMBEDDED
+    assert next(iter(TRACKERS)) == EMBEDDED
     assert has_tracker(EMBEDDED)
     for name, card in TRACKERS.items():
         if name != EMBEDDED:
