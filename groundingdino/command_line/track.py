@@ -42,6 +42,10 @@ def track(options: argparse.Namespace) -> None:
     video = Video(options.video)
     options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
+    if os.path.exists(options.output) and not (options.restart or os.path.exists(path)):
+        raise ValueError(
+            f"'{options.output}' is there, and not by `track`: give another --output, or --restart to write over it."
+        )
     with reporting_errors_of(path):
         file = TrackFile(path, _asked(options), video.info.size, options.restart)
     with file:

@@ -10,6 +10,7 @@ _OTHER_PHRASE = 0.45  # overlap from which another phrase can be the same thing,
 _LEAST_ALIKE = 0.35  # of colours
 _SAME_PLACE = 0.7  # overlap from which a weaker box is the same thing by another name
 _WITHIN = 0.75  # share of the smaller of two boxes of one phrase from which it is a part of the same thing
+_HIDES = 0.35  # share of the smaller of two boxes from which one may hide the other
 _BINS = (6, 8, 8)  # of lightness and two axes of colour
 _SIDE = 24  # pixels of the copy of a box's content that colours are counted in
 
@@ -59,6 +60,14 @@ def distinct(boxes: np.ndarray, scores: np.ndarray, phrases: np.ndarray) -> np.n
         if not (within.any() or (overlap >= _SAME_PLACE).any()):
             kept.append(int(index))
     return np.array(kept, int)
+
+
+def entangled(boxes: np.ndarray) -> np.ndarray:
+    """(N, N) bool: which of N boxes (N, 4) hide each other, more or less; none does itself."""
+    smaller = np.minimum.outer(_areas(boxes), _areas(boxes))
+    hide = _common(boxes, boxes) >= _HIDES * np.maximum(smaller, 1e-9)
+    np.fill_diagonal(hide, False)
+    return hide
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """How a box moves between two looks: a Kalman filter of constant speed in time that is seconds, not frames."""
 
+import math
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,8 @@ _PUSH = 4.0  # a second and second: how suddenly things turn
 _GROWTH = 1.5  # the same of width and height
 
 _SMALL = 160  # pixels of the longer side of the copies that frames are compared in
+_ROOM = 0.15  # of a thing's sides that is left out around it, for its way until the next frame
+_MOST_GAIN = 4.0  # of 255 by which a pixel has become more alike: more of them count, not larger differences
 _SURE = 0.15  # phase correlation's answer above which a shift is believed
 
 
@@ -75,8 +79,13 @@ class Camera:
         self._colours: np.ndarray | None = None
         self._window: np.ndarray | None = None
 
-    def see(self, pixels: np.ndarray) -> tuple[tuple[float, float], bool]:
-        """The next frame, (H, W, 3) uint8 -> how far its content moved, (right, down) in pixels; if it is a cut."""
+    def see(self, pixels: np.ndarray, things: np.ndarray | None = None) -> tuple[tuple[float, float], bool]:
+        """The next frame -> how far its content moved, (right, down) in pixels; if it is a cut.
+
+        Args:
+            pixels: (H, W, 3) uint8.
+            things: (N, 4) xyxy, about where things are that move by themselves: all else tells how the camera moved.
+        """
         height, width = pixels.shape[:2]
         scale = max(1.0, max(width, height) / _SMALL)
         size = (max(8, round(width / scale)), max(8, round(height / scale)))
@@ -93,10 +102,41 @@ class Camera:
         changed = float(np.abs(grey - before).mean())
         if is_cut(float(colours @ known), changed):
             return (0.0, 0.0), True
-        (right, down), sure = cv2.phaseCorrelate(before, grey, self._window)
-        if sure < _SURE or max(abs(right), abs(down)) > _SMALL / 6:
+        behind = _behind(things, size, scale)
+        (right, down), sure = cv2.phaseCorrelate(_only(before, behind), _only(grey, behind), self._window)
+        if sure < _SURE or max(abs(right), abs(down)) > _SMALL / 6 or not _explains(before, grey, right, down, behind):
             return (0.0, 0.0), False
         return (right * width / size[0], down * height / size[1]), False
+
+
+def _behind(things: np.ndarray | None, size: tuple[int, int], scale: float) -> np.ndarray:
+    """(h, w) float32 in [0, 1]: where no thing is, with soft edges, as hard ones would be seen to stand still."""
+    width, height = size
+    behind = np.ones((height, width), np.float32)
+    if things is not None and len(things):
+        sides = things[:, 2:] - things[:, :2]
+        grown = np.concatenate([things[:, :2] - _ROOM * sides, things[:, 2:] + _ROOM * sides], axis=1) / scale
+        for x0, y0, x1, y1 in np.clip(grown, 0, (width, height, width, height)):
+            behind[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = 0
+        behind = cv2.blur(behind, (5, 5))
+    return behind
+
+
+def _only(grey: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """A picture's brightness around its mean where nothing moves by itself, 0 elsewhere."""
+    mean = float((grey * behind).sum() / max(float(behind.sum()), 1.0))
+    return (grey - mean) * behind
+
+
+def _explains(before: np.ndarray, grey: np.ndarray, right: float, down: float, behind: np.ndarray) -> bool:
+    """Whether a shift makes two pictures more alike where nothing moves by itself.
+
+    What the correlation finds may be the shift of a thing that nobody has found yet, before a background that is still.
+    """
+    shift = np.array([[1, 0, right], [0, 1, down]], np.float32)
+    moved = cv2.warpAffine(before, shift, before.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    gain = (np.abs(grey - before) - np.abs(grey - moved))[behind > 0.99]
+    return float(np.clip(gain, -_MOST_GAIN, _MOST_GAIN).sum()) > 0
 
 
 def is_cut(alike: float, changed: float) -> bool:

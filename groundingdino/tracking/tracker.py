@@ -14,7 +14,7 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.detection.objects import labels_of, scores_of, select
-from groundingdino.tracking.matching import colours_of, distinct, iou, match
+from groundingdino.tracking.matching import colours_of, distinct, entangled, iou, match
 from groundingdino.tracking.motion import Camera, Motion
 from groundingdino.tracking.video import Frame
 
@@ -114,6 +114,7 @@ class _Thing:
     looks: int = 1  # since it was first seen
     seen: int = 1  # at how many of them
     misses: int = 0  # in a row
+    hidden: bool = False  # at the last look, behind another
     gone_at: float = 0.0
 
     @property
@@ -125,15 +126,17 @@ class _Thing:
         """It was seen."""
         self.motion.update(box)
         self.scores[name] = self.scores.get(name, 0.0) + score
-        self.score, self.misses = score, 0
+        self.score, self.misses, self.hidden = score, 0, False
         self.looks, self.seen = self.looks + 1, self.seen + 1
         if colours is not None:
             mixed = colours if self.colours is None else (1 - _FRESH) * self.colours + _FRESH * colours
             self.colours = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
 
-    def miss(self) -> None:
-        self.motion.slow_down()
-        self.looks, self.misses = self.looks + 1, self.misses + 1
+    def miss(self, hidden: bool = False) -> None:
+        """It was not seen. Behind another one it moves on as before: it comes out where its way leads."""
+        if not hidden:
+            self.motion.slow_down()
+        self.looks, self.misses, self.hidden = self.looks + 1, self.misses + 1, hidden
 
     def alike(self, colours: np.ndarray | None) -> float:
         """How alike its colours are to others, in [0, 1]."""
@@ -157,7 +160,8 @@ class EmbeddedTracker(Tracker):
         self._to_look = 0  # frames until the next look
 
     def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
-        (right, down), cut = self._camera.see(frame.pixels)
+        places = np.array([thing.motion.box for thing in self._things]).reshape(-1, 4)
+        (right, down), cut = self._camera.see(frame.pixels, places)
         later = 0.0 if self._seconds is None else frame.seconds - self._seconds
         self._seconds = frame.seconds
         for thing in self._things:
@@ -198,11 +202,17 @@ class EmbeddedTracker(Tracker):
             alike = np.array([[thing.alike(colours[index]) for index in left] for thing in group])
             shape = (len(group), len(left))
             pairs, missed, new = match(places, boxes[left], same.reshape(shape), alike.reshape(shape))
+            hide, unseen = entangled(places), set(missed)
+            named = [thing.named for thing in group]
             for row, column in pairs:
                 index = left[column]
-                group[row].meet(boxes[index], names[index], float(scores[index]), colours[index])
+                # Of two of one phrase of which one hides the other it is anybody's guess whose the one box is.
+                if any(hide[row, other] and named[row] == named[other] for other in unseen):
+                    group[row].miss(hidden=True)
+                else:
+                    group[row].meet(boxes[index], names[index], float(scores[index]), colours[index])
             for row in missed:
-                group[row].miss()
+                group[row].miss(hidden=bool(hide[row].any()))
             left = left[new]
         self._drop_lost(frame.pixels.shape[:2])
         begun = self._confirm(frame.seconds)
@@ -259,7 +269,9 @@ class EmbeddedTracker(Tracker):
         shown = [
             thing
             for thing in self._things
-            if thing.id is not None and thing.misses <= _SHOWN_MISSES and _inside(thing, shape) >= _LEAST_INSIDE
+            if thing.id is not None
+            and (thing.hidden or thing.misses <= _SHOWN_MISSES)
+            and _inside(thing, shape) >= _LEAST_INSIDE
         ]
         boxes = np.array([clipped(thing.motion.box, shape) for thing in shown], np.float32).reshape(-1, 4)
         return sv.Detections(

@@ -125,6 +125,21 @@ def test_a_model_that_remembers_follows_outlines_and_goes_on(track, tmp_path, mo
     assert complaint(capsys).startswith("There is no tracker 'vit_b': expected embedded, edgetam")
 
 
+def test_what_another_program_wrote_is_not_written_over(track, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out.txt").write_text("notes")
+    with monkeypatch.context() as without:
+        without.setattr(Detector, "from_pretrained", None)
+        assert track("out.txt") == 2
+    assert complaint(capsys).endswith(
+        "is there, and not by `track`: give another --output, or --restart to write over it."
+    )
+    assert (tmp_path / "out.txt").read_text() == "notes"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt"]
+    assert track("out.txt", "--restart") == 0
+    assert (tmp_path / "out.txt").read_text() != "notes"
+    assert track("out.txt") == 0, "its own it writes again"
+
+
 def test_a_stretch_is_followed_alone(track, tmp_path):
     assert track("out.json", "--start", "0.25", "--end", "0.75") == 0
     frames = read(tmp_path / "out.json")["frames"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from groundingdino.tracking.matching import colours_of, distinct, iou, match
+from groundingdino.tracking.matching import colours_of, distinct, entangled, iou, match
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [100, 100, 140, 120]], float)
 
@@ -87,3 +87,13 @@ def test_colours_are_those_in_the_box():
     assert np.linalg.norm(red) == pytest.approx(1)
     assert colours_of(pixels, np.array([70, 0, 90, 40.0])) is None
     assert colours_of(pixels, np.array([-20, -20, 10, 10.0])) is not None
+
+
+def test_boxes_that_hide_each_other_are_entangled():
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [9, 0, 19, 10], [40, 40, 42, 42], [0, 0, 60, 60]], float)
+    hide = entangled(boxes)
+    assert not hide.diagonal().any()
+    assert (hide == hide.T).all()
+    assert hide[0].tolist() == [False, True, False, False, True], "half of it, a tenth, none, all"
+    assert hide[3].tolist() == [False, False, False, False, True]
+    assert entangled(np.empty((0, 4))).shape == (0, 0)

@@ -74,3 +74,27 @@ def test_another_scene_is_a_cut_and_a_lamp_is_none(scene):
     assert not cut
     assert camera.see(np.full_like(scene, 240)) == ((0.0, 0.0), True)
     assert not camera.see(np.full_like(scene, 240))[1]
+
+
+def test_what_moves_by_itself_is_not_taken_for_the_camera():
+    """A large thing of many edges before a plain wall, and before one of little contrast: only it moves."""
+    rng = np.random.default_rng(5)
+    thing = np.kron(rng.integers(0, 256, (9, 9, 3), np.uint8), np.ones((12, 12, 1), np.uint8))
+    wall = np.kron(rng.integers(120, 136, (20, 36, 3), np.uint8), np.ones((10, 10, 1), np.uint8))
+    for behind, known in ((np.full_like(wall, 128), True), (wall, True), (wall, False)):
+        camera, shifts = Camera(), []
+        for step in range(6):
+            x = 60 + 9 * step
+            picture = behind.copy()
+            picture[40:148, x : x + 108] = thing
+            shifts.append(camera.see(picture, np.array([[x, 40, x + 108, 148]]) if known else None)[0])
+        np.testing.assert_allclose(shifts, 0, atol=0.5)
+
+
+def test_a_shake_is_measured_beside_what_moves_by_itself(scene):
+    camera = Camera()
+    things = np.array([[100, 60, 180, 140]])
+    one, other = scene[20:200, 40:360].copy(), scene[26:206, 30:350].copy()
+    one[60:140, 100:180] = other[60:140, 110:190] = 250
+    camera.see(one, things)
+    assert camera.see(other, things)[0] == pytest.approx((10, -6), abs=1)

@@ -128,6 +128,23 @@ def test_two_that_cross_keep_their_ids():
         assert (box[0] > 60) == (first[id] < 60)
 
 
+def test_of_twins_behind_each_other_one_box_is_nobodys_and_both_go_on_their_ways():
+    """Where the detector sees one box for two it lies anywhere between them."""
+    film, away = Film(), 0.0
+    for number in range(25):
+        x, back = 4 * number, 110 - 4 * number
+        pair = [("cat", (x, 40, x + 30, 70), 0.9), ("cat", (back, 40, back + 30, 70), 0.8)]
+        middle = ("cat", (48, 40, 78, 70), 0.9)
+        found = film.show([middle] if abs(x - back) < 20 else pair, painted=pair)
+        if number == 2:
+            first = {id: box[0] for id, (_, box) in found.items()}
+        if number >= 2:
+            assert sorted(found) == [1, 2]
+            one, other = (found[id][1][0] for id in sorted(first, key=first.__getitem__))
+            away = max(away, abs(one - x), abs(other - back))
+    assert away < 6
+
+
 def test_a_phrase_that_flickers_is_that_which_was_sure():
     film = Film()
     for phrase in ("cat", "cat", "dog", "cat"):
