@@ -103,10 +103,13 @@ class Camera:
         if is_cut(float(colours @ known), changed):
             return (0.0, 0.0), True
         behind = _behind(things, size, scale)
-        (right, down), sure = cv2.phaseCorrelate(_only(before, behind), _only(grey, behind), self._window)
-        if sure < _SURE or max(abs(right), abs(down)) > _SMALL / 6 or not _explains(before, grey, right, down, behind):
-            return (0.0, 0.0), False
-        return (right * width / size[0], down * height / size[1]), False
+        # Whole pictures have more to go by; where things lead them astray what is behind tells.
+        for one, other in ((before.copy(), grey.copy()), (_only(before, behind), _only(grey, behind))):
+            (right, down), sure = cv2.phaseCorrelate(one, other, self._window)
+            far = max(abs(right), abs(down)) > _SMALL / 6
+            if sure >= _SURE and not far and _gain(before, grey, right, down, behind) > 0:
+                return (right * width / size[0], down * height / size[1]), False
+        return (0.0, 0.0), False
 
 
 def _behind(things: np.ndarray | None, size: tuple[int, int], scale: float) -> np.ndarray:
@@ -118,25 +121,28 @@ def _behind(things: np.ndarray | None, size: tuple[int, int], scale: float) -> n
         grown = np.concatenate([things[:, :2] - _ROOM * sides, things[:, 2:] + _ROOM * sides], axis=1) / scale
         for x0, y0, x1, y1 in np.clip(grown, 0, (width, height, width, height)):
             behind[math.floor(y0) : math.ceil(y1), math.floor(x0) : math.ceil(x1)] = 0
-        behind = cv2.blur(behind, (5, 5))
+        return np.asarray(cv2.blur(behind, (5, 5)), np.float32)
     return behind
 
 
 def _only(grey: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """A picture's brightness around its mean where nothing moves by itself, 0 elsewhere."""
+    """A picture's brightness around its mean where nothing moves by itself, 0 elsewhere.
+
+    It is a copy: `cv2.phaseCorrelate` lays its window over what it is given, where that needs no padding.
+    """
     mean = float((grey * behind).sum() / max(float(behind.sum()), 1.0))
     return (grey - mean) * behind
 
 
-def _explains(before: np.ndarray, grey: np.ndarray, right: float, down: float, behind: np.ndarray) -> bool:
-    """Whether a shift makes two pictures more alike where nothing moves by itself.
+def _gain(before: np.ndarray, grey: np.ndarray, right: float, down: float, behind: np.ndarray) -> float:
+    """How much more alike a shift makes two pictures where nothing moves by itself; below 0 where it does not.
 
     What the correlation finds may be the shift of a thing that nobody has found yet, before a background that is still.
     """
     shift = np.array([[1, 0, right], [0, 1, down]], np.float32)
     moved = cv2.warpAffine(before, shift, before.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     gain = (np.abs(grey - before) - np.abs(grey - moved))[behind > 0.99]
-    return float(np.clip(gain, -_MOST_GAIN, _MOST_GAIN).sum()) > 0
+    return float(np.clip(gain, -_MOST_GAIN, _MOST_GAIN).sum())
 
 
 def is_cut(alike: float, changed: float) -> bool:
