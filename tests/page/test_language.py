@@ -21,7 +21,16 @@ PACKAGE = Path(__file__).parents[2] / "groundingdino"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(file for file in PAGE_FILES.glob("*.js") if file.stem != "review")
 # What programs, agents and hosts read is English.
-OTHERS: tuple[str, ...] = ("endpoints", "fetching", "mcp_answers", "opening", "operation", "publishing", "request_log", "settings")
+OTHERS: tuple[str, ...] = (
+    "endpoints",
+    "fetching",
+    "mcp_answers",
+    "opening",
+    "operation",
+    "publishing",
+    "request_log",
+    "settings",
+)
 OTHERS = (*OTHERS, "review_page")  # which one starts for oneself, from the command line
 PAGE = sorted(file for file in (PACKAGE / "page").glob("*.py") if file.stem not in OTHERS)
 # Modules beyond the page whose errors, notes and cards its visitors read.
