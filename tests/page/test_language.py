@@ -50,7 +50,7 @@ ROOMS = [
             "files/hub",
         ),
         *("inputs/image_files", "inputs/prompt", "segmentation/available_models", "segmentation/object_ids"),
-        *("tracking/edits", "tracking/exports", "tracking/video"),
+        *("tracking/available_trackers", "tracking/edits", "tracking/exports", "tracking/video"),
     )
 ]
 # Sentences in these modules that no visitor of the page reads, by their beginnings.
@@ -68,6 +68,7 @@ UNSEEN = (
         "There is no model {0}: expected",
         "There is no inpainter",
         "There is no segmenter",
+        "There is no tracker",
     ),
     *("There is no mode", "'{0}' {1}: expected a pipeline", "Objects are ", "All else becomes", "The file is open for"),
     *(
