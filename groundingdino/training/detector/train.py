@@ -95,8 +95,8 @@ EMBEDDED_PLAN = Plan(
     stages=(
         Stage(pictures=40_000, batch_size=16, short_sides=(192, 224), whole=False, crowded=2),
         Stage(pictures=160_000, batch_size=16, short_sides=(192, 224, 256), whole=True, crowded=4),
-        Stage(pictures=64_000, batch_size=16, short_sides=(256, 288, 320), whole=True, crowded=5),
-        Stage(pictures=32_000, batch_size=16, short_sides=(320, 352, 384), whole=True, crowded=5),
+        Stage(pictures=64_000, batch_size=16, short_sides=(224, 256), whole=True, crowded=5),
+        Stage(pictures=32_000, batch_size=16, short_sides=(224, 256, 288), whole=True, crowded=5),
     ),
     restarts=(1,),
     # What ImageNet taught of edges and textures stays as it is: on a CPU it is half of a step's time.
