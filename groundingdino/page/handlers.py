@@ -434,16 +434,19 @@ class Page:
         except ValueError:  # which the status line tells
             return prompt
 
-    def suit_detector(self, path: str | None, model: str) -> Any:
+    def suit_detector(self, path: str | None, model: str, box: float, text: float) -> tuple[Any, ...]:
         """The model that comes along and knows such pictures is chosen for a new one, with all that belongs to it.
 
-        Who wants the other one chooses it after that. A model that was downloaded knows both kinds, and stays.
+        Who wants the other one chooses it after that. A model that was downloaded knows both kinds, and stays. What
+        stays is said again: an update that changes nothing would set sliders to 0 that the page has not drawn yet.
         """
         try:
             suited = self.studio.suited_detector(path, model) if path else model
         except ValueError:  # the result says what is wrong with the picture
             suited = model
-        return gr.skip() if suited == model else [suited, *self.choose_detector(suited)]
+        if suited == model:
+            return model, box, text, *self.detectors.choose(model)
+        return suited, *self.choose_detector(suited)
 
     def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""

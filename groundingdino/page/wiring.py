@@ -181,7 +181,11 @@ def _wire_result(
     )
     wire_download(page.detectors, detector, ready, taken)
     question.picture.change(
-        page.suit_detector, [question.picture, detector.model], [detector.model, *described], **PRIVATE
+        page.suit_detector,
+        [question.picture, detector.model, settings.box, settings.text],
+        [detector.model, *described],
+        queue=False,
+        **PRIVATE,
     )
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
     second = settings.second

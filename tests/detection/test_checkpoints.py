@@ -246,7 +246,7 @@ def test_a_file_that_does_not_say_what_it_is(layout, sentence, published, mini_m
     "name", ["swin-x", "weights/missing.pth", "weights/missing.safetensors", "a/b/c", "", "no such model"]
 )
 def test_an_unknown_name_is_answered_with_what_there_is(name):
-    with pytest.raises(ValueError, match=r"expected embedded, .*, llmdet-l, the path|no model folder"):
+    with pytest.raises(ValueError, match=r"expected embedded, .*, sam3, the path|no model folder"):
         load_pretrained(name)
 
 

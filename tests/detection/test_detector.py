@@ -19,6 +19,7 @@ from groundingdino.model import GroundingDINO
 from groundingdino.model.config import SWIN_T, GroundingDINOConfig, ResNetConfig, TextConfig
 from groundingdino.model.preprocessing import collate, preprocess
 from groundingdino.runtime.interruption import Stopped
+from groundingdino.training.scenes.examples import PHOTOGRAPHED
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
@@ -392,6 +393,8 @@ def test_names_joined_by_and_are_found_as_between_dots():
     detector = Detector.from_pretrained("embedded", device="cpu")
     total = 0
     for example in json.loads((EXAMPLES / "examples.json").read_text()):
+        if example["file"] in PHOTOGRAPHED:
+            continue
         encoded = detector.encode_image(EXAMPLES / example["file"])
         first, second = example["prompt"].split(" . ")[:2]
         expected = detector.ground(encoded, f"{first} . {second}").detections()

@@ -132,15 +132,15 @@ def test_a_new_picture_is_asked_of_the_model_that_knows_such_pictures(tmp_path: 
     known: ModelCache[Any, Any] = ModelCache(cards, lambda *_, **__: Oracle({}), lambda _: True)
     page = Page(Studio(known, ModelCache({}, lambda *_, **__: Scissors({}), lambda _: True)))
     photograph, drawing = (str(EXAMPLES / f"{name}.webp") for name in ("cat", "picnic"))
-    model, box, text, about, _ = page.suit_detector(photograph, "embedded")
+    model, box, text, about, _ = page.suit_detector(photograph, "embedded", 0.3, 0.2)
     card = MODELS["embedded-photos"]
     assert (model, box, text) == ("embedded-photos", card.box_threshold, card.text_threshold)
     assert card.description in about
-    assert page.suit_detector(drawing, "embedded-photos")[0] == "embedded"
+    assert page.suit_detector(drawing, "embedded-photos", 0.3, 0.2)[0] == "embedded"
     (tmp_path / "torn.png").write_bytes(b"no picture")
     same = [(photograph, "embedded-photos"), (drawing, "embedded"), (photograph, "swin-t"), (None, "embedded")]
     for path, chosen in (*same, (str(tmp_path / "torn.png"), "embedded")):
-        assert page.suit_detector(path, chosen) == gr.skip()
+        assert page.suit_detector(path, chosen, 0.3, 0.2)[:3] == (chosen, 0.3, 0.2)
 
 
 def test_thresholds_do_not_run_the_model(browser: Browser, detector: Oracle, picture: str):
