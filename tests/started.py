@@ -102,6 +102,7 @@ class Started:
             if str(one["api_name"]).startswith("download")
             and one["inputs"]
             and model in [choice[1] for choice in values[one["inputs"][0]].get("choices") or ()]
+            and values[one["inputs"][0]]["elem_id"] != "tracker"  # some are of the same name and files
             and [kind for _, kind in one["targets"]] == ["click"]
         )
         me = f"visitor {time.monotonic()}"

@@ -153,6 +153,7 @@ def test_the_endpoints_are_detect_segment_inpaint_track_and_models(client: Clien
         ("detect", "large", False),
         ("segment", "embedded", True),
         ("inpaint", "embedded", True),
+        ("track", "embedded", True),
     ]
 
     drawn, record = client.predict(image=handle_file(picture), prompt="cat . pizza", api_name="/detect")

@@ -46,9 +46,8 @@ COMPOSED = {
     "视频已损坏：无法读取的部分被略去。",
     "'a.mov' is too long: it lasts 400 seconds, and at most 120 are read; cut it first.": "'a.mov' 太长：时长 400 秒，"
     "最多读取 120 秒；请先剪短。",
-    "Comes with the program. Small: it finds about half of what it knows in photos. It knows: person, dog.": (
-        "随程序附带。体积小：在照片中约能找到它所认识东西的一半。它认识：person, dog。"
-    ),
+    "Comes with the program. Small: in photos it finds three of four animals, half of the people. "
+    "It knows: person, dog.": ("随程序附带。体积小：在照片中约能找到四分之三的动物和一半的人。它认识：person, dog。"),
     "This detector knows person, dog and 4 more names, and misses some.": (
         "此检测模型认识的是person, dog等，另有 4 个名称，也会有遗漏。"
     ),

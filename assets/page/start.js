@@ -13,6 +13,8 @@ new MutationObserver(() => {
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
 
 watch("view", drawView);
+// The model that knows such pictures as the new one is chosen once; who wants another chooses it after that.
+watch("suited", () => props.suited && trigger("take_detector", { model: props.suited.model }));
 watch("view", settle);
 watch("view", keepAtRest);
 watch(["view", "status"], () => {

@@ -188,6 +188,11 @@ class Page:
                 yield gr.update(status=in_queue(place))
             told = place
         picture = first.result(stop)
+        if session.suited != query.path:
+            suited = start(lambda: self.studio.suited_detector(path, query.model)).result(stop)
+            if suited != query.model:  # the page chooses it, and asks again
+                yield gr.update(suited={"model": suited, "path": path})
+            session.suited = query.path
 
         def show(findings: Findings | None) -> dict[str, Any]:
             return view(picture, canvas, query.keys, findings, selection, query.mask_style, query.tab != INPAINT)
@@ -433,20 +438,6 @@ class Page:
             return add_phrase(prompt, phrase)
         except ValueError:  # which the status line tells
             return prompt
-
-    def suit_detector(self, path: str | None, model: str, box: float, text: float) -> tuple[Any, ...]:
-        """The model that comes along and knows such pictures is chosen for a new one, with all that belongs to it.
-
-        Who wants the other one chooses it after that. A model that was downloaded knows both kinds, and stays. What
-        stays is said again: an update that changes nothing would set sliders to 0 that the page has not drawn yet.
-        """
-        try:
-            suited = self.studio.suited_detector(path, model) if path else model
-        except ValueError:  # the result says what is wrong with the picture
-            suited = model
-        if suited == model:
-            return model, box, text, *self.detectors.choose(model)
-        return suited, *self.choose_detector(suited)
 
     def choose_detector(self, model: str) -> tuple[float, float, str, Any]:
         """A model's own thresholds, what it is, and the button that downloads it if it is not there yet."""

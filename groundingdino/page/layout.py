@@ -152,6 +152,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
         edit=NO_EDIT,
         history=NO_HISTORY,
         track=NO_TRACK,
+        suited=None,
         examples=[{"name": Path(path).stem, "prompt": prompt} for path, prompt in prompts.items()],
         elem_id="result",
     )

@@ -180,13 +180,6 @@ def _wire_result(
         taking(page.detectors, page.choose_detector), None, [detector.model, *described], **PRIVATE
     )
     wire_download(page.detectors, detector, ready, taken)
-    question.picture.change(
-        page.suit_detector,
-        [question.picture, detector.model, settings.box, settings.text],
-        [detector.model, *described],
-        queue=False,
-        **PRIVATE,
-    )
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
     second = settings.second
     wire_download(page.seconds, second, ready)

@@ -127,20 +127,23 @@ def test_what_is_typed_is_found(browser: Browser, picture: str):
     assert browser.status["message"] == "2 objects"
 
 
-def test_a_new_picture_is_asked_of_the_model_that_knows_such_pictures(tmp_path: Path):
+def test_a_new_picture_is_asked_of_the_model_that_knows_such_pictures():
     cards = {name: MODELS[name] for name in ("embedded", "embedded-photos", "swin-t")}
     known: ModelCache[Any, Any] = ModelCache(cards, lambda *_, **__: Oracle({}), lambda _: True)
     page = Page(Studio(known, ModelCache({}, lambda *_, **__: Scissors({}), lambda _: True)))
     photograph, drawing = (str(EXAMPLES / f"{name}.webp") for name in ("cat", "picnic"))
-    model, box, text, about, _ = page.suit_detector(photograph, "embedded", 0.3, 0.2)
-    card = MODELS["embedded-photos"]
-    assert (model, box, text) == ("embedded-photos", card.box_threshold, card.text_threshold)
-    assert card.description in about
-    assert page.suit_detector(drawing, "embedded-photos", 0.3, 0.2)[0] == "embedded"
-    (tmp_path / "torn.png").write_bytes(b"no picture")
-    same = [(photograph, "embedded-photos"), (drawing, "embedded"), (photograph, "swin-t"), (None, "embedded")]
-    for path, chosen in (*same, (str(tmp_path / "torn.png"), "embedded")):
-        assert page.suit_detector(path, chosen, 0.3, 0.2)[:3] == (chosen, 0.3, 0.2)
+
+    def suited(session: Session, path: str, model: str) -> list[Any]:
+        query, sent = query_of(path, "cat", model=model)
+        updates = page.render(session, {**sent, "canvas": CANVAS, "stamp": 1.0}, *query)
+        return [update["suited"]["model"] for update in updates if "suited" in update]
+
+    session = Session()
+    assert suited(session, photograph, "embedded") == ["embedded-photos"]
+    assert suited(session, photograph, "embedded") == [], "who chose the other one has it"
+    assert suited(session, drawing, "embedded-photos") == ["embedded"]
+    for path, model in ((photograph, "embedded-photos"), (drawing, "embedded"), (photograph, "swin-t")):
+        assert suited(Session(), path, model) == []
 
 
 def test_thresholds_do_not_run_the_model(browser: Browser, detector: Oracle, picture: str):

@@ -66,7 +66,7 @@ def test_health_says_whether_it_is_ready(served: tuple[gr.Blocks, Operation], mo
         answer = httpx.get(f"{demo.local_url}healthz")
         return answer.status_code, answer.json()
 
-    nothing: dict[str, list[str]] = {"detect": [], "segment": [], "inpaint": []}
+    nothing: dict[str, list[str]] = {"detect": [], "segment": [], "inpaint": [], "track": []}
     assert health() == (503, {"status": "starting", "models": nothing, "queue": {"running": 0, "waiting": 0}})
     operation.studio.detectors.get("embedded")
     operation.warm.set()
