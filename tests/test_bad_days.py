@@ -420,7 +420,7 @@ def server(house: tuple[Path, dict[str, str]]) -> Iterator[Started]:
 def ready(server: Started) -> bool:
     """Whether the published segmenter can be used."""
     (models,), _ = server.call("models")
-    (one,) = (model for model in models if model["name"] == NAME)
+    (one,) = (model for model in models if (model["task"], model["name"]) == ("segment", NAME))
     return one["downloaded"]
 
 
