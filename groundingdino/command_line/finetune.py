@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DRAWN = "scenes"  # in place of a set's path
 WORK = "training"  # the folder in the output that holds what a run needs to go on
+ONLY_NAMES = ("names",)  # as --train and `tuning.NAMES` have it
 _SHARE = 0.5  # of the pictures: replay
 _BATCH = {"cuda": 8}  # else 4
 _MOST_WORKERS = 8
@@ -112,7 +113,7 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.no_replay:
         refuse_unread(options, "Learning without replay", ("replay",))
-    if options.train == ("names",):
+    if options.train == ONLY_NAMES:
         refuse_unread(options, "Learning names alone, which forgets nothing,", ("replay", "no_replay"))
     if options.lora and options.train:
         raise ValueError("--lora teaches backbone and text encoder by adapters: leave --train out.")
@@ -123,7 +124,7 @@ def _check(options: argparse.Namespace) -> None:
 
 def _replay(options: argparse.Namespace, loaded: "LoadedModel") -> str | None:
     """`own`, `scenes` or the path of a set; of a model that knows drawings alone it is drawings."""
-    if options.no_replay or options.train == ("names",):
+    if options.no_replay or options.train == ONLY_NAMES:
         return None
     if options.replay is not None:
         return str(options.replay)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from groundingdino.detection.available_models import COME_ALONG
+from groundingdino.detection.available_models import COME_ALONG, MODELS
 from groundingdino.detection.checkpoints import load_pretrained
 from groundingdino.files.assets import DRAWINGS, MODEL_ASSETS, PHOTOGRAPHS
 from groundingdino.model import GroundingDINO
@@ -21,7 +21,6 @@ from groundingdino.model.preprocessing import preprocess
 
 WEIGHTS_FILE = MODEL_ASSETS / "photographs" / "kinds.safetensors"
 PHOTOGRAPHIC = "embedded-photos"
-KINDS = {"embedded": DRAWINGS, PHOTOGRAPHIC: PHOTOGRAPHS}  # what each of the models that come along is for
 _SIDES = 192, 384  # pixels: neither grain nor what is shown matters
 _STRIDE_8 = 2  # of the backbone's maps
 
@@ -33,16 +32,15 @@ def suited(image: Image.Image, model: str, offered: Iterable[str] = tuple(COME_A
         model: that was chosen.
         offered: names of models that may be chosen instead.
     """
-    offered = tuple(offered)
-    if model not in COME_ALONG or not offered_both(offered):
+    if not is_choice(model, offered):
         return model
     kind = PHOTOGRAPHS if is_photograph(image) else DRAWINGS
-    return next(name for name in offered if KINDS.get(name) == kind)
+    return next(name for name in COME_ALONG if MODELS[name].knows == (kind,))
 
 
-def offered_both(offered: Iterable[str]) -> bool:
-    """Whether there is a choice."""
-    return set(KINDS) <= set(offered)
+def is_choice(model: str, offered: Iterable[str]) -> bool:
+    """Whether it depends on the picture which model is asked."""
+    return model in COME_ALONG and COME_ALONG.keys() <= set(offered)
 
 
 def is_photograph(image: Image.Image) -> bool:

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
-from groundingdino.detection.picture_kinds import offered_both, suited
+from groundingdino.detection.picture_kinds import is_choice, suited
 from groundingdino.editing.available_models import INPAINTERS, InpainterCard, has_inpainter
 from groundingdino.editing.edits import Edit
 from groundingdino.editing.few_steps import FEW_STEPS, FewStepsCard, fetch_few_steps, has_few_steps
@@ -300,7 +300,7 @@ class Studio:
             ValueError: the picture cannot be read.
         """
         offered = self.detectors.cards
-        return suited(self.image(path), model, offered) if offered_both(offered) else model
+        return suited(self.image(path), model, offered) if is_choice(model, offered) else model
 
     @_within_memory
     def find(
