@@ -323,6 +323,22 @@ def test_words_are_suggested_for_an_own_picture_and_nothing_moves(visitor: Visit
     expect(visitor.find("#suggest")).to_have_text("What is in it?")
 
 
+def test_another_picture_may_come_before_the_server_has_heard_the_question(visitor: Visitor, tmp_path: Path):
+    upload(visitor, tmp_path, OTHER_SIZE)
+    expect(visitor.find("#suggest")).to_be_visible()
+    visitor.find("#suggest").evaluate(
+        """button => { const join = fetch; window.fetch = async (...sent) => {
+            const answer = await join(...sent);
+            if (String(sent[0].url ?? sent[0]).includes("queue/join")) await new Promise((go) => setTimeout(go, 1000));
+            return answer;
+        }; button.click(); }"""
+    )
+    upload(visitor, tmp_path)
+    visitor.page.wait_for_timeout(2500)  # the answers to both are there
+    expect(visitor.find("#suggest")).to_have_text("What is in it?")
+    expect(visitor.find("#suggestions")).to_be_hidden()
+
+
 def test_what_is_to_be_read_is_large_and_dark_enough(visitor: Visitor):
     visitor.type("cat . zebra")
     visitor.expect_table(CAT, OTHER_CAT)

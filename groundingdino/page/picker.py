@@ -11,6 +11,20 @@ from groundingdino.page.query import NO_MODEL
 from groundingdino.page.request_log import logged
 
 
+class Row:
+    """Where one page shows a model and its download; Gradio keeps it.
+
+    Attributes:
+        model: The one that is chosen there.
+    """
+
+    model: str | None = None
+
+    def turn_to(self, model: str) -> None:
+        """Shows another model: the download of the one before goes on, but is not shown any more."""
+        self.model = model
+
+
 class Picker(Generic[M, C]):
     """The handlers behind a list of models and its download button."""
 
@@ -50,25 +64,30 @@ class Picker(Generic[M, C]):
             "interactive": not self.models.is_offline,
         }
 
-    def download(self, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """Fetches a model and reports it in its description.
+    def download(self, row: Row, model: str, ready: int) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """Fetches a model and reports it in its description, as long as its row shows this model.
 
         `ready` counts up when what is said of the model at the result has changed: a download has begun, has failed,
         or the model can be used.
         """
+        row.turn_to(model)
         try:
             with logged("download") as line:
                 line["model"] = model
                 for done, total, what in self.models.download(model):
+                    if row.model != model:
+                        return
                     bar, far = "<progress></progress>", f"{what}: {readable_size(done)}"
                     if total:
                         bar = f'<progress value="{done}" max="{total}"></progress>'
                         far = f"{what}: {readable_size(done)} of {readable_size(total)}"
                     yield bar + escape(far), gr.update(interactive=False), gr.skip(), ready + 1
         except ValueError as error:
-            yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
+            if row.model == model:
+                yield escape(str(error)), gr.update(**self.fetch_button(model)), gr.skip(), ready + 2
             return
-        yield self.about(model), gr.update(visible=False), gr.update(choices=self.choices()), ready + 2
+        if row.model == model:
+            yield self.about(model), gr.update(visible=False), gr.update(choices=self.choices()), ready + 2
 
 
 class SecondPicker(Picker[M, C]):

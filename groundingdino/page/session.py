@@ -16,6 +16,7 @@ class Session:
         self.newest = 0.0
         self.interrupted = 0.0  # when something was changed last
         self.picture: str | None = None
+        self.suggested: str | None = None  # the picture for which words are suggested
         self.suited: str | None = None  # the picture for which the model was chosen that knows such pictures
         self.shown: tuple[Query, Selection, Canvas] | None = None
         self.cancelled = 0.0  # when an edit was cancelled last

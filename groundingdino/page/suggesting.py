@@ -15,7 +15,8 @@ from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.page.jobs import Job, Jobs
 from groundingdino.page.layout import SUGGEST, suggested
 from groundingdino.page.model_cache import ALWAYS_KEPT
-from groundingdino.page.request_log import REFUSED, logged
+from groundingdino.page.request_log import OVERTAKEN, REFUSED, logged
+from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
 from groundingdino.runtime import zero_gpu
 from groundingdino.runtime.interruption import StopCheck
@@ -35,27 +36,40 @@ class Suggestions:
     def __init__(self, studio: Studio, jobs: Jobs, prompts: Mapping[str, str]):
         self.studio, self.jobs, self.prompts = studio, jobs, prompts
 
-    def at_once(self, path: str | None) -> tuple[Any, Any]:
-        """The phrases of an example; of another picture the button that asks for them."""
+    def at_once(self, session: Session, path: str | None) -> tuple[Any, Any]:
+        """The phrases of an example; of another picture the button that asks for them.
+
+        Gradio tells of one upload more than once: what was asked of the same picture since goes on.
+        """
+        if path and session.suggested == path:
+            return gr.skip(), gr.skip()
+        session.suggested = path
         asks = bool(path) and path not in self.prompts
         samples = suggested(path, self.prompts)
         return gr.update(samples=samples, visible=not asks), gr.update(value=SUGGEST, visible=asks, interactive=True)
 
-    def on_request(self, path: str | None, model: str) -> Generator[tuple[Any, Any], None, None]:
-        """Names of what is in a picture, after a look at it; where there are none the button says so."""
+    def on_request(self, session: Session, path: str | None, model: str) -> Generator[tuple[Any, Any], None, None]:
+        """Names of what is in a picture, after a look at it; where there are none the button says so.
+
+        Nothing is said once the page shows another picture.
+        """
+        session.suggested = path
         jobs: list[Job[list[str]]] = []
         with logged("suggest") as line:
             try:
                 yield gr.skip(), gr.update(value="Looking …", interactive=False)
                 jobs.append(self.jobs.start(lambda: suggest(self.studio, path or "", model, lambda: jobs[0].given_up)))
-                while not jobs[0].is_done_within(NOTICED):  # Gradio ends a generator where it yields
-                    yield gr.skip(), gr.skip()
+                while session.suggested == path and not jobs[0].is_done_within(NOTICED):
+                    yield gr.skip(), gr.skip()  # Gradio ends a generator of somebody who left where it yields
+                if session.suggested != path:
+                    line["ended"] = OVERTAKEN
+                    return
                 names = jobs[0].result()
             except ValueError as error:
                 line["ended"] = REFUSED
                 yield gr.skip(), gr.update(value=str(error))
                 return
-            finally:  # also when another picture was chosen
+            finally:
                 for job in jobs:
                     job.given_up = True
         found = bool(names)

@@ -13,7 +13,7 @@ from groundingdino.page.inpaint_handlers import FOLLOWED, InpaintPage
 from groundingdino.page.inpaint_layout import EditForm, Painting
 from groundingdino.page.layout import Answer, Choice, Masks, Question, Settings
 from groundingdino.page.opening import wire_opening
-from groundingdino.page.picker import Picker
+from groundingdino.page.picker import Picker, Row
 from groundingdino.page.query import Query
 from groundingdino.page.session import Session
 from groundingdino.page.suggesting import Suggestions
@@ -107,7 +107,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         effect=edit_form.effect,
         few_steps=painting.few_steps.model,
     )
-    _wire_examples(page, question, settings, prompts)
+    _wire_examples(page, session, question, settings, prompts)
     choices: list[tuple[Picker[Any, Any], Choice]] = [
         (page.detectors, settings.detector),
         (page.seconds, settings.second),
@@ -261,30 +261,34 @@ def wire_download(picker: Picker[Any, Any], choice: Choice, ready: gr.State, tak
 
     A model is downloaded by the button below the list, and when it was `taken` by the one at the result.
     """
+    row = gr.State(Row())
+    # Not by Gradio's `cancels`: while the server has not numbered a request yet, the browser sends that without a
+    # number, which cancels nothing and is an error in its console.
+    choice.model.input(Row.turn_to, [row, choice.model], None, queue=False, **PRIVATE)
     download: dict[str, Any] = {
-        "fn": picker.download,
-        "inputs": [choice.model, ready],
+        "fn": answering(picker.download, 4),
+        "inputs": [row, choice.model, ready],
         "outputs": [choice.about, choice.fetch, choice.model, ready],
         "concurrency_limit": None,
         **PRIVATE,
     }
-    followed: list[Any] = [choice.fetch.click(**download)]
+    choice.fetch.click(**download)
     if taken:
-        followed.append(taken.success(**download))
-    # The row is another model's now. The download goes on, but is not shown any more.
-    choice.model.input(None, None, None, cancels=followed)
+        taken.success(**download)
 
 
-def _wire_examples(page: Page, question: Question, settings: Settings, prompts: Mapping[str, str]) -> None:
+def _wire_examples(
+    page: Page, session: gr.State, question: Question, settings: Settings, prompts: Mapping[str, str]
+) -> None:
     picture, prompt, suggestions, suggest, replaced = question
     chosen = settings.gallery.click(
         lambda index: list(prompts.items())[index], settings.gallery, [picture, prompt], js=SHOW_EXAMPLE, **PRIVATE
     )
     chosen.then(None, js=SELECT_PROMPT, **PRIVATE)
     phrases, shown = Suggestions(page.studio, page.jobs, prompts), [suggestions, suggest]
-    asked = suggest.click(
-        phrases.on_request, [picture, settings.detector.model], shown, concurrency_limit=WAITING, **PRIVATE
-    )
-    picture.change(phrases.at_once, picture, shown, queue=False, cancels=asked, **PRIVATE)
+    on_request, asked = answering(phrases.on_request, 2), [session, picture, settings.detector.model]
+    suggest.click(on_request, asked, shown, concurrency_limit=WAITING, **PRIVATE)
+    # Through the queue, so that its answer does not overtake that of a look which was asked for before.
+    picture.change(phrases.at_once, [session, picture], shown, concurrency_limit=WAITING, **PRIVATE)
     added = suggestions.click(page.add_phrase, [suggestions, prompt], replaced, queue=False, **PRIVATE)
     added.then(None, replaced, prompt, js=REPLACE_PROMPT, **PRIVATE)

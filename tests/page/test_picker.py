@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from groundingdino.page.model_cache import ModelCache
-from groundingdino.page.picker import Picker, SecondPicker
+from groundingdino.page.picker import Picker, Row, SecondPicker
 from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
@@ -29,7 +29,7 @@ def test_choosing_a_model_describes_it_and_offers_the_download(picker: Picker):
 
 def test_a_download_ends_with_a_model_that_is_ready(picker: Picker):
     assert picker.choices() == [("Photographs · Oracle · 12 MB", "embedded"), ("Photographs · Large · ↓ 2 MB", "large")]
-    *_, (description, button, choice, ready) = picker.download("large", 4)
+    *_, (description, button, choice, ready) = picker.download(Row(), "large", 4)
     assert (description, ready) == (CARD.description, 6)
     assert not button["visible"]
     assert choice["choices"] == [("Photographs · Oracle · 12 MB", "embedded"), ("Photographs · Large · 2 MB", "large")]
@@ -44,11 +44,13 @@ def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
         raise ValueError("The line is dead.")
 
     picker = Picker(ModelCache(CARDS, load, lambda name: name == "embedded"))
-    first = picker.download("large", 0)
+    row = Row()
+    first = picker.download(row, "large", 0)
     next(first)
-    first.close()  # another model is chosen
+    row.turn_to("embedded")
+    assert list(first) == []
     assert picker.choose("large")[1]["value"] == "Follow its download"
-    again = picker.download("large", 0)
+    again = picker.download(Row(), "large", 0)
     next(again)
     arrived.set()
     *_, (message, button, _, _) = again
@@ -58,7 +60,7 @@ def test_who_comes_back_to_a_model_that_is_on_its_way_can_follow_its_download():
 
 def test_a_failed_download_says_why_and_leaves_the_button(picker: Picker):
     picker.models.local_files_only = True
-    ((message, button, _, ready),) = picker.download("large", 4)
+    ((message, button, _, ready),) = picker.download(Row(), "large", 4)
     expected = "Large is not on this machine, and downloads are switched off on this server: choose another model."
     assert message == expected
     assert not button["interactive"]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -9,6 +10,7 @@ from groundingdino.artwork.names import load_names
 from groundingdino.detection.available_models import ModelCard
 from groundingdino.page.jobs import Jobs
 from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.session import Session
 from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.page.suggesting import MOST, Suggestions, everyday_names, suggest
 from tests.oracle import Objects, Oracle
@@ -76,33 +78,51 @@ def test_names_are_those_that_a_model_knows():
 
 def test_an_example_has_its_own_phrases_and_another_picture_a_button_that_looks(picture: str):
     suggestions = Suggestions(studio_of({"cat": [(0.6, LEFT)]}), Jobs(1), {"example.png": "car . bus"})
-    chips, button = suggestions.at_once("example.png")
+    session = Session()
+    chips, button = suggestions.at_once(session, "example.png")
     assert (chips["samples"], chips["visible"], button["visible"]) == ([["car"], ["bus"]], True, False)
-    chips, button = suggestions.at_once(picture)
+    chips, button = suggestions.at_once(session, picture)
     assert (chips["samples"], chips["visible"], button["visible"]) == ([], False, True)
-    chips, button = suggestions.at_once(None)
+    chips, button = suggestions.at_once(session, None)
     assert (chips["visible"], button["visible"]) == (True, False), "its place is kept"
-    *_, (chips, button) = suggestions.on_request(picture, "embedded")
+    *_, (chips, button) = suggestions.on_request(session, picture, "embedded")
     assert (chips["samples"], chips["visible"], button["visible"]) == ([["cat"]], True, False)
 
 
 def test_that_nothing_is_found_is_told(picture: str):
-    *_, (chips, button) = Suggestions(studio_of({}), Jobs(1), {}).on_request(picture, "embedded")
+    *_, (chips, button) = Suggestions(studio_of({}), Jobs(1), {}).on_request(Session(), picture, "embedded")
     assert (chips["visible"], button["visible"]) == (False, True)
     assert button["value"] == "Nothing that the model knows"
 
 
 def test_what_is_no_picture_is_told(tmp_path: Path):
     (tmp_path / "text.png").write_text("no picture")
-    *_, (_, button) = Suggestions(studio_of({}), Jobs(1), {}).on_request(str(tmp_path / "text.png"), "embedded")
+    *_, (_, button) = Suggestions(studio_of({}), Jobs(1), {}).on_request(
+        Session(), str(tmp_path / "text.png"), "embedded"
+    )
     assert "picture" in button["value"]
 
 
 def test_whoever_leaves_stops_the_look(picture: str):
     studio = studio_of({}, embedded=(oracle := Oracle({}, seconds=30)))
-    looking = Suggestions(studio, jobs := Jobs(1), {}).on_request(picture, "embedded")
+    looking = Suggestions(studio, jobs := Jobs(1), {}).on_request(Session(), picture, "embedded")
     next(looking)
     next(looking)
     looking.close()
+    jobs.run(lambda: None)
+    assert oracle._groundings == set()
+
+
+def test_a_look_at_another_picture_is_given_up_and_one_at_the_same_goes_on(picture: str):
+    studio = studio_of({}, embedded=(oracle := Oracle({}, seconds=30)))
+    suggestions, session = Suggestions(studio, jobs := Jobs(1), {}), Session()
+    looking = suggestions.on_request(session, picture, "embedded")
+    next(looking)
+    next(looking)
+    chips, button = suggestions.at_once(session, picture)
+    assert (chips, button) == (gr.skip(), gr.skip()), "the button says that it looks, still"
+    next(looking)
+    suggestions.at_once(session, "another.png")
+    assert list(looking) == []
     jobs.run(lambda: None)
     assert oracle._groundings == set()
