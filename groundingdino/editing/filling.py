@@ -5,6 +5,9 @@ it, and the hole's pixels become what the patches over them say, see `patch_voti
 into each other, and edges go astray that a finer one would have continued: several scales begin, and the best goes on.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 
@@ -56,7 +59,11 @@ def fill_hole(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         return np.where(hole[..., None], continued(pixels, hole), pixels)
     meet, last = min(_MEET, len(scales) - 1), len(scales) - 1
     starts = range(min(last, max(meet + 1, last - _STARTS + 1)), last + 1)
-    grown = [_grown_from(scales, start, meet) for start in starts]  # from the finest on, which copies least from afar
+    for scale in scales[meet:]:
+        scale.prepare()
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        # From the finest on, which copies least from afar.
+        grown = list(pool.map(lambda start: _grown_from(scales, start, meet), starts))
     found = next(each for each in grown if each.apart <= _ALIKE * min(other.apart for other in grown))
     found = scales[meet].improve(found, max(1, _rounds(scales, meet) - 1), finest=meet == 0)
     for depth in reversed(range(meet)):

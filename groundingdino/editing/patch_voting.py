@@ -71,6 +71,10 @@ class Scale:
         total = cv2.resize(self.pixels * known[..., None], size, interpolation=cv2.INTER_AREA)
         return Scale(total / np.maximum(share, 1e-6)[..., None], share < _KNOWN_SHARE)
 
+    def prepare(self) -> None:
+        """Computes what all who improve at this scale share, before several threads do."""
+        _ = self._known, self._usable, self._places, self._near_edge
+
     @property
     def is_usable(self) -> bool:
         """Whether there is a patch of which all is known."""
