@@ -4,6 +4,7 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,20 @@ from groundingdino.command_line.search import (
     nms_threshold,
     read_phrases,
     read_thresholds,
+    suited_model,
 )
 from groundingdino.runtime.extras import missing
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from groundingdino.results.journal import Journal, PictureFile
     from groundingdino.results.labelled_picture import LabelledPicture
     from groundingdino.results.labelling import Labeller
 
 _SUFFIXES = {".json": "coco", ".jsonl": "odvg", ".xml": "cvat"}
 _FOLDERS = ("yolo", "voc")
+_LOOKED_AT = 9  # pictures by which a model is chosen
 _ON_A_GPU = 8  # pictures at once
 
 
@@ -55,6 +60,7 @@ def label(options: argparse.Namespace) -> int | None:
         raise ValueError(
             f"'{same[0]}' and '{same[1]}' would have one label file in {format.upper()}: rename one, or write COCO."
         )
+    options.model = suited_model(options, _some_of(pictures), "they look like photographs")
     path = options.output.with_name(f"{options.output.name}.journal.jsonl")
     with reporting_errors_of(path):
         journal = Journal(path, _asked(options), options.restart)
@@ -119,6 +125,15 @@ def _labeller(
     detector = load_model(Detector.from_pretrained, model, machine)
     cutter = None if segmenter is None else load_model(Segmenter.from_pretrained, segmenter, machine)
     return Labeller(detector, prompt, thresholds, each, tiles, cutter, Notes())
+
+
+def _some_of(pictures: Sequence["PictureFile"]) -> Iterator["Image.Image"]:
+    """A few of the pictures that can be read, from the whole folder, the same ones each time."""
+    from groundingdino.inputs.image import load_image
+
+    for picture in pictures[:: -(-len(pictures) // _LOOKED_AT)]:
+        with suppress(ValueError):
+            yield load_image(picture.path)
 
 
 def _absolute(model: str) -> str:

@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -94,7 +95,9 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     from groundingdino.detection.detector import Detector
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
-    detector = load_model(Detector.from_pretrained, _model(options, image), options)
+    detector = load_model(
+        Detector.from_pretrained, suited_model(options, [image], "it looks like a photograph"), options
+    )
     grounding = _ground_like(options, image, detector) if options.like else _ground_words(options, image, detector)
     for note in grounding.notes:
         say(note)
@@ -110,15 +113,21 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
 
 
-def _model(options: argparse.Namespace, image: "Image.Image") -> str:
-    """The model that was asked for, or else the one that comes along and knows such pictures."""
+def suited_model(options: argparse.Namespace, images: Iterable["Image.Image"], seen: str) -> str:
+    """The model that was asked for, or else the one that comes along and knows most of some pictures.
+
+    Args:
+        images: Some; they are not read where the model was asked for.
+        seen: what is told where they are photographs, as "it looks like a photograph".
+    """
     from groundingdino.detection.picture_kinds import suited
 
     if options.is_chosen:
         return str(options.model)
-    model = suited(image, options.model)
+    votes = Counter(suited(image, options.model) for image in images).most_common(1)
+    model = votes[0][0] if votes else str(options.model)
     if model != options.model:
-        say(f"it looks like a photograph, so {model} is asked: --model asks another")
+        say(f"{seen}, so {model} is asked: --model asks another")
     return model
 
 

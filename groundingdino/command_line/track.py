@@ -6,13 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundingdino.command_line.inpaint import read_effect
 from groundingdino.command_line.options import refuse_unread
 from groundingdino.command_line.output import Notes, check_folder, reporting_errors_of, say, tell_counts
-from groundingdino.command_line.search import check_models, identity, load_model, read_phrases, read_thresholds
+from groundingdino.command_line.search import (
+    check_models,
+    identity,
+    load_model,
+    read_phrases,
+    read_thresholds,
+    suited_model,
+)
 from groundingdino.tracking.available_trackers import EMBEDDED
 
 if TYPE_CHECKING:
@@ -35,11 +43,15 @@ def track(options: argparse.Namespace) -> None:
     options.segmenter = options.segmenter or options.tracker  # of one name; the embedded one is of the segmenter's
     check_models(options, "model", "tracker", *(["segmenter"] if options.masks else []))
 
+    from PIL import Image
+
     from groundingdino.tracking.track_file import TrackFile
     from groundingdino.tracking.tracker import looks_each_second, looks_every
     from groundingdino.tracking.video import Video
 
     video = Video(options.video)
+    frames = (Image.fromarray(frame.pixels) for frame in islice(_frames(options, video), 1))
+    options.model = suited_model(options, frames, "its frames look like photographs")
     options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
     if os.path.exists(options.output) and not (options.restart or os.path.exists(path)):

@@ -102,14 +102,15 @@ class Endpoints:
     ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture: a box, a phrase and a score for each.
 
-        For where things are and how many; `segment` gives their outlines, `inpaint` changes them. The model "embedded"
-        knows drawings of everyday things; for photographs take one of which `models` says that it knows them.
+        For where things are and how many; `segment` gives their outlines, `inpaint` changes them. What comes along
+        knows drawings of everyday things, and few names in photographs: `models` says which others there are.
 
         Args:
             image: The picture, as an uploaded file; of MCP the address of one (http or https), or a data URL as in
                 "data:image/png;base64,...".
             prompt: What to look for: English phrases separated by dots or commas, as in "cat . remote control".
-            model: A name that `models` lists with the task "detect".
+            model: A name that `models` lists with the task "detect"; by default one that comes along and knows such
+                pictures.
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
             nms_threshold: Of two boxes of one phrase that overlap more than this (IoU) the better stays; 1 keeps both.
@@ -126,7 +127,7 @@ class Endpoints:
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         if not Prompt.parse(prompt or "").phrases:
             raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
-        model = model or self.first.detector
+        model = model or self._suited(image)
         findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
         return _answer(picture, findings, model)
 
@@ -162,7 +163,8 @@ class Endpoints:
             boxes: [[x0, y0, x1, y1], ...] in pixels, each around one object.
             strokes: [[[x, y], ...], ...] in pixels, each a line drawn over one object.
             everything: Whether to cut out all other objects, too.
-            model: A name that `models` lists with the task "detect".
+            model: A name that `models` lists with the task "detect"; by default one that comes along and knows such
+                pictures.
             segmenter: A name that `models` lists with the task "segment".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
@@ -180,7 +182,7 @@ class Endpoints:
         picture = self._picture(image)
         pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
         pointing.check_inside(picture.size)
-        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+        model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
         self.studio.segmenters.require(segmenter)
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         is_named = bool(Prompt.parse(prompt).phrases)
@@ -241,7 +243,8 @@ class Endpoints:
             regions: Of the mode "regions", [[x0, y0, x1, y1, "what the box is to show"], ...] in pixels, 30 at most.
             background: Of the mode "picture", the picture to lay behind.
             inpainter: A name that `models` lists with the task "inpaint".
-            model: A name that `models` lists with the task "detect".
+            model: A name that `models` lists with the task "detect"; by default one that comes along and knows such
+                pictures.
             segmenter: A name that `models` lists with the task "segment".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
@@ -273,7 +276,7 @@ class Endpoints:
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
         picture, inpainter = self._picture(image), inpainter or self.first.inpainter
-        model, segmenter = model or self.first.detector, segmenter or self.first.segmenter
+        model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
         task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
         _refuse_unread(mode, regions, background, margins)
         check_prompt_of(task, prompt)
@@ -352,7 +355,8 @@ class Endpoints:
             every: The detector looks at one frame of so many; by default six times a second, for outlines once.
             start: Seconds of the video at which it begins.
             end: Seconds at which it ends; by default at its end.
-            model: A name that `models` lists with the task "detect".
+            model: A name that `models` lists with the task "detect"; by default one that comes along and knows such
+                pictures.
             segmenter: A name that `models` lists with the task "segment".
             box_threshold: Score from which a box counts, 0 to 1; by default the model's own.
             text_threshold: Score from which the noun of a sentence's phrase counts, 0 to 1; by default the model's own.
@@ -370,11 +374,16 @@ class Endpoints:
         if not video:
             raise ValueError("There is no video: pass one as `video`.")
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        model, tracker = model or self.first.detector, tracker or EMBEDDED
+        tracker = tracker or EMBEDDED
         outlines = _flag("masks", masks)
         if tracker == EMBEDDED:
             segmenter = (segmenter or self.first.segmenter) if outlines else None
-        question = TrackQuestion(str(video), prompt or "", model, segmenter, thresholds, every, start, end, tracker)
+        words, stretch = prompt or "", (every, start, end)
+        question = TrackQuestion(
+            str(video), words, model or self.first.detector, segmenter, thresholds, *stretch, tracker
+        )
+        if not model:
+            question = replace(question, model=self._suited(self.follower.frame(str(video), start)))
         self.follower.require(question)
         show = Show(effect, color)
         show.task(VIDEO)  # what is wrong with it is told at once
@@ -426,6 +435,10 @@ class Endpoints:
 
         jobs.append(self.jobs.start(lambda: compute(*arguments, stop=stop)))
         return jobs[0].result(left)
+
+    def _suited(self, path: str) -> str:
+        """The detector that is asked where none is named: of those that come along the one that knows such pictures."""
+        return self.studio.suited_detector(path, self.first.detector)
 
     def _picture(self, path: str) -> Image.Image:
         if not path:

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 from groundingdino.annotations.opening import open_annotations
 from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
+from groundingdino.files.assets import ASSETS
 from groundingdino.results.journal import Journal
 from groundingdino.runtime.extras import LIBRARIES
 from groundingdino.training.detector.coco_folder import CocoFolder
@@ -245,6 +247,17 @@ def test_a_model_of_another_architecture_labels(owlv2, label, folder, tmp_path):
     image = next(one for one in read(tmp_path / "coco.json")["images"] if one["file_name"].endswith("b.png"))
     detections = Detector.from_pretrained(owlv2, "cpu")(folder / "b.png", PROMPT, box_threshold=0.0)
     assert sum(one["image_id"] == image["id"] for one in found) == len(detections) > 1
+
+
+def test_without_a_name_the_model_that_knows_most_of_the_pictures_labels(tmp_path, capsys):
+    (folder := tmp_path / "mixed").mkdir()
+    for name in ("cat", "astronaut", "picnic"):
+        shutil.copy(ASSETS / "examples" / f"{name}.webp", folder)
+    arguments = ["label", str(folder), "cat . person", "--output", str(tmp_path / "coco.json"), "--device", "cpu"]
+    assert main(arguments) == 0
+    told = "they look like photographs, so embedded-photos is asked: --model asks another"
+    assert told in capsys.readouterr().err
+    assert "embedded-photos" in read(tmp_path / "coco.json")["info"]["description"]
 
 
 def test_one_phrase_after_the_other_finds_all_of_each(label, tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from groundingdino.command_line.main import main
 from groundingdino.detection.detector import Detector
+from groundingdino.files.assets import ASSETS
 from groundingdino.segmentation.segmenter import Segmenter
 from groundingdino.tracking import track_file
 from groundingdino.tracking.video import Video
@@ -39,6 +40,15 @@ def track(clip, model, tmp_path):
         return main([*arguments, "--box-threshold", "0.3", "--nms-threshold", "off", *options])
 
     return run
+
+
+def test_without_a_name_the_model_that_knows_such_frames_follows(tmp_path, capsys):
+    cat = np.asarray(Image.open(ASSETS / "examples" / "cat.webp").convert("RGB").resize((224, 150)))
+    clip = write(tmp_path / "cat.mp4", frames=[cat] * 4)
+    assert main(["track", str(clip), "cat", "--output", str(tmp_path / "out.json"), "--device", "cpu"]) == 0
+    told = "its frames look like photographs, so embedded-photos is asked: --model asks another"
+    assert told in capsys.readouterr().err
+    assert "embedded-photos" in json.loads((tmp_path / "out.json").read_text())["about"]
 
 
 def complaint(capsys) -> str:

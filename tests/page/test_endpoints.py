@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_masks
 
 from groundingdino.editing.few_steps import FEW_STEPS
+from groundingdino.files.assets import ASSETS
 from groundingdino.page import endpoints as answering
 from groundingdino.page import jobs
 from groundingdino.page.endpoints import Endpoints
@@ -131,6 +132,28 @@ def test_a_quick_fill_continues_what_is_around(endpoints, picture):
         image.save(picture)
     image, _ = endpoints.inpaint(picture, "cat", mode="fill")
     assert (np.asarray(image) == TEAL).all()
+
+
+def test_without_a_name_the_model_that_knows_such_pictures_is_asked(endpoints, oracle):
+    photographic = replace(CARD, name="embedded-photos")
+    cards, loaded = {"embedded": CARD, "embedded-photos": photographic}, []
+
+    def load(name: str, **_: object) -> Oracle:
+        loaded.append(name)
+        return oracle
+
+    endpoints.studio.detectors = ModelCache(cards, load, lambda _: True)
+    for name, asked, expected in (
+        ("cat", {}, "embedded-photos"),
+        ("picnic", {}, "embedded"),
+        ("cat", {"model": "embedded"}, "embedded"),
+    ):
+        for endpoint in (endpoints.detect, endpoints.segment, endpoints.inpaint):
+            loaded.clear()
+            endpoints.studio.detectors = ModelCache(cards, load, lambda _: True)
+            options = {"mode": "blur"} if endpoint == endpoints.inpaint else {}
+            endpoint(str(ASSETS / "examples" / f"{name}.webp"), "cat", **asked, **options)
+            assert loaded == [expected]
 
 
 def test_tiles_are_looked_at_if_asked_for(endpoints, picture, oracle):
