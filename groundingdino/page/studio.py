@@ -42,7 +42,7 @@ from groundingdino.tracking.looks import Finder
 from groundingdino.tracking.video_models import VideoModel, load_video_model
 
 _PICTURE_BYTES = 512 << 20  # decoded pictures that stay in memory: a dozen photographs of 12 megapixels
-_MOST_PICTURES = 24  # small ones would take as much, for nobody: fewer visitors type at once
+_MOST_PICTURES = 64  # small ones would take as much, for nobody: fewer visitors type at once
 _CUT_BYTES = 64 << 20  # masks as they are shown, so that a new colour or tick does not make them again
 _MAX_ENLARGEMENT = 4  # beyond it a picture is but blocks
 
