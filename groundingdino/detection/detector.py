@@ -33,8 +33,8 @@ class CacheBytes:
     """What a detector may keep, in bytes. One picture at 800 x 1333 takes about 45 MB with the published models, four
     times as much with a Swin-L of MM Grounding DINO.
 
-    Small ones would fill as much with what nobody asks for any more: `most_images` are kept at most. Fewer than visitors
-    who type at once would be none: each key would push out the picture of the next.
+    Small ones would fill as much with what nobody asks for any more: `most_images` are kept at most. Were they fewer
+    than visitors who type at once, each key would push out the picture of the next.
     """
 
     images: int = 512 << 20
