@@ -11,6 +11,7 @@ _LEAST_ALIKE = 0.35  # of colours
 _SAME_PLACE = 0.7  # overlap from which a weaker box is the same thing by another name
 _WITHIN = 0.75  # share of the smaller of two boxes of one phrase from which it is a part of the same thing
 _HIDES = 0.35  # share of the smaller of two boxes from which one may hide the other
+_TWINS = 0.5  # share of the larger of two boxes from which the smaller is of about its size
 _BINS = (6, 8, 8)  # of lightness and two axes of colour
 _SIDE = 24  # pixels of the copy of a box's content that colours are counted in
 
@@ -51,12 +52,10 @@ def distinct(boxes: np.ndarray, scores: np.ndarray, phrases: np.ndarray) -> np.n
     """
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable"):
-        common, overlap = (
-            _common(boxes[kept], boxes[index : index + 1])[:, 0],
-            iou(boxes[kept], boxes[index : index + 1]),
-        )
-        areas = np.minimum(_areas(boxes[kept]), _areas(boxes[index : index + 1]))
-        within = (common >= _WITHIN * areas) & (phrases[kept] == phrases[index])
+        shared = common(boxes[kept], boxes[index : index + 1])[:, 0]
+        overlap = iou(boxes[kept], boxes[index : index + 1])
+        smaller = np.minimum(areas(boxes[kept]), areas(boxes[index : index + 1]))
+        within = (shared >= _WITHIN * smaller) & (phrases[kept] == phrases[index])
         if not (within.any() or (overlap >= _SAME_PLACE).any()):
             kept.append(int(index))
     return np.array(kept, int)
@@ -64,27 +63,34 @@ def distinct(boxes: np.ndarray, scores: np.ndarray, phrases: np.ndarray) -> np.n
 
 def entangled(boxes: np.ndarray) -> np.ndarray:
     """(N, N) bool: which of N boxes (N, 4) hide each other, more or less; none does itself."""
-    smaller = np.minimum.outer(_areas(boxes), _areas(boxes))
-    hide = _common(boxes, boxes) >= _HIDES * np.maximum(smaller, 1e-9)
+    smaller = np.minimum.outer(areas(boxes), areas(boxes))
+    hide = common(boxes, boxes) >= _HIDES * np.maximum(smaller, 1e-9)
     np.fill_diagonal(hide, False)
     return hide
+
+
+def alike_in_size(boxes: np.ndarray) -> np.ndarray:
+    """(N, N) bool: which of N boxes (N, 4) could be taken for each other, as none is far larger."""
+    sizes = np.maximum(areas(boxes), 1e-9)
+    return np.minimum.outer(sizes, sizes) >= _TWINS * np.maximum.outer(sizes, sizes)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(N, M): intersection over union of boxes (N, 4) and (M, 4), xyxy; 0 where both are empty."""
     one, other = np.asarray(one, np.float64).reshape(-1, 4), np.asarray(other, np.float64).reshape(-1, 4)
-    common = _common(one, other)
-    return common / np.maximum(_areas(one)[:, None] + _areas(other)[None] - common, 1e-9)
+    shared = common(one, other)
+    return shared / np.maximum(areas(one)[:, None] + areas(other)[None] - shared, 1e-9)
 
 
-def _common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(N, M): pixels that two boxes share."""
     low = np.maximum(one[:, None, :2], other[None, :, :2])
     high = np.minimum(one[:, None, 2:], other[None, :, 2:])
     return np.prod(np.clip(high - low, 0, None), axis=2)
 
 
-def _areas(boxes: np.ndarray) -> np.ndarray:
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """(N,): pixels of boxes (N, 4)."""
     return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
 
 

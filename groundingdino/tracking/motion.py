@@ -57,9 +57,12 @@ class Motion:
         self._mean += gain * (_cxcywh(box) - self._mean[:, 0])[:, None]
         self._cov -= gain[:, :, None] * self._cov[:, :1, :]
 
-    def slow_down(self) -> None:
-        """It was not seen where it should be: its size is kept, and it does not run away."""
+    def keep_size(self) -> None:
+        """It was not seen: it grows or shrinks no further."""
         self._mean[2:, 1] = 0
+
+    def slow_down(self) -> None:
+        """It was not seen for long where it should be: it does not run away."""
         self._mean[:2, 1] *= 0.8
 
     def _sizes(self) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.detection.objects import labels_of, scores_of, select
-from groundingdino.tracking.matching import colours_of, distinct, entangled, iou, match
+from groundingdino.tracking.crossings import taken_apart
+from groundingdino.tracking.matching import alike_in_size, colours_of, distinct, entangled, iou, match
 from groundingdino.tracking.motion import Camera, Motion
 from groundingdino.tracking.video import Frame
 
@@ -114,7 +115,7 @@ class _Thing:
     looks: int = 1  # since it was first seen
     seen: int = 1  # at how many of them
     misses: int = 0  # in a row
-    hidden: bool = False  # at the last look, behind another
+    hidden: bool = False  # at the last look: behind another, or in one box with it
     gone_at: float = 0.0
 
     @property
@@ -133,8 +134,10 @@ class _Thing:
             self.colours = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
 
     def miss(self, hidden: bool = False) -> None:
-        """It was not seen. Behind another one it moves on as before: it comes out where its way leads."""
-        if not hidden:
+        """It was not seen by itself. Hidden by another one it moves on as before: it comes out where its way leads.
+        So does what a detector overlooks once or twice."""
+        self.motion.keep_size()
+        if not hidden and self.misses >= _SHOWN_MISSES:
             self.motion.slow_down()
         self.looks, self.misses, self.hidden = self.looks + 1, self.misses + 1, hidden
 
@@ -160,7 +163,7 @@ class EmbeddedTracker(Tracker):
         self._to_look = 0  # frames until the next look
 
     def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
-        places = np.array([thing.motion.box for thing in self._things]).reshape(-1, 4)
+        places = _places(self._things)
         (right, down), cut = self._camera.see(frame.pixels, places)
         later = 0.0 if self._seconds is None else frame.seconds - self._seconds
         self._seconds = frame.seconds
@@ -185,38 +188,42 @@ class EmbeddedTracker(Tracker):
 
     def _match(self, frame: Frame, look: sv.Detections) -> dict[int, tuple[int, tuple[float, ...]]]:
         """Tells what was seen to the things; the ids that are new, with where they were first seen."""
+        tracks = [thing for thing in self._things if thing.id is not None]
+        same = np.array([[thing.named == name for thing in tracks] for name in _names(look)], bool)
+        single, apart = taken_apart(
+            np.asarray(look.xyxy, np.float64), scores_of(look), _places(tracks), same.reshape(len(look), len(tracks))
+        )
+        look = select(look, single)
         kept = distinct(np.asarray(look.xyxy, np.float64), scores_of(look), np.array(labels_of(look), dtype=str))
         look = select(look, kept)
-        boxes, scores = np.asarray(look.xyxy, np.float64), scores_of(look)
-        ids = look.class_id if look.class_id is not None else np.zeros(len(look), int)
-        names = [(int(number), label) for number, label in zip(ids, labels_of(look), strict=True)]
+        boxes, scores, names = np.asarray(look.xyxy, np.float64), scores_of(look), _names(look)
         colours = [colours_of(frame.pixels, box) for box in boxes]
         # Tracks choose first, so that nothing tentative takes a detection from one.
         left = np.arange(len(boxes))
-        for group in (
-            [thing for thing in self._things if thing.id is not None],
-            [thing for thing in self._things if thing.id is None],
-        ):
-            places = np.array([thing.motion.box for thing in group]).reshape(-1, 4)
+        for group, parts in ((tracks, apart), ([thing for thing in self._things if thing.id is None], {})):
+            places = _places(group)
             same = np.array([[thing.named == names[index] for index in left] for thing in group], bool)
             alike = np.array([[thing.alike(colours[index]) for index in left] for thing in group])
             shape = (len(group), len(left))
             pairs, missed, new = match(places, boxes[left], same.reshape(shape), alike.reshape(shape))
             hide, unseen = entangled(places), set(missed)
+            twins = hide & alike_in_size(places)
             named = [thing.named for thing in group]
             for row, column in pairs:
                 index = left[column]
-                # Of two of one phrase of which one hides the other it is anybody's guess whose the one box is.
-                if any(hide[row, other] and named[row] == named[other] for other in unseen):
+                # Of two of one phrase and size of which one hides the other it is anybody's guess whose the one box is.
+                if any(twins[row, other] and named[row] == named[other] for other in unseen):
                     group[row].miss(hidden=True)
                 else:
                     group[row].meet(boxes[index], names[index], float(scores[index]), colours[index])
             for row in missed:
-                group[row].miss(hidden=bool(hide[row].any()))
+                group[row].miss(hidden=row in parts or bool(hide[row].any()))
+                if row in parts:
+                    group[row].motion.update(parts[row])
             left = left[new]
         self._drop_lost(frame.pixels.shape[:2])
         begun = self._confirm(frame.seconds)
-        taken = np.array([thing.motion.box for thing in self._things]).reshape(-1, 4)
+        taken = _places(self._things)
         for index in left:
             doubles = len(taken) and iou(boxes[index : index + 1], taken).max() >= _SAME_THING
             if scores[index] >= self.settings.start and not doubles:
@@ -281,6 +288,17 @@ class EmbeddedTracker(Tracker):
             tracker_id=np.array([thing.id for thing in shown], int),
             data={"class_name": np.array([thing.named[1] for thing in shown], dtype=str)},
         )
+
+
+def _names(look: sv.Detections) -> list[tuple[int, str]]:
+    """Class id and phrase of each."""
+    ids = look.class_id if look.class_id is not None else np.zeros(len(look), int)
+    return [(int(number), label) for number, label in zip(ids, labels_of(look), strict=True)]
+
+
+def _places(things: list[_Thing]) -> np.ndarray:
+    """(N, 4) xyxy, where they should be."""
+    return np.array([thing.motion.box for thing in things]).reshape(-1, 4)
 
 
 def clipped(box: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

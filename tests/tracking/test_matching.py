@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from groundingdino.tracking.matching import colours_of, distinct, entangled, iou, match
+from groundingdino.tracking.matching import alike_in_size, colours_of, distinct, entangled, iou, match
 
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [100, 100, 140, 120]], float)
 
@@ -97,3 +97,14 @@ def test_boxes_that_hide_each_other_are_entangled():
     assert hide[0].tolist() == [False, True, False, False, True], "half of it, a tenth, none, all"
     assert hide[3].tolist() == [False, False, False, False, True]
     assert entangled(np.empty((0, 4))).shape == (0, 0)
+
+
+def test_boxes_of_about_one_size_are_alike():
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 20, 10], [0, 0, 30, 10], [3, 3, 3, 3]], float)
+    alike = alike_in_size(boxes)
+    assert alike.tolist() == [
+        [True, True, False, False],
+        [True, True, True, False],
+        [False, True, True, False],
+        [False, False, False, True],
+    ]

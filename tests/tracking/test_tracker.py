@@ -145,6 +145,43 @@ def test_of_twins_behind_each_other_one_box_is_nobodys_and_both_go_on_their_ways
     assert away < 6
 
 
+@pytest.mark.parametrize("phrases", [("cat", "cat"), ("cat", "dog")])
+def test_one_box_around_two_tells_where_each_of_them_is(phrases):
+    """They meet and turn back, which their speed does not tell."""
+    film, away = Film(), 0.0
+    for number in range(22):
+        x = 4 * min(number, 22 - number)
+        back = 108 - x
+        pair = [(phrases[0], (x, 40, x + 40, 70), 0.9), (phrases[1], (back, 42, back + 40, 72), 0.8)]
+        around = [(phrases[0], (x, 40, back + 40, 72), 0.9)]
+        found = film.show(around if back - x < 40 else pair, painted=pair)
+        if number == 2:
+            first = {id: box[0] for id, (_, box) in found.items()}
+        if number >= 2:
+            assert sorted(found) == [1, 2], "it is no third thing, and none is missed"
+            one, other = (found[id][1] for id in sorted(first, key=first.__getitem__))
+            away = max(away, np.abs(one - pair[0][1]).max(), np.abs(other - pair[1][1]).max())
+    assert away < 6
+
+
+def test_a_box_around_two_tracks_is_the_place_of_neither_however_sure_it_is():
+    film = Film()
+    pair = [cat(20), cat(45)]
+    for number in range(8):
+        around = [("cat", (20, 30, 75, 60), 0.95)] if number > 2 else []
+        found = film.show([*pair, *around], painted=pair)
+    assert sorted(found) == [1, 2]
+    np.testing.assert_allclose([box for _, box in found.values()], [one[1] for one in pair], atol=1)
+
+
+def test_what_is_overlooked_once_or_twice_goes_on_as_fast():
+    film = Film()
+    for number in range(12):
+        pair = [cat(8 * number), dog(120 - 8 * number)]
+        found = film.show(pair if number < 10 else pair[1:], painted=pair)
+    np.testing.assert_allclose(found[1][1], pair[0][1], atol=1)
+
+
 def test_a_phrase_that_flickers_is_that_which_was_sure():
     film = Film()
     for phrase in ("cat", "cat", "dog", "cat"):
