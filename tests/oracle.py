@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 from groundingdino.detection.checkpoints import ModelCard
+from groundingdino.detection.examples import LIKE, Examples
 from groundingdino.detection.phrases import Grounding
+from groundingdino.detection.query_masks import QueryMasks
 from groundingdino.inputs.prompt import Prompt, Span, meaning, read_prompt
 from groundingdino.model.config import EMBEDDED
 from groundingdino.page.studio import DetectorLike
@@ -55,6 +57,7 @@ class Oracle(DetectorLike):
     grounded: int = 0
     look_seconds: float = 0.0  # that a look at a frame takes
     prepared: int = 0  # how many frames were looked at
+    exemplified: int = 0  # how often examples were looked for
     each: int = 0  # how often a prompt's phrases were looked for one after the other
 
     def __post_init__(self) -> None:
@@ -106,6 +109,28 @@ class Oracle(DetectorLike):
     ) -> Grounding:
         return self._ground(encoded, read_prompt(prompt, spans), False, stop)
 
+    def ground_like(
+        self,
+        encoded: Known,
+        like: Iterable[Sequence[float]],
+        unlike: Iterable[Sequence[float]] = (),
+        of: Known | None = None,
+        name: str = LIKE,
+        stop: StopCheck | None = None,
+    ) -> Grounding:
+        """All that is called like what an example is around, but for what there are examples not to be found of."""
+        assert of is None, "it looks for them where they are"
+        examples, objects = Examples.of(like, unlike, encoded.size), self.pictures.get(encoded.size, {})
+        self.exemplified += 1
+
+        def is_one_of(box: tuple[int, ...], drawn: Sequence[Sequence[float]]) -> bool:
+            return any(np.allclose(box, one, atol=2) for one in drawn)
+
+        called = [name for name, found in objects.items() if any(is_one_of(box, examples.like) for _, box in found)]
+        found = [one for phrase in called for one in objects[phrase] if not is_one_of(one[1], examples.unlike)]
+        answers = {encoded.size: {name: found}}
+        return Oracle(answers, self.card)._ground(encoded, Prompt((name,)), False, stop)
+
     def _ground(
         self, encoded: Known, parsed: Prompt, each: bool, stop: StopCheck | None, kept: bool = True
     ) -> Grounding:
@@ -127,9 +152,10 @@ class Oracle(DetectorLike):
         scores = np.zeros((len(rows), len(parsed.phrases)), np.float32)
         for row, (index, score, _) in enumerate(rows):
             scores[row, index] = score * encoded.share
+        boxes = np.array([box for *_, box in rows], np.float32).reshape(-1, 4)
         return Grounding(
             parsed,
-            boxes=np.array([box for *_, box in rows], np.float32).reshape(-1, 4),
+            boxes=boxes,
             scores=scores,
             box_threshold=self.card.box_threshold,
             text_threshold=self.card.text_threshold,
@@ -139,7 +165,16 @@ class Oracle(DetectorLike):
             text_cached=cached,
             cached=cached,
             passes=10 if encoded.tiles else 1,
+            masks=_left_halves(boxes, encoded.size) if self.card.makes_masks and parsed.phrases else None,
         )
+
+
+def _left_halves(boxes: np.ndarray, size: tuple[int, int]) -> QueryMasks:
+    """What no `Scissors` would cut out."""
+    masks = np.zeros((len(boxes), *size[::-1]), np.uint8)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes.astype(int), strict=True):
+        mask[y0:y1, x0 : (x0 + x1) // 2] = 255
+    return QueryMasks(np.arange(len(boxes)), masks, size)
 
 
 def _key_of(image: Image.Image, short_side: int | None, tiles: bool) -> str:

@@ -28,6 +28,7 @@ ANSWERS = {
 }
 OTHERS = {SIZE: [(200, 150, 300, 220), (112, 22, 190, 100)]}  # besides, when everything is asked for
 LARGE = replace(CARD, name="large", title="Large", box_threshold=0.2, size_bytes=2_000_000, description="Knows more.")
+LARGE = replace(LARGE, takes_examples=True)
 DEAF = ("strength", "negative_prompt", "scheduler")
 ROLLER = replace(INPAINTER, name="roller", title="Roller", size_bytes=3_000_000, steps=7, guidance=4, boxes=True)
 ROLLER = replace(ROLLER, ignores=DEAF)

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from groundingdino.files.assets import DRAWINGS
-from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, Server
+from tests.server import CAR, CAT, DOG, OTHER_CAT, OTHER_SIZE, PIZZA, Server
 from tests.visitor import Visitor
 
 Visit = Callable[..., Visitor]  # its address and screen -> someone in front of a page
@@ -132,6 +132,35 @@ def test_tiles_find_what_is_small(server: Server, visitor: Visitor, monkeypatch:
     visitor.expect_table(CAT, OTHER_CAT)
 
 
+def test_boxes_that_are_drawn_are_looked_for_in_the_place_of_words(untouched: Server, visit: Visit):
+    untouched.downloaded.append("large")
+    someone = visit(untouched.url)
+    someone.type("pizza")
+    someone.expect_table()
+    tools = someone.find("#result .likeness")
+    expect(tools).to_be_hidden()  # the detector that comes along takes none
+    someone.find("#model input").click()
+    someone.page.get_by_role("option", name=re.compile("Large")).click()
+    someone.expect_table(PIZZA)
+    someone.page.get_by_role("button", name="Like this").click()
+    someone.drag(CAT[2][:2], CAT[2][2:])
+    someone.expect_table(("pizza", *CAT[1:]), ("pizza", *OTHER_CAT[1:]))
+    expect(someone.message).to_contain_text("Looked for by the boxes that you drew")
+    expect(someone.find(".exemplars .like")).to_have_count(1)
+    someone.page.keyboard.press("u")
+    someone.click((250, 70))  # on a box that was found
+    someone.expect_table(("pizza", *CAT[1:]))
+    expect(someone.find(".exemplars .unlike")).to_have_count(1)
+    someone.page.keyboard.press("z")
+    someone.expect_table(("pizza", *CAT[1:]), ("pizza", *OTHER_CAT[1:]))
+    someone.open_tab("Segment")
+    expect(tools).to_be_hidden()
+    someone.open_tab("Detect")
+    someone.page.keyboard.press("c")
+    someone.expect_table(PIZZA)
+    expect(someone.find(".exemplars > *")).to_have_count(0)
+
+
 def test_two_models_are_compared_while_typing(untouched: Server, visit: Visit):
     untouched.downloaded.append("large")
     someone = visit(untouched.url)
@@ -158,6 +187,36 @@ def test_two_models_are_compared_while_typing(untouched: Server, visit: Visit):
     choose_second(someone, "None")
     expect(someone.find(".beside")).to_be_hidden()
     expect(someone.message).to_have_text("2 objects")
+
+
+def test_a_click_in_either_pane_marks_the_object_in_both_and_both_are_enlarged(untouched: Server, visit: Visit):
+    untouched.downloaded.append("large")
+    someone = visit(untouched.url)
+    choose_second(someone, "Large")
+    someone.type("cat . pizza")
+    someone.expect_table(CAT, OTHER_CAT)
+    others = someone.find(".others > *")
+    expect(others).to_have_count(3)  # at its own threshold the second one finds a pizza, too
+    cat = someone.find('.others [aria-label="cat 0.90"]')
+    cat.click()
+    expect(cat).to_have_attribute("aria-pressed", "true")
+    expect(someone.rows.first).to_have_attribute("aria-selected", "true")
+    someone.rows.nth(1).click()
+    expect(someone.find('.others [aria-label="cat 0.60"]')).to_have_attribute("aria-pressed", "true")
+    expect(cat).to_have_attribute("aria-pressed", "false")
+    someone.find('.others [aria-label="pizza 0.28"]').press("Enter")
+    expect(someone.find('.others [aria-pressed="true"]')).to_have_attribute("aria-label", "pizza 0.28")
+    expect(someone.find('tbody [aria-selected="true"]')).to_have_count(0)
+    someone.find(".beside").hover()
+    someone.page.keyboard.down("Control")
+    someone.page.mouse.wheel(0, -60)
+    someone.page.keyboard.up("Control")
+    expect(someone.find(".canvas")).to_have_attribute("data-zoomed", "")
+    stages = [
+        someone.find(pane).evaluate("one => one.style.transform") for pane in (".stage", ".others", ".beside img")
+    ]
+    assert "scale(" in stages[0]
+    assert len({*stages}) == 1
 
 
 def choose_second(someone: Visitor, title: str) -> None:

@@ -5,7 +5,8 @@
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
 //    changes: [{id, box or name}],
 //    gestures: [{target: object id, point, box or stroke}], candidates: {object id: 1 or 2}, everything: bool,
-//    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result}
+//    strokes: [{line, width, adds}], texts: {object id: text}, candidate: index of an edit's result,
+//    examples: [{box, like: bool}]}
 // All of it belongs to the picture; what is said of found objects and phrases, as long as the prompt has their phrase.
 function selection() {
   const { picture, query } = props.view;
@@ -13,7 +14,7 @@ function selection() {
   const samePicture = last.picture === picture;
   if (!samePicture) {
     const pointing = { changes: [], gestures: [], candidates: {}, everything: false };
-    return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0 };
+    return { picture, query, hidden: [], unticked: [], marked: null, ...pointing, strokes: [], texts: {}, candidate: 0, examples: [] };
   }
   // A page that is opened again may answer the example's prompt before its own: only what is typed takes ticks away.
   if (last.query === query || !props.view.phrases.length || !hasTyped()) return last;
@@ -28,10 +29,11 @@ function selection() {
 
 function choose(change) {
   props.value = { ...selection(), ...change };
-  if ("gestures" in change || "candidates" in change || "everything" in change) trigger("reconsider");
+  if (["gestures", "candidates", "everything", "examples"].some((name) => name in change)) trigger("reconsider");
   if (!("candidates" in change)) turned = null;
   trigger("input");
   drawPointing();
+  drawExamples();
   drawBrush();
   drawHandles();
 }
@@ -51,7 +53,7 @@ function drawCanvas(view) {
   if (view.image) image.src = view.image;
   else image.removeAttribute("src");
   image.alt = view.description;
-  for (const svg of element.querySelectorAll(".stage svg")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
+  for (const svg of element.querySelectorAll(".stage svg, .others")) svg.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
   find(".shapes").replaceChildren(...shownObjects(view).map(drawShape));
   drawBeside(view);
 }
@@ -67,35 +69,44 @@ function drawBeside({ other }) {
     pane.firstElementChild.src = other.image;
     pane.firstElementChild.alt = other.description;
     const names = element.querySelectorAll(".whose");
+    find(".others").replaceChildren(...other.objects.filter(({ ticked }) => ticked).sort(largeFirst).map(drawOther));
     other.titles.forEach((title, index) => (names[index].textContent = title));
   }
   if (changes) trigger("input");
 }
 
 // Large ones first, so that small ones lie on top. In the tab Inpaint a click ticks objects, so all are there.
+const areaOf = ({ box: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
+const largeFirst = (one, other) => areaOf(other) - areaOf(one);
 function shownObjects(view) {
-  const area = ({ box: [x0, y0, x1, y1] }) => (x1 - x0) * (y1 - y0);
-  return view.objects.filter(({ ticked }) => ticked || isEditView(view)).sort((a, b) => area(b) - area(a));
+  return view.objects.filter(({ ticked }) => ticked || isEditView(view)).sort(largeFirst);
 }
 
 const isEditView = ({ tick: wording }) => wording !== "Show";
 
 function drawShape(object) {
+  const press = isEditView(props.view) ? tick : mark;
+  const isPressed = isEditView(props.view) ? object.ticked : object.marked;
+  return drawButton(object, `box ${object.id}`, isPressed, () => isSegmenting() || press(object), () => press(object));
+}
+
+// An object of the second model is marked by a click whatever the tool, and the first one's that agrees with it, too.
+const drawOther = (object) => drawButton(object, `other ${object.id}`, object.marked, () => mark(object), () => mark(object));
+
+function drawButton(object, key, isPressed, onclick, press) {
   const [x0, y0, x1, y1] = object.box;
   const outline = { d: object.path, "fill-rule": "evenodd" };
   const shape = object.path
     ? draw("path", outline)
     : draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
-  const isPressed = isEditView(props.view) ? object.ticked : object.marked;
-  const attributes = { role: "button", tabindex: 0, "data-key": `box ${object.id}`, "aria-pressed": isPressed, translate: "no" };
+  const attributes = { role: "button", tabindex: 0, "data-key": key, "aria-pressed": isPressed, translate: "no" };
   for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
   shape.setAttribute("aria-label", `${object.phrase} ${object.score || object.quality}`);
-  const press = isEditView(props.view) ? tick : mark;
-  shape.onclick = () => isSegmenting() || press(object);
+  shape.onclick = onclick;
   shape.onkeydown = (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
-    press(object);
+    press();
   };
   return shape;
 }
@@ -187,6 +198,7 @@ function drawView() {
   drawLegend(props.view);
   drawTable(props.view);
   drawPointing();
+  drawExamples();
   drawBrush();
   drawHandles();
   drawEdit();

@@ -8,6 +8,7 @@ new ResizeObserver(() => {
 new MutationObserver(() => {
   drawEdit();
   drawTrack();
+  drawExamples();
   drawHandles();
   drawStatus();
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });

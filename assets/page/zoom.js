@@ -13,10 +13,11 @@ function zoomTo(scale, x, y) {
   // No further than to the edges.
   zoom = { scale, x: -limit(-x, clientWidth * (scale - 1)), y: -limit(-y, clientHeight * (scale - 1)) };
   stage.style.transform = scale === 1 ? "" : `translate(${zoom.x}px, ${zoom.y}px) scale(${scale})`;
-  find(".beside img").style.transform = stage.style.transform;
+  for (const part of [find(".beside img"), find(".others")]) part.style.transform = stage.style.transform;
   canvas.toggleAttribute("data-zoomed", scale > 1);
   for (const button of zoomButtons) button.disabled = button.dataset.zoom === "in" ? scale >= MOST_ZOOM : scale === 1;
   drawPointing();
+  drawExamples();
   drawBrush();
   drawHandles();
   sharpen();
@@ -46,14 +47,17 @@ for (const button of zoomButtons) {
   button.onclick = () => zoomActions[button.dataset.zoom]();
 }
 
-const onCanvas = ({ clientX, clientY }) => {
-  const { left, top } = canvas.getBoundingClientRect();
-  return [clientX - left - canvas.clientLeft, clientY - top - canvas.clientTop];
+// Both panes show the same part of the picture.
+const panes = [canvas, find(".beside")];
+const onEach = (kind, listener, options) => panes.forEach((pane) => pane.addEventListener(kind, listener, options));
+const onPane = ({ clientX, clientY, currentTarget }) => {
+  const { left, top } = currentTarget.getBoundingClientRect();
+  return [clientX - left - currentTarget.clientLeft, clientY - top - currentTarget.clientTop];
 };
-canvas.addEventListener("wheel", (event) => {
+onEach("wheel", (event) => {
   if (event.ctrlKey || event.metaKey) {
     event.preventDefault(); // the browser would enlarge the page
-    zoomBy(Math.exp((60 - limit(event.deltaY + 60, 120)) / 100), ...onCanvas(event));
+    zoomBy(Math.exp((60 - limit(event.deltaY + 60, 120)) / 100), ...onPane(event));
   } else if (zoom.scale > 1) {
     event.preventDefault();
     zoomTo(zoom.scale, zoom.x - event.deltaX, zoom.y - event.deltaY);
@@ -64,24 +68,24 @@ canvas.addEventListener("wheel", (event) => {
 const fingers = new Map();
 let isSpaceDown = false;
 let moved = 0; // pixels since the pointer went down: what moved was no click
-const isTool = () => (isSegmenting() && tool !== "select") || (isInpainting() && isEditView(props.view));
+const isTool = () => (isSegmenting() && tool !== "select") || isShowing() || (isInpainting() && isEditView(props.view));
 const isHand = (event) => event.button === 1 || isSpaceDown || (event.button === 0 && !isTool());
 
-canvas.addEventListener("pointerdown", (event) => {
+onEach("pointerdown", (event) => {
   if (event.target.closest("button, input")) return;
   moved = 0;
   const isTouch = event.pointerType === "touch";
   if (!isTouch && !(zoom.scale > 1 && isHand(event))) return;
-  fingers.set(event.pointerId, onCanvas(event));
+  fingers.set(event.pointerId, onPane(event));
   if (isTouch ? fingers.size < 2 : event.target.closest(".adjustable, .handle")) return;
   event.stopPropagation(); // no tool draws meanwhile
-  drawing = stroke = null;
+  drawing = stroke = example = null;
   if (event.button === 1 || isSpaceDown) event.preventDefault();
 }, true);
-canvas.addEventListener("pointermove", (event) => {
+onEach("pointermove", (event) => {
   const before = fingers.get(event.pointerId);
   if (!before || dragged) return;
-  const now = onCanvas(event);
+  const now = onPane(event);
   const others = [...fingers].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
   moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
   if (others.length) {
@@ -99,7 +103,7 @@ canvas.addEventListener("pointermove", (event) => {
 for (const end of ["pointerup", "pointercancel"]) {
   window.addEventListener(end, ({ pointerId }) => fingers.delete(pointerId), true);
 }
-canvas.addEventListener("click", (event) => moved > 4 && !event.target.closest("button, input") && event.stopPropagation(), true);
+onEach("click", (event) => moved > 4 && !event.target.closest("button, input") && event.stopPropagation(), true);
 
 document.addEventListener("keydown", (event) => {
   if (event.target.closest(TYPED_INTO) || event.ctrlKey || event.metaKey || event.altKey) return;

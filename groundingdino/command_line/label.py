@@ -120,11 +120,13 @@ def _labeller(
     """A labeller with models of its own, in whichever process is to have it."""
     from groundingdino.detection.detector import Detector
     from groundingdino.results.labelling import Labeller
+    from groundingdino.segmentation.available_models import gives_way
     from groundingdino.segmentation.segmenter import Segmenter
 
     detector = load_model(Detector.from_pretrained, model, machine)
     cutter = None if segmenter is None else load_model(Segmenter.from_pretrained, segmenter, machine)
-    return Labeller(detector, prompt, thresholds, each, tiles, cutter, Notes())
+    own_masks = segmenter is not None and gives_way(segmenter)
+    return Labeller(detector, prompt, thresholds, each, tiles, cutter, Notes(), own_masks)
 
 
 def _some_of(pictures: Sequence["PictureFile"]) -> Iterator["Image.Image"]:

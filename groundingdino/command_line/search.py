@@ -71,13 +71,18 @@ def read_search(
 
 def search_picture(options: argparse.Namespace, image: "Image.Image", search: Search, min_area: float) -> Found:
     """The objects that a search describes; holes and specks of masks below `min_area` go, see `smooth_masks`."""
-    found = ground(options, image) if search.named else nothing_found()
+    from groundingdino.segmentation.available_models import gives_way
+
+    masks = search.with_masks and gives_way(options.segmenter)
+    found = ground(options, image, masks) if search.named else nothing_found()
     if not search.with_masks:
         return found
 
-    from groundingdino.segmentation.cutting import cut
+    from groundingdino.segmentation.cutting import cut, is_cut
     from groundingdino.segmentation.segmenter import Segmenter
 
+    if is_cut(found.objects, search.pointing):
+        return found._replace(objects=cut(None, None, found.objects, search.pointing, min_area))
     segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
     objects = cut(segmenter, segmenter.encode_image(image), found.objects, search.pointing, min_area)
     return found._replace(objects=objects, models=[*found.models, segmenter.card.name])
@@ -90,8 +95,8 @@ def nothing_found() -> Found:
     return Found(no_objects(), (), [], {})
 
 
-def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
-    """What the prompt names in the picture."""
+def ground(options: argparse.Namespace, image: "Image.Image", masks: bool = False) -> Found:
+    """What the prompt names in the picture; with the masks of a detector that makes them, if they are asked for."""
     from groundingdino.detection.detector import Detector
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
@@ -110,7 +115,8 @@ def ground(options: argparse.Namespace, image: "Image.Image") -> Found:
     }
     search = thresholds | {name: True for name in ("each", "tiles") if getattr(options, name)}
     search |= {name: value for name in ("like", "unlike") if (value := [[*box] for box in getattr(options, name)])}
-    return Found(grounding.detections(**thresholds), grounding.phrases, [detector.card.name], search)
+    objects = grounding.detections(**thresholds, masks=masks and grounding.masks is not None)
+    return Found(objects, grounding.phrases, [detector.card.name], search)
 
 
 def suited_model(options: argparse.Namespace, images: Iterable["Image.Image"], seen: str) -> str:

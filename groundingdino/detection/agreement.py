@@ -35,17 +35,22 @@ def agreement(first: sv.Detections, second: sv.Detections, least_iou: float = SA
     Raises:
         ValueError: `least_iou` is no IoU of boxes that overlap.
     """
+    both = len(pairs(first, second, least_iou))
+    return Agreement(both, len(first) - both, len(second) - both)
+
+
+def pairs(first: sv.Detections, second: sv.Detections, least_iou: float = SAME_PLACE) -> list[tuple[int, int]]:
+    """Which objects those are, by their places in `first` and `second`; see `agreement`."""
     if not 0 < least_iou <= 1:
         raise ValueError(f"Boxes agree from an IoU above 0 and up to 1, but it is {least_iou}.")
-    both = 0
-    if len(first) and len(second):
-        overlaps = sv.box_iou_batch(first.xyxy, second.xyxy)
-        same = _as_column(labels_of(first)) == np.array(labels_of(second))
-        pairs = same & (overlaps >= least_iou)
-        # A pair more counts for more than any overlap; of as many pairs those that overlap most.
-        rows, columns = linear_sum_assignment(np.where(pairs, 1 + overlaps / (1 + min(pairs.shape)), 0), maximize=True)
-        both = int(pairs[rows, columns].sum())
-    return Agreement(both, len(first) - both, len(second) - both)
+    if not (len(first) and len(second)):
+        return []
+    overlaps = sv.box_iou_batch(first.xyxy, second.xyxy)
+    same = _as_column(labels_of(first)) == np.array(labels_of(second))
+    alike = same & (overlaps >= least_iou)
+    # A pair more counts for more than any overlap; of as many pairs those that overlap most.
+    rows, columns = linear_sum_assignment(np.where(alike, 1 + overlaps / (1 + min(alike.shape)), 0), maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if alike[row, column]]
 
 
 def _as_column(labels: Sequence[str]) -> np.ndarray:

@@ -86,7 +86,8 @@ class ModelCard:
     `source` is None for a model that is a file or folder on this machine. The thresholds differ per checkpoint: scores
     of the larger models are lower for the same objects. `knows` says what it is for, and `names` lists what a small
     model knows; the others know any phrase. `licence` is of the weights; `gated` ones are for those who have accepted
-    it at the hub.
+    it at the hub. It `takes_examples` where boxes can be asked for in the place of words, see `Detector.ground_like`,
+    and `makes_masks` where they come with its boxes, see `Grounding.detections`.
     """
 
     name: str
@@ -102,10 +103,19 @@ class ModelCard:
     licence: str = "Apache-2.0"
     gated: bool = False
     figures: Figures | None = None
+    takes_examples: bool = False
+    makes_masks: bool = False
 
     def knows_name(self, phrase: str) -> bool:
         """Whether a phrase names one of `names`, or several: "a black cat", "dogs"; without `names` each does."""
         return not self.names or may_mean(meaning(phrase.lower()), self.names)
+
+    def require_examples(self) -> None:
+        """That it takes examples; a ValueError names some that do."""
+        if not self.takes_examples:
+            takers = [name for name, card in MODELS.items() if card.takes_examples]
+            names = f"{', '.join(takers[:-1])} or {takers[-1]}"
+            raise ValueError(f"{self.title} finds what words name: for examples choose {names}.")
 
     @property
     def reads_sentences(self) -> bool:
@@ -274,6 +284,7 @@ MODELS: dict[str, ModelCard] = {
                 description=f"Of another architecture: {about} Photos, any English phrase; {figures.sentence()}",
                 source=HubFolder(f"google/owlv2-{size}-ensemble"),
                 figures=figures,
+                takes_examples=True,
             )
             for size, side, size_bytes, about, figures in (
                 (
@@ -319,6 +330,8 @@ MODELS: dict[str, ModelCard] = {
             licence="SAM License",
             gated=True,
             figures=Figures(coco=56.4, lvis=53.6, source=_SAM3),
+            takes_examples=True,
+            makes_masks=True,
         ),
     )
 }

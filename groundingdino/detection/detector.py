@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from groundingdino.detection.drafts import Work
-from groundingdino.detection.examples import Examples, Shown
+from groundingdino.detection.examples import LIKE, Examples, Shown
 from groundingdino.detection.families import Loaded, load_detector, passes_of
 from groundingdino.detection.passes import Passes, milliseconds_since, tensor_bytes
 from groundingdino.detection.phrases import MAX_DETECTIONS, NMS_THRESHOLD, Grounding, one_by_one
@@ -231,7 +231,7 @@ class Detector:
         like: Iterable[Sequence[float]],
         unlike: Iterable[Sequence[float]] = (),
         of: EncodedImage | None = None,
-        name: str = "like the example",
+        name: str = LIKE,
         stop: StopCheck | None = None,
     ) -> Grounding:
         """Find what looks like examples: with OWLv2, and with SAM 3.

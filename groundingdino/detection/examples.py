@@ -9,13 +9,14 @@ from groundingdino.inputs.coordinates import Size
 
 Box = tuple[float, float, float, float]
 MOST = 50  # boxes
+LIKE = "like the example"  # what is found is called so where nobody names it
 
 
 class Examples(NamedTuple):
     """Boxes in a picture, xyxy pixels of it, as tuples so that they can be a key."""
 
-    like: tuple[Box, ...]
-    unlike: tuple[Box, ...]
+    like: tuple[Box, ...] = ()
+    unlike: tuple[Box, ...] = ()
 
     @classmethod
     def of(cls, like: Iterable[Sequence[float]], unlike: Iterable[Sequence[float]], size: Size) -> "Examples":
@@ -30,6 +31,14 @@ class Examples(NamedTuple):
         if len(examples.like) + len(examples.unlike) > MOST:
             raise ValueError(f"There are more than {MOST} examples: give the most telling ones.")
         return examples
+
+
+NO_EXAMPLES = Examples()
+
+
+def called(phrases: Sequence[str]) -> str:
+    """What is found by examples is called as the prompt says, where that names one thing."""
+    return phrases[0] if len(phrases) == 1 else LIKE
 
 
 class Shown(NamedTuple):

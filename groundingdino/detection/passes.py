@@ -70,7 +70,8 @@ class Passes(ABC):
         Raises:
             ValueError: The model takes no examples, or none from another picture.
         """
-        raise ValueError(f"{self.card.title} finds what words name: for examples choose owlv2-b, owlv2-l or sam3.")
+        self.card.require_examples()
+        raise NotImplementedError
 
     def draft_side(self, *_: Any, **__: Any) -> int | None:
         """The short side in pixels at which a draft should come first, see `drafts.Pace`; None: there is none."""

@@ -157,7 +157,7 @@ class Grounding:
 
         Returns:
             `xyxy` (N, 4) float32 pixels, `confidence` (N,) float32, `class_id` (N,) the index into `phrases` of the
-            best phrase, `data["class_name"]` (N,) str, that phrase; with `masks` `mask` (N, H, W) bool.
+            best phrase, `data["class_name"]` (N,) str, that phrase; with `masks` `mask` (N, H, W), a `CompactMask`.
 
         Raises:
             ValueError: A threshold is no number in [0, 1], or the limit no whole number of 1 or more; or masks are

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+import supervision as sv
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -45,12 +47,17 @@ class QueryMasks(NamedTuple):
         """Bytes of all arrays."""
         return self.rows.nbytes + self.probabilities.nbytes
 
-    def draw(self, queries: np.ndarray) -> np.ndarray:
-        """(N, H, W) bool masks of queries (N,), each one of `rows`, as large as the picture."""
-        masks = np.zeros((len(queries), *self.size[::-1]), bool)
+    def draw(self, queries: np.ndarray) -> sv.CompactMask:
+        """(N, H, W) masks of queries (N,), each one of `rows`, as large as the picture."""
+        shape = self.size[::-1]
         places = {int(row): place for place, row in enumerate(self.rows)}
-        for mask, query in zip(masks, queries, strict=True):  # one by one: all at once are gigabytes of large pictures
+        masks = [sv.CompactMask.from_dense(np.empty((0, *shape), bool), np.empty((0, 4)), shape)]
+        for query in queries:  # one by one: all at once are gigabytes of large pictures
             coarse = torch.from_numpy(self.probabilities[places[int(query)]]).float()[None, None]
-            fine = interpolate(coarse, self.size[::-1], mode="bilinear", align_corners=False)
-            mask[:] = (fine[0, 0] > _MOST / 2).numpy()
-        return masks
+            fine = interpolate(coarse, shape, mode="bilinear", align_corners=False)
+            mask = (fine[0, 0] > _MOST / 2).numpy()
+            x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+            masks.append(
+                sv.CompactMask.from_dense(mask[None], np.array([[x, y, x + width - 1, y + height - 1]]), shape)
+            )
+        return sv.CompactMask.merge(masks)

@@ -42,7 +42,8 @@ def with_changes(
     """The detections with what a visitor changed of them, the last change of each last.
 
     Args:
-        detections: N objects with `data["id"]`, which stays what it was.
+        detections: N objects with `data["id"]`, which stays what it was; if they have masks and a box was moved, all
+            are to be cut out anew.
         changes: Those of objects that are not there wait for them.
         phrases: Of the prompt: an object that is given the name of one becomes one of its class.
         size: (width, height) of the picture; boxes end at its edges.
@@ -52,6 +53,7 @@ def with_changes(
     if not ours:
         return detections
     assert detections.class_id is not None
+    masks = None if any(change.box for change in ours) else detections.mask  # they are of the boxes as they were
     boxes, labels, classes = detections.xyxy.copy(), labels_of(detections), detections.class_id.copy()
     for change in ours:
         row = rows[change.id]
@@ -63,7 +65,7 @@ def with_changes(
             if change.name in phrases:
                 classes[row] = phrases.index(change.name)
     data = {**detections.data, "class_name": np.array(labels, dtype=str)}
-    return replace(detections, xyxy=boxes, class_id=classes, data=data)
+    return replace(detections, xyxy=boxes, mask=masks, class_id=classes, data=data)
 
 
 def _name(value: Any) -> str | None:

@@ -15,6 +15,7 @@ import gradio as gr
 import supervision as sv
 from PIL import Image
 
+from groundingdino.detection.examples import NO_EXAMPLES, Examples
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.editing.available_models import INPAINTERS, edit_of
 from groundingdino.editing.edits import Sampling
@@ -22,7 +23,7 @@ from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.editing.tasks import PLACED
-from groundingdino.inputs.coordinates import shown
+from groundingdino.inputs.coordinates import Size, items, shown
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.faults import FAULT
 from groundingdino.page.files import write_file
@@ -36,6 +37,7 @@ from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
 from groundingdino.runtime.interruption import StopCheck, Stopped, stopping
+from groundingdino.segmentation.available_models import gives_way
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
 from groundingdino.tracking.available_trackers import EMBEDDED
@@ -43,7 +45,7 @@ from groundingdino.tracking.making import VIDEO
 
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
 WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
-THRESHOLDS = ("box_threshold", "text_threshold")  # that a detector's card has
+OF_DETECTORS = ("box_threshold", "text_threshold", "takes_examples")  # that a detector's card has
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,8 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
         tiles: bool | None = None,
+        like: Sequence[Sequence[float]] | None = None,
+        unlike: Sequence[Sequence[float]] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Finds the objects that a prompt names in a picture: a box, a phrase and a score for each.
 
@@ -117,6 +121,9 @@ class Endpoints:
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
             tiles: A large picture is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
+            like: [[x0, y0, x1, y1], ...] in pixels around examples of what to look for, in the place of words: with a
+                model of which `models` says that it takes examples. The prompt is then what they are called, or empty.
+            unlike: Such boxes around what not to look for.
 
         Returns:
             The picture with boxes, and {"width", "height", "model", "objects": [{"phrase", "score", "box"}], "notes"}:
@@ -125,10 +132,11 @@ class Endpoints:
         """
         picture = self._picture(image)
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        if not Prompt.parse(prompt or "").phrases:
+        examples = _examples(like, unlike, picture.size, thresholds)
+        if not (examples.like or Prompt.parse(prompt or "").phrases):
             raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
         model = model or self._suited(image)
-        findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+        findings = self._in_time(self.studio.find, picture, prompt or "", model, thresholds, examples=examples)
         return _answer(picture, findings, model)
 
     @_published
@@ -149,6 +157,8 @@ class Endpoints:
         best_only: bool | None = None,
         each: bool | None = None,
         tiles: bool | None = None,
+        like: Sequence[Sequence[float]] | None = None,
+        unlike: Sequence[Sequence[float]] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Outlines the objects that a prompt names in a picture, and those that are pointed at: a mask for each.
 
@@ -174,6 +184,9 @@ class Endpoints:
             best_only: Only the best box of each phrase counts, as for "left lion", which is one.
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
             tiles: A large picture is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
+            like: [[x0, y0, x1, y1], ...] in pixels around examples of what to look for, in the place of words: with a
+                model of which `models` says that it takes examples. The prompt is then what they are called, or empty.
+            unlike: Such boxes around what not to look for.
 
         Returns:
             The picture with masks, and what `detect` returns, where each object has a "mask", too: COCO run lengths; of
@@ -185,14 +198,17 @@ class Endpoints:
         model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
         self.studio.segmenters.require(segmenter)
         thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        is_named = bool(Prompt.parse(prompt).phrases)
+        examples = _examples(like, unlike, picture.size, thresholds)
+        is_named = bool(examples.like or Prompt.parse(prompt).phrases)
         if not (is_named or pointing.gestures or everything):
             raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
         findings = self.studio.unnamed(model)
         if is_named:
-            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+            how = {"examples": examples, "masks": gives_way(segmenter)}
+            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds, **how)
         findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, pointing, fill)
-        return _answer(picture, findings, f"{model} + {segmenter}" if is_named else segmenter)
+        models = [*([model] if is_named else []), *([segmenter] if findings.segmenter else [])]
+        return _answer(picture, findings, " + ".join(models))
 
     @_published
     def inpaint(
@@ -297,14 +313,15 @@ class Endpoints:
         if mask and not isinstance(task, PLACED):
             own = own_mask(self.studio.image(mask), picture.size)
         elif not isinstance(task, PLACED):
-            models = [model] if settings.boxes else [model, segmenter]
             if not settings.boxes:
                 self.studio.segmenters.require(segmenter)
             if not Prompt.parse(prompt).phrases:
                 raise ValueError("The prompt names nothing to edit: pass phrases such as 'cat . remote control'.")
-            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds)
+            masks = not settings.boxes and gives_way(segmenter)
+            findings = self._in_time(self.studio.find, picture, prompt, model, thresholds, masks=masks)
             if not settings.boxes:
                 findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), SPECKS)
+            models = [model, *([segmenter] if findings.segmenter else [])]
             objects, notes = findings.detections, findings.notes
             search = search_of(prompt, models, _as_used(thresholds, findings))
             if len(objects) == 0:
@@ -404,7 +421,7 @@ class Endpoints:
         """Lists the models that the other tools take by name, with what each knows: drawings, photographs or both.
 
         Of each: name, task, title, description, what it knows, size in bytes, and whether it is downloaded: one that is
-        not cannot be used. Those that detect have thresholds, too.
+        not cannot be used. Those that detect have thresholds, too, and whether they take examples.
         """
         studio = self.studio
         kinds: list[tuple[str, ModelCache[Any, Any]]] = [("detect", studio.detectors), ("segment", studio.segmenters)]
@@ -417,7 +434,7 @@ class Endpoints:
                 "description": card.description,
                 "knows": [*card.knows],
                 "size_bytes": card.size_bytes,
-                **{limit: getattr(card, limit) for limit in THRESHOLDS if task == "detect"},
+                **{limit: getattr(card, limit) for limit in OF_DETECTORS if task == "detect"},
                 "downloaded": models.is_ready(name),
             }
             for task, models in kinds
@@ -425,7 +442,7 @@ class Endpoints:
             if name != OFF
         ]
 
-    def _in_time(self, compute: Callable[..., R], *arguments: Any) -> R:
+    def _in_time(self, compute: Callable[..., R], *arguments: Any, **options: Any) -> R:
         """What a method of the studio gives, or that it took too long; it is given up then, or if nobody waits."""
         jobs: list[Job[R]] = []
         left = has_left()
@@ -433,7 +450,7 @@ class Endpoints:
         def stop() -> bool:
             return left() or any(job.given_up for job in jobs)
 
-        jobs.append(self.jobs.start(lambda: compute(*arguments, stop=stop)))
+        jobs.append(self.jobs.start(lambda: compute(*arguments, **options, stop=stop)))
         return jobs[0].result(left)
 
     def _suited(self, path: str) -> str:
@@ -489,6 +506,18 @@ def _flag(name: str, value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise ValueError(f"Expected true or false as {name}, got {shown(value)}.")
     return value
+
+
+def _examples(like: Any, unlike: Any, size: Size, thresholds: Thresholds) -> Examples:
+    """Boxes in the place of words; none, if none were passed."""
+    wanted, unwanted = items(like or ()), items(unlike or ())
+    if wanted is None or unwanted is None:
+        raise ValueError("Expected like and unlike as [[x0, y0, x1, y1], ...].")
+    if not (wanted or unwanted):
+        return NO_EXAMPLES
+    if thresholds.each or thresholds.tiles:
+        raise ValueError("Examples are looked for in one pass: leave out each and tiles.")
+    return Examples.of(wanted, unwanted, size)
 
 
 def _thresholds(

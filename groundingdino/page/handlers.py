@@ -25,6 +25,7 @@ import supervision as sv
 from gradio.processing_utils import check_all_files_in_cache
 from PIL import Image
 
+from groundingdino.detection.examples import NO_EXAMPLES
 from groundingdino.detection.objects import labels_of, select
 from groundingdino.editing.mask import edit_mask, own_mask
 from groundingdino.inputs.prompt import add_phrase
@@ -44,7 +45,7 @@ from groundingdino.page.jobs import LOOK, WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker, SecondPicker
 from groundingdino.page.presence import has_left
-from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, TRACK, Query
+from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
 from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, WITHDRAWN, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
@@ -53,6 +54,7 @@ from groundingdino.page.studio import Findings, Picture, Studio
 from groundingdino.page.view import NOTHING, Canvas, view
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if
+from groundingdino.segmentation.available_models import gives_way
 from groundingdino.segmentation.object_ids import lasting_ids
 
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
@@ -312,14 +314,20 @@ class Page:
             f"{task} with {title} …",
             partial(self._find, query, selection, image, draft, limit if draft else stop),
         )
-        needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
-        if query.tab == SEGMENT or (query.tab == INPAINT and needs_masks):
-            title = self.studio.segmenters.card(query.segmenter).title
+        if self._cuts(query, selection):
+            card, pointing = self.studio.detectors.card(query.model), selection.pointing
+            is_own = card.makes_masks and gives_way(query.segmenter) and not (pointing.gestures or pointing.everything)
+            title = card.title if is_own else self.studio.segmenters.card(query.segmenter).title
             yield f"Cutting out with {title} …", partial(self._cut_out, query, selection, image, stop)
 
         if query.compares:
             title = self.studio.detectors.card(query.compare).title
             yield f"Looking with {title} …", partial(self._compare, query, selection, image, draft, stop, limit)
+
+    def _cuts(self, query: Query, selection: Selection) -> bool:
+        """Whether masks are asked for."""
+        needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
+        return query.tab == SEGMENT or (query.tab == INPAINT and bool(needs_masks))
 
     def _compare(
         self,
@@ -335,13 +343,16 @@ class Page:
         assert findings
         other, theirs = None, query.with_second(findings.card)
         try:
-            for _, work in self.steps(theirs, Selection(selection.hidden), image, draft, stop, limit):
+            asked = Selection(selection.hidden, examples=selection.examples)
+            for _, work in self.steps(theirs, asked, image, draft, stop, limit):
                 other = work(other)
         except NotDownloaded as error:
             title = error.models.card(error.name).title
             note = f"{title} is not on this machine yet: download it where it is chosen."
             return replace(findings, notes=(*findings.notes, note))
-        return replace(findings, other=other)
+        assert other
+        told = () if other.by_examples == findings.by_examples else other.notes
+        return replace(findings, other=other, notes=(*findings.notes, *told))
 
     def _find(
         self,
@@ -352,7 +363,16 @@ class Page:
         stop: StopCheck | None,
         _: Findings | None,
     ) -> Findings:
-        findings = self.studio.find(image, query.prompt, query.model, query.thresholds, draft, stop)
+        card, examples = self.studio.detectors.card(query.model), selection.examples
+        notes: tuple[str, ...] = ()
+        if (examples.like or examples.unlike) and not card.takes_examples:
+            notes, examples = (f"{card.title} takes no examples: it looks for words.",), NO_EXAMPLES
+        elif examples.unlike and not examples.like:
+            notes = ("Draw a box around what is to be found, too.",)
+        masks = self._cuts(query, selection) and gives_way(query.segmenter)
+        thresholds = query.thresholds
+        findings = self.studio.find(image, query.prompt, query.model, thresholds, draft, stop, examples, masks)
+        findings = replace(findings, notes=(*findings.notes, *notes))
         ids = np.array(lasting_ids(findings.detections, selection.known), dtype=str)
         detections = replace(findings.detections, data={**findings.detections.data, "id": ids})
         detections = with_changes(detections, selection.changes, findings.phrases, image.size)
@@ -403,8 +423,10 @@ class Page:
         # A marked object is cut out alone, and the file's name says which.
         cut = select(objects, np.array(marked)) if marked else objects
         alone = "".join(f"-{export.file_names(labels_of(objects))[index]}" for index in marked)
-        models = [] if query.tab in (DETECT, TRACK) else [query.segmenter]
-        if query.names_something or not models:  # what was only pointed at, no detector has found
+        models = [query.segmenter] if findings.segmenter else []
+        if (
+            query.names_something or selection.examples.like or not models
+        ):  # what was only pointed at, no detector found
             models.insert(0, query.model)
         what = "boxes" if query.tab == DETECT else "overlay"
         data, ending = {

@@ -38,7 +38,7 @@ from groundingdino.page.request_log import WITHDRAWN, logged
 from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import NO_PICTURE, sentence
-from groundingdino.page.studio import OFF
+from groundingdino.page.studio import OFF, Findings
 from groundingdino.page.view import Canvas, jpeg_url
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped
@@ -243,7 +243,7 @@ class InpaintPage:
                     self.studio.inpainters, card, advice.INPAINTER, lambda other: removes or not other.removes_only
                 )
         size, grown = self.studio.picture(path, canvas.pixels).shown.size, {}
-        search = _search(query, selection, with_masks=findings.segmenter is not None)
+        search = _search(query, selection, findings)
         if isinstance(edit.task, Outpaint):
             search, before = {}, framed(image, edit.task.margins)  # nothing had to be found
             scale = min(1.0, canvas.pixels[0] / before.width, canvas.pixels[1] / before.height)
@@ -347,14 +347,16 @@ def _progress(news: EditProgress | str, grows: bool) -> dict[str, Any]:
     return changed | {"preview": jpeg_url(news.preview), "ratio": ratio}
 
 
-def _search(query: Query, selection: Selection, with_masks: bool) -> dict[str, Any]:
+def _search(query: Query, selection: Selection, findings: Findings) -> dict[str, Any]:
     """How the objects were found, for the recipe: only what had a part in it; what the brush drew, nobody found."""
-    pointing = selection.pointing
-    if not query.names_something:
+    pointing, with_masks = selection.pointing, findings.segmenter is not None
+    if not (query.names_something or findings.by_examples):
         is_cut = with_masks and (pointing.gestures or pointing.everything)
         return search_of("", [query.segmenter], {}) if is_cut else {}
     models = [query.model, *([query.segmenter] if with_masks else [])]
-    return search_of(query.prompt, models, query.thresholds.named())
+    examples = selection.examples._asdict().items() if findings.by_examples else ()
+    drawn = {name: [[*box] for box in boxes] for name, boxes in examples if boxes}
+    return search_of(query.prompt, models, query.thresholds.named()) | drawn
 
 
 def _candidate(sent: Any, outcome: Outcome | None, path: str | None) -> int | None:

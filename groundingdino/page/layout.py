@@ -33,6 +33,7 @@ SCRIPTS = (
         "brush.js",
         "compare.js",
         "track.js",
+        "examples.js",
         "adjust.js",
         "zoom.js",
         "prompt.js",

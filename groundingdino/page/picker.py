@@ -51,9 +51,14 @@ class Picker(Generic[M, C]):
         """What a model is, as HTML; page.css reads in it which controls mean nothing to the model."""
         card = self.models.card(model)
         ignored = " ".join(getattr(card, "ignores", ()))  # of an inpainter
+        hidden = f'<span hidden data-ignores="{ignored}"></span>' if ignored else ""
+        if getattr(card, "takes_examples", False):  # of a detector
+            hidden += '<span hidden data-takes="examples"></span>'
         names = getattr(card, "names", ())  # of a detector that knows few
         known = f" It knows: {', '.join(names)}." if names else ""
-        return card.description + known + (f'<span hidden data-ignores="{ignored}"></span>' if ignored else "")
+        if getattr(card, "makes_masks", False):
+            known += " Its masks are shown in the tab Segment, until another segmenter than the embedded one is chosen."
+        return card.description + known + hidden
 
     def fetch_button(self, model: str) -> dict[str, Any]:
         """The download button's label, whether it is visible and whether it is enabled."""

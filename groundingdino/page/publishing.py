@@ -26,6 +26,8 @@ NUMBERS = {"type": "array", "items": {"type": "array", "items": {"type": "number
 FORMS: dict[str, dict[str, Any]] = {
     "Points": NUMBERS,
     "Boxes": NUMBERS,
+    "Examples": NUMBERS,
+    "Counterexamples": NUMBERS,
     "Strokes": {"type": "array", "items": NUMBERS},
     "Regions": {
         "type": "array",
@@ -57,10 +59,11 @@ def publish(endpoints: Endpoints) -> None:
         thresholds = [_number(label=label) for label in ("Box threshold", "Text threshold")]
         thresholds.append(_number(NMS_THRESHOLD, label="NMS threshold"))
         switches = [*map(_json, ("Only the best", "Each by itself", "In tiles, too"))]
+        examples = [*map(_json, ("Examples", "Counterexamples"))]
         drawn, found = gr.Image(format="png", label="The picture with what was found"), gr.JSON(label="Objects")
         gr.Button().click(
             endpoints.detect,
-            [image, prompt, detector, *thresholds, *switches],
+            [image, prompt, detector, *thresholds, *switches, *examples],
             [drawn, found],
             api_name="detect",
             concurrency_limit=WORKERS,
@@ -72,7 +75,17 @@ def publish(endpoints: Endpoints) -> None:
         )
         gr.Button().click(
             endpoints.segment,
-            [image, gr.Textbox("", label="Prompt"), *pointed, detector, segmenter, *thresholds, fill, *switches],
+            [
+                image,
+                gr.Textbox("", label="Prompt"),
+                *pointed,
+                detector,
+                segmenter,
+                *thresholds,
+                fill,
+                *switches,
+                *examples,
+            ],
             [drawn, found],
             api_name="segment",
             concurrency_limit=WORKERS,

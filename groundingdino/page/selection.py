@@ -8,6 +8,7 @@ import numpy as np
 import supervision as sv
 from typing_extensions import Self
 
+from groundingdino.detection.examples import NO_EXAMPLES, Box, Examples
 from groundingdino.detection.objects import select
 from groundingdino.editing.edits import BrushStroke, check_brush
 from groundingdino.page.changes import Change
@@ -31,6 +32,7 @@ class Selection:
     changes: tuple[Change, ...] = ()  # of boxes and names, oldest first
     strokes: tuple[BrushStroke, ...] = ()  # of the brush that corrects what is edited, oldest first
     texts: tuple[tuple[str, str], ...] = ()  # id of an object, and what a region in its place is to show
+    examples: Examples = NO_EXAMPLES  # boxes around what is looked for in the place of words, and around what is not
 
     @classmethod
     def parse(cls, value: Any, picture: str) -> Self:
@@ -46,6 +48,7 @@ class Selection:
             tuple(map(Change.parse, _listed(value.get("changes") or ()))),
             _strokes(value.get("strokes") or ()),
             tuple((str(name), str(text)) for name, text in texts.items()) if isinstance(texts, Mapping) else (),
+            _examples(_listed(value.get("examples") or ())),
         )
 
     @property
@@ -77,6 +80,18 @@ def _strokes(values: Sequence[Mapping[str, Any]]) -> tuple[BrushStroke, ...]:
         return tuple(BrushStroke(value["line"], value["width"], bool(value["adds"])) for value in values)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError("What was drawn could not be read: load the page again.") from error
+
+
+def _examples(values: Sequence[Any]) -> Examples:
+    """Reads [{"box": [x0, y0, x1, y1], "like": bool}, ...]; whether they lie in the picture the detector tells."""
+    boxes: dict[bool, list[Box]] = {True: [], False: []}
+    try:
+        for value in values:
+            x0, y0, x1, y1 = map(float, value["box"])
+            boxes[bool(value["like"])].append((x0, y0, x1, y1))
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError("What was drawn could not be read: load the page again.") from error
+    return Examples(tuple(boxes[True]), tuple(boxes[False]))
 
 
 NO_SELECTION = Selection()

@@ -28,7 +28,8 @@ def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice |
     `otherwise` says how to point at something without a prompt; by default by a click, where masks are made.
     `advice` takes the place of advice on words: who looks for something in a photograph needs another model for it.
     """
-    otherwise = otherwise or ("click on it" if findings.segmenter else "")
+    with_masks = findings.segmenter is not None or findings.detections.mask is not None
+    otherwise = otherwise or ("click on it" if with_masks else "")
     found, best, threshold = len(findings.detections), findings.best_score, findings.box_threshold
     tone = "done" if found else "nothing"
     if found:
@@ -41,8 +42,14 @@ def status(findings: Findings, shown: int, otherwise: str = "", advice: Advice |
     elif best > findings.card.box_threshold:  # lower than that, there would be boxes around what is not there
         message = f"Nothing scores more than your threshold of {threshold:.2f}, but something {best:.2f}: lower it."
     else:
-        message = "Nothing found." if advice else "Nothing found. Try another word."
+        message = "Nothing found. Try another word."
+        if findings.by_examples:
+            message = "Nothing found. Draw another example."
+        elif advice:
+            message = "Nothing found."
     notes = findings.notes
+    if findings.by_examples:
+        notes = "Looked for by the boxes that you drew, not by words.", *notes
     if findings.other:
         tone = "done" if found or len(findings.other.detections) else tone
         notes = _compared(findings, findings.other), *notes

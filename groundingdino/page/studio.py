@@ -13,6 +13,7 @@ from PIL import Image
 from typing_extensions import Self
 
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
+from groundingdino.detection.examples import NO_EXAMPLES, Examples, called
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
 from groundingdino.detection.picture_kinds import is_choice, suited
@@ -25,7 +26,7 @@ from groundingdino.editing.perform import Edited, EditProgress, Painter, edit_pi
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.inputs.image import load_editable, load_image
 from groundingdino.inputs.image_files import named
-from groundingdino.inputs.prompt import Span
+from groundingdino.inputs.prompt import Prompt, Span
 from groundingdino.page.lent_models import find_loaders, keep_ready
 from groundingdino.page.limits import Limits
 from groundingdino.page.model_cache import ALWAYS_KEPT, C, ModelCache
@@ -33,7 +34,7 @@ from groundingdino.page.turns import Turns
 from groundingdino.runtime.cache import ByteCache
 from groundingdino.runtime.interruption import StopCheck, unless_stopped
 from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, has_segmenter
-from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLike, cut
+from groundingdino.segmentation.cutting import EVERYTHING, Encoded, SegmenterLike, cut, is_cut
 from groundingdino.segmentation.masks import size_bytes
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Pointing
@@ -106,9 +107,10 @@ class Findings:
     box_threshold: float  # as used
     notes: tuple[str, ...]  # sentences for the user
     timing: "Timing"
-    segmenter: SegmenterCard | None = None  # of the masks, if there are any
+    segmenter: SegmenterCard | None = None  # of the masks, if there are any that the detector did not make
     draft_side: int | None = None  # pixels of the short side, if this is a draft made of a smaller copy
     passes: int = 1  # of the detector's, of a prompt that is new
+    by_examples: bool = False  # boxes were asked for in the place of words
     other: "Findings | None" = None  # what a second model found, to be compared
 
     @property
@@ -165,6 +167,16 @@ class DetectorLike(Finder, Protocol):
     ) -> Grounding: ...
 
     def ground_each(self, encoded: Any, prompt: str, stop: StopCheck | None = None) -> Grounding: ...
+
+    def ground_like(
+        self,
+        encoded: Any,
+        like: Iterable[Sequence[float]],
+        unlike: Iterable[Sequence[float]] = (),
+        of: Any = None,
+        name: str = ...,
+        stop: StopCheck | None = None,
+    ) -> Grounding: ...
 
 
 def _within_memory(method: "Callable[Concatenate[Studio, P], R]") -> "Callable[Concatenate[Studio, P], R]":
@@ -311,19 +323,39 @@ class Studio:
         thresholds: Thresholds,
         draft: bool = False,
         stop: StopCheck | None = None,
+        examples: Examples = NO_EXAMPLES,
+        masks: bool = False,
     ) -> Findings:
         """Finds the prompt's phrases in a picture, see `Detector`; without a prompt the picture is only encoded.
 
         Args:
             draft: where the whole work would take long, make do with a smaller copy of the picture, or without tiles.
             stop: called now and then; once it returns True, `interruption.Stopped` is raised.
+            examples: Boxes in the place of words, if there is one of what is looked for; the prompt then says what that
+                is called, and neither a draft nor tiles are looked at.
+            masks: Those of a detector that makes them are wanted; where it does not, there are boxes alone.
+
+        Raises:
+            ValueError: The model takes no examples, or they lie outside the picture; or see `Detector`.
         """
+        if examples.like:
+            self.detectors.card(model).require_examples()
         detector = self.detectors.get(model)
-        side = detector.draft_side(image, prompt, thresholds.each, thresholds.tiles) if draft else None
-        encoded = detector.encode_image(image, side, stop, tiles=thresholds.tiles and side is None)
-        grounding = (detector.ground_each if thresholds.each else detector.ground)(encoded, prompt, stop=stop)
+        side, tiles = None, thresholds.tiles and not examples.like
+        if draft and not examples.like:
+            side = detector.draft_side(image, prompt, thresholds.each, thresholds.tiles)
+        encoded = detector.encode_image(image, side, stop, tiles=tiles and side is None)
+        if examples.like:
+            name = called(Prompt.parse(prompt).phrases)
+            grounding = detector.ground_like(encoded, *examples, name=name, stop=stop)
+        else:
+            grounding = (detector.ground_each if thresholds.each else detector.ground)(encoded, prompt, stop=stop)
         detections = grounding.detections(
-            thresholds.box, thresholds.text, thresholds.nms, best_only=thresholds.best_only
+            thresholds.box,
+            thresholds.text,
+            thresholds.nms,
+            best_only=thresholds.best_only,
+            masks=masks and grounding.masks is not None,
         )
         return Findings(
             detections,
@@ -339,6 +371,7 @@ class Studio:
             ),
             draft_side=side,
             passes=grounding.passes,
+            by_examples=bool(examples.like),
         )
 
     def unnamed(self, model: str) -> Findings:
@@ -356,12 +389,18 @@ class Studio:
         min_area: float,
         stop: StopCheck | None = None,
     ) -> Findings:
-        """Findings with masks, and with what was pointed at, see `segmentation.cutting.cut`; `stop` as in `find`."""
+        """Findings with masks, and with what was pointed at, see `segmentation.cutting.cut`; `stop` as in `find`.
+
+        No segmenter is asked where the detector has made the masks and nothing is pointed at.
+        """
+        found = findings.detections
+        if is_cut(found, pointing):
+            return replace(findings, detections=cut(None, None, found, pointing, min_area))
         segmenter = self.segmenters.get(model)
         encoded = segmenter.encode_image(image)  # to the end: the next request about the picture needs it, too
-        found = findings.detections
         start = time.perf_counter()
-        key = (model, encoded.key, _content(found), pointing, min_area)
+        own = None if found.mask is None else findings.card.name
+        key = (model, own, encoded.key, _content(found), pointing, min_area)
         objects, cached = unless_stopped(
             lambda: self._cuts.get_or_compute(key, lambda: cut(segmenter, encoded, found, pointing, min_area)), stop
         )

@@ -3,13 +3,15 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import supervision as sv
 from PIL import Image
 
+from groundingdino.detection.agreement import pairs
 from groundingdino.detection.objects import labels_of, scores_of, vocabulary
 from groundingdino.page.outlines import outlines
 from groundingdino.page.selection import NO_SELECTION, Selection, chosen
@@ -98,10 +100,11 @@ def view(
     shown = {**NOTHING, "picture": keys[0], "query": keys[1], "width": width, "height": height}
     if findings is None:
         return {**shown, "image": jpeg_url(picture.shown), "description": "The picture"}
-    objects, marked = chosen(findings.detections, selection)
+    objects, _ = chosen(findings.detections, selection)
+    ours, theirs = _marked(findings, selection.marked)
     image = picture.shown
     if drawn:
-        image = _draw(picture, canvas, objects, findings.phrases, marked, mask_style)
+        image = _draw(picture, canvas, objects, findings.phrases, ours, mask_style)
     kind = "boxes" if findings.detections.mask is None else "masks"
     return {
         **shown,
@@ -109,10 +112,21 @@ def view(
         "description": f"The picture with {count(len(objects))} marked by {kind}",
         "masks": findings.detections.mask is not None,
         "draft": findings.is_draft,
-        "other": findings.other and _beside(picture, canvas, findings, findings.other, selection, mask_style),
+        "other": findings.other and _beside(picture, canvas, findings, findings.other, selection, theirs, mask_style),
         "phrases": _legend(findings, selection),
-        "objects": _table(findings, selection, picture),
+        "objects": _table(findings, selection, ours, picture),
     }
+
+
+def _marked(findings: Findings, marked: str | None) -> tuple[set[str], set[str]]:
+    """Ids of what is marked of the first model's objects and the second's: one, and the other's that agrees with it."""
+    own = {marked} if marked else set()
+    if not own or findings.other is None:
+        return own, own
+    first, second = findings.detections, findings.other.detections
+    names, others = object_ids(first), object_ids(second)
+    agreed = [(names[row], others[column]) for row, column in pairs(first, second)]
+    return next((({one}, {other}) for one, other in agreed if marked in (one, other)), (own, own))
 
 
 def _draw(
@@ -120,21 +134,30 @@ def _draw(
     canvas: Canvas,
     objects: sv.Detections,
     phrases: Sequence[str],
-    marked: Sequence[int],
+    marked: Collection[str],
     mask_style: MaskStyle,
 ) -> Image.Image:
+    """The picture with objects, some of them marked, by their ids."""
     image = picture.shown
+    places = [place for place, name in enumerate(object_ids(objects)) if name in marked]
     unit = max(image.width / canvas.width, image.height / canvas.height) / canvas.zoom
-    return annotate(image, _on_canvas(objects, picture), phrases, marked, unit, mask_style)
+    return annotate(image, _on_canvas(objects, picture), phrases, places, unit, mask_style)
 
 
 def _beside(
-    picture: Picture, canvas: Canvas, findings: Findings, other: Findings, selection: Selection, mask_style: MaskStyle
+    picture: Picture,
+    canvas: Canvas,
+    findings: Findings,
+    other: Findings,
+    selection: Selection,
+    marked: Collection[str],
+    mask_style: MaskStyle,
 ) -> dict[str, Any]:
     """The picture with what a second model found, and the names of both models; phrases are hidden in both."""
     objects, _ = chosen(other.detections, selection)
     return {
-        "image": jpeg_url(_draw(picture, canvas, objects, findings.phrases, (), mask_style)),
+        "image": jpeg_url(_draw(picture, canvas, objects, findings.phrases, marked, mask_style)),
+        "objects": _table(other, selection, marked, picture),
         "description": f"The picture with {count(len(objects))} of {other.card.title}",
         "titles": [findings.card.title, other.card.title],
     }
@@ -167,8 +190,8 @@ def _legend(findings: Findings, selection: Selection) -> list[dict[str, Any]]:
     ]
 
 
-def _table(findings: Findings, selection: Selection, picture: Picture) -> list[dict[str, Any]]:
-    """An entry for each object whose phrase is not hidden."""
+def _table(findings: Findings, selection: Selection, marked: Collection[str], picture: Picture) -> list[dict[str, Any]]:
+    """An entry for each object whose phrase is not hidden; some are marked, by their ids."""
     objects = findings.detections
     colors, groups = _colors(findings), groups_of(objects)
     qualities = objects.data.get("mask_quality", [None] * len(objects))
@@ -183,13 +206,13 @@ def _table(findings: Findings, selection: Selection, picture: Picture) -> list[d
             "color": colors[label],
             # What nobody named has no score but that of its mask.
             "score": f"{score:.2f}" if groups[index] == label else "",
-            "quality": "" if quality is None else f"{quality:.2f}",
+            "quality": "" if quality is None or np.isnan(quality) else f"{quality:.2f}",
             "box": objects.xyxy[index].round().astype(int).tolist(),
             "path": paths[index],
             "area": int(objects.mask.crop(index).sum()) if isinstance(objects.mask, sv.CompactMask) else 0,
             "changed": name in changed,
             "ticked": name not in selection.unticked,
-            "marked": name == selection.marked,
+            "marked": name in marked,
         }
         for index, (name, label, score, quality) in enumerate(rows)
         if groups[index] not in selection.hidden

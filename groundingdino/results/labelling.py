@@ -90,6 +90,7 @@ class Labeller(BatchFinder[PreparedImage]):
         tiles: look at tiles of large pictures, too, as those of `Detector.encode_image`.
         segmenter: cuts the objects out; without one they have boxes alone.
         told: called with sentences about the prompt.
+        own_masks: those of a detector that makes them are taken in the place of the segmenter's.
     """
 
     detector: Detector
@@ -99,6 +100,7 @@ class Labeller(BatchFinder[PreparedImage]):
     tiles: bool = False
     segmenter: SegmenterLike | None = None
     told: Callable[[tuple[str, ...]], None] = lambda _: None
+    own_masks: bool = False
 
     def read(self, path: Path) -> PreparedImage | str:
         try:
@@ -120,8 +122,11 @@ class Labeller(BatchFinder[PreparedImage]):
             self.told(one.notes)
         records = []
         for image, grounding in zip(images, groundings, strict=True):
-            objects = grounding.detections(**self.thresholds)
-            if self.segmenter is not None and len(objects):
+            own = self.own_masks and grounding.masks is not None
+            objects = grounding.detections(**self.thresholds, masks=own)
+            if own:
+                objects = cut(None, None, objects, Pointing.of(), SPECKS)
+            elif self.segmenter is not None and len(objects):
                 encoded = self.segmenter.encode_image(image.image)
                 objects = cut(self.segmenter, encoded, objects, Pointing.of(), SPECKS)
             found = record(objects, image.image.size, "")

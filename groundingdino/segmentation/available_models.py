@@ -185,6 +185,15 @@ SEGMENTERS: dict[str, SegmenterCard] = {
 }
 
 
+def gives_way(name: str) -> bool:
+    """Whether a segmenter comes along: of a detector that makes masks with its boxes, those are taken instead.
+
+    Whoever chooses another one wants that one's masks.
+    """
+    card = SEGMENTERS.get(name)
+    return card is not None and card.source is None and card.repository is None
+
+
 def has_segmenter(name: str) -> bool:
     """Whether a model of `SEGMENTERS` can be loaded without the network."""
     card = SEGMENTERS[name]

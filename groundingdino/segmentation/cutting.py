@@ -1,6 +1,7 @@
 """Masks for all that is asked of a picture at once: what the prompt names, what is pointed at, everything else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,27 +52,42 @@ class SegmenterLike(Protocol):
     ) -> sv.Detections: ...
 
 
+def is_cut(detections: sv.Detections, pointing: Pointing) -> bool:
+    """Whether nothing is left for a segmenter: the detector made the masks, and nothing is pointed at."""
+    return detections.mask is not None and not (pointing.gestures or pointing.corrected or pointing.everything)
+
+
 def cut(
-    segmenter: SegmenterLike, encoded: Encoded, detections: sv.Detections, pointing: Pointing, min_area: float
+    segmenter: SegmenterLike | None,
+    encoded: Encoded | None,
+    detections: sv.Detections,
+    pointing: Pointing,
+    min_area: float,
 ) -> sv.Detections:
     """Objects with masks: the detections in their order, then what was pointed at, then everything else.
 
     Args:
-        segmenter: Makes the masks.
-        encoded: The picture, encoded by it.
-        detections: What the prompt names.
+        segmenter: Makes the masks; None where `is_cut` says that there are none to be made.
+        encoded: The picture, encoded by it; None likewise.
+        detections: What the prompt names; with masks of a detector that makes them those are kept.
         pointing: Its gestures correct the masks of found objects, or make objects of their own.
         min_area: Holes and specks below it go, see `smooth_masks`.
 
     Returns:
-        As `Segmenter.segment`, what has no phrase numbered through; with `data["id"]`, see `object_ids.object_ids`, and
-        `data["group"]`: the phrase, `BY_HAND` or `EVERYTHING`. An object that was corrected keeps its id, and so its
-        correction, although its box moves a little with each other word of the prompt.
+        As `Segmenter.segment`, but `data["mask_quality"]` is NaN where the detector made the mask; what has no phrase
+        is numbered through; with `data["id"]`, see `object_ids.object_ids`, and `data["group"]`: the phrase, `BY_HAND`
+        or `EVERYTHING`. An object that was corrected keeps its id, and so its correction, although its box moves a
+        little with each other word of the prompt.
 
     Raises:
         ValueError: What was pointed at lies outside the picture, or excludes without including.
     """
-    named = segmenter.segment_boxes(encoded, detections)
+    if is_cut(detections, pointing):
+        named = _with_ids(_own(detections), object_ids(detections))
+        return smooth_masks(_in_groups(named, labels_of(named)), min_area)
+    assert segmenter is not None
+    assert encoded is not None
+    named = segmenter.segment_boxes(encoded, detections) if detections.mask is None else _own(detections)
     named = _correct(segmenter, encoded, _with_ids(named, lasting_ids(detections, pointing.corrected)), pointing)
     parts = [_in_groups(named, labels_of(named))]
 
@@ -87,6 +103,12 @@ def cut(
         parts.append(_in_groups(others, [EVERYTHING] * len(others)))
     found = [part for part in parts if len(part)]
     return smooth_masks(merge_objects(*found), min_area) if found else parts[0]
+
+
+def _own(detections: sv.Detections) -> sv.Detections:
+    """Detections with the masks that their detector made, of which it does not say how good they are."""
+    quality = np.full(len(detections), np.nan, np.float32)
+    return replace(detections.to_compact_masks(), data={**detections.data, "mask_quality": quality})
 
 
 def _correct(segmenter: SegmenterLike, encoded: Encoded, objects: sv.Detections, pointing: Pointing) -> sv.Detections:

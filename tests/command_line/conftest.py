@@ -19,6 +19,12 @@ def owlv2(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
+def sam3(tmp_path_factory) -> str:
+    """The same of one that makes masks, too."""
+    return str(save("sam3", tmp_path_factory.mktemp("sam3")))
+
+
+@pytest.fixture(scope="module")
 def segmenter(tmp_path_factory) -> str:
     """A segmenter that was never trained: it cuts noise out of any picture."""
     return save_segmenter(tmp_path_factory.mktemp("segmenter") / "tiny-sam.safetensors")

@@ -475,10 +475,54 @@ def test_what_takes_too_long_is_given_up(
     assert [found["box"] for found in record["objects"]] == [list(CAT), list(OTHER_CAT)]
 
 
+def test_masks_that_a_detector_makes_need_no_segmenter(endpoints: Endpoints, oracle: Oracle, segmenters, picture: str):
+    oracle.card = replace(CARD, makes_masks=True)
+    endpoints.studio.detectors.cards = {"embedded": oracle.card}
+    _, record = endpoints.segment(picture, "cat")
+    assert record["model"] == "embedded"
+    assert [int(coco_masks.area(found["mask"])) for found in record["objects"]] == [50 * 100, 50 * 100]
+    _, record = endpoints.inpaint(picture, "cat", mode="color", text="red")
+    assert (record["edit"]["found_by"], segmenters) == (["embedded"], [])
+    _, record = endpoints.segment(picture, "cat", points=[[200, 200, 1]])
+    assert (record["model"], segmenters) == ("embedded + embedded", ["embedded"])
+
+
+def test_examples_take_the_place_of_words(endpoints: Endpoints, picture: str):
+    cache = endpoints.studio.detectors
+    with pytest.raises(gr.Error, match="Oracle finds what words name: for examples choose owlv2-b, owlv2-l or sam3"):
+        endpoints.detect(picture, "", like=[CAT])
+    cache.cards = {"embedded": replace(CARD, takes_examples=True)}
+    _, record = endpoints.detect(picture, "", like=[CAT])
+    assert [(found["phrase"], found["box"]) for found in record["objects"]] == [
+        ("like the example", [*map(float, CAT)]),
+        ("like the example", [*map(float, OTHER_CAT)]),
+    ]
+    _, record = endpoints.detect(picture, "kitten", like=[CAT], unlike=[OTHER_CAT])
+    assert [found["phrase"] for found in record["objects"]] == ["kitten"]
+    _, record = endpoints.segment(picture, like=[CAT])
+    assert [bool(found["mask"]) for found in record["objects"]] == [True, True]
+    assert endpoints.models()[0]["takes_examples"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"like": "cat"}, "Expected like and unlike as"),
+        ({"like": [[1, 2, 3]]}, "An example is a box of four numbers"),
+        ({"unlike": [CAT]}, "An example is missing"),
+        ({"like": [CAT], "tiles": True}, "Examples are looked for in one pass: leave out each and tiles"),
+        ({"like": [[400, 1, 500, 9]]}, "must cover a pixel of the picture of 320 x 240"),
+    ],
+)
+def test_examples_that_are_none_are_refused(endpoints: Endpoints, picture: str, options, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        endpoints.detect(picture, "cat", **options)
+
+
 def test_what_was_given_up_is_stopped(endpoints: Endpoints, picture: str, monkeypatch: pytest.MonkeyPatch):
     ended = threading.Event()
 
-    def find(*_: object, stop: StopCheck) -> None:
+    def find(*_: object, stop: StopCheck, **__: object) -> None:
         while not stop():
             time.sleep(0.01)
         ended.set()

@@ -798,6 +798,127 @@ def test_two_models_are_seen_beside_each_other(both: Browser, picture: str, tab:
     assert both.status["message"] == "Nothing found. Try another word. Large finds nothing, either."
 
 
+@pytest.fixture
+def cutter(scissors: Scissors, detector: Oracle, picture: str) -> Browser:
+    """In front of a page with a detector that makes masks: the left half of each box."""
+    detector.card = replace(CARD, makes_masks=True)
+    segmenters = {"embedded": SEGMENTER, "large": replace(SEGMENTER, name="large", title="Shears")}
+    someone = Browser(
+        Page(
+            Studio(
+                ModelCache({"embedded": detector.card}, lambda *_, **__: detector, lambda _: True),
+                ModelCache(segmenters, lambda *_, **__: scissors, lambda _: True),
+            )
+        )
+    )
+    someone.ask(picture, "cat")
+    assert someone.view["masks"] is False, "boxes are what the tab Detect shows"
+    return someone
+
+
+def test_masks_that_a_detector_makes_are_shown_and_no_segmenter_is_asked(
+    cutter: Browser, scissors: Scissors, picture: str
+):
+    cutter.ask(picture, "cat", tab=SEGMENT)
+    assert [(row["area"], row["quality"]) for row in cutter.view["objects"]] == [(50 * 100, ""), (50 * 100, "")]
+    assert "Scissors" not in cutter.status["detail"]
+    assert (scissors.encoded, scissors.cut) == (0, 0)
+    sent = {"picture": picture}
+    record = json.loads(cutter.export("json", sent, *query_of(picture, "cat", tab=SEGMENT)[0]).read_text())
+    assert record["model"] == "embedded"
+    cutter.ask(picture, "dog", tab=SEGMENT)
+    assert cutter.view["objects"] == []
+    assert cutter.status["message"] == "Nothing found. Try another word."
+
+
+def test_another_segmenter_clicks_and_boxes_that_were_moved_are_the_segmenters(cutter: Browser, picture: str):
+    ellipse = pytest.approx(7854, rel=0.05)
+    cutter.ask(picture, "cat", tab=SEGMENT, segmenter="large")
+    assert [row["area"] for row in cutter.view["objects"]] == [ellipse, ellipse]
+    assert "Shears" in cutter.status["detail"]
+    cutter.ask(picture, "cat", tab=SEGMENT)
+    first = cutter.view["objects"][0]["id"]
+    cutter.ask(picture, "cat", tab=SEGMENT, gestures=[{"target": first, "point": [60, 70, 1]}])
+    assert [row["area"] for row in cutter.view["objects"]] == [ellipse, 50 * 100], "the other one keeps its own"
+    assert [row["quality"] for row in cutter.view["objects"]] == ["0.90", ""]
+    cutter.ask(picture, "cat", tab=SEGMENT, changes=[{"id": first, "box": [10, 20, 110, 120]}])
+    assert [row["area"] for row in cutter.view["objects"]] == [ellipse, ellipse]
+
+
+def example(box: tuple[int, ...], like: bool = True) -> dict[str, Any]:
+    return {"box": [*box], "like": like}
+
+
+@pytest.fixture
+def taker(scissors: Scissors, detector: Oracle, picture: str) -> Browser:
+    """In front of a page with a detector that takes examples, and "large" that takes none."""
+    detector.card = replace(CARD, takes_examples=True)
+    cards = {"embedded": detector.card, "large": CARDS["large"]}
+    oracles = {"embedded": detector, "large": Oracle(ANSWERS, CARDS["large"])}
+    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True)
+    someone = Browser(Page(Studio(ModelCache(cards, lambda name, **_: oracles[name], lambda _: True), segmenters)))
+    someone.ask(picture, "")
+    return someone
+
+
+def test_examples_are_looked_for_in_the_place_of_words(taker: Browser, detector: Oracle, picture: str):
+    told = "Looked for by the boxes that you drew, not by words."
+    taker.ask(picture, "pizza . dog", examples=[example(CAT)])
+    assert taker.boxes == [CAT, OTHER_CAT]
+    assert taker.status["message"] == f"2 objects. {told}"
+    assert [phrase["name"] for phrase in taker.view["phrases"]] == ["like the example"]
+    taker.ask(picture, "pizza . dog", examples=[example(CAT), example(OTHER_CAT, like=False)])
+    assert taker.boxes == [CAT]
+    assert (detector.exemplified, detector.grounded) == (2, 1), "which was that of the empty prompt"
+    taker.ask(picture, "kitten", examples=[example(PIZZA)], box=0.2)
+    assert [row["phrase"] for row in taker.view["objects"]] == ["kitten"], "which is what it is called"
+    taker.ask(picture, "cat", examples=[])
+    assert taker.status["message"] == "2 objects"
+
+
+def test_examples_need_no_words_and_those_of_what_not_to_find_are_not_enough(taker: Browser, picture: str):
+    taker.ask(picture, "", examples=[example((150, 10, 190, 40))])
+    told = "Looked for by the boxes that you drew, not by words."
+    assert taker.status["message"] == f"Nothing found. Draw another example. {told}"
+    taker.ask(picture, "cat", examples=[example(CAT, like=False)])
+    assert taker.status["message"] == "2 objects. Draw a box around what is to be found, too."
+    assert taker.boxes == [CAT, OTHER_CAT]
+
+
+def test_a_model_that_takes_no_examples_says_so_and_looks_for_words(taker: Browser, picture: str):
+    taker.ask(picture, "pizza", examples=[example(CAT)], model="large", box=0.2)
+    assert taker.boxes == [PIZZA]
+    assert taker.status["message"] == "1 object. Large takes no examples: it looks for words."
+    taker.ask(picture, "pizza", examples=[example(CAT)], compare="large")
+    assert taker.boxes == [CAT, OTHER_CAT]
+    assert taker.status["message"].endswith("Large takes no examples: it looks for words.")
+    assert taker.view["other"]["description"] == "The picture with 1 object of Large"
+
+
+def test_examples_are_cut_out_and_written_down(taker: Browser, picture: str):
+    taker.ask(picture, "", examples=[example(CAT)], tab=SEGMENT)
+    assert [bool(row["path"]) for row in taker.view["objects"]] == [True, True]
+    sent = {"picture": picture, "examples": [example(CAT)]}
+    record = json.loads(taker.export("json", sent, *query_of(picture, "")[0]).read_text())
+    assert (record["model"], len(record["objects"])) == ("embedded", 2)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "sentence"),
+    [
+        ([{"box": [1, 2, 3]}], "What was drawn could not be read: load the page again."),
+        ("x", "What was chosen could not be read: load the page again."),
+        ([{"like": True}], "What was drawn could not be read: load the page again."),
+        ([example((400, 20, 410, 30))], "The box of an example must cover a pixel of the picture of 320 x 240"),
+        ([example(CAT)] * 51, "There are more than 50 examples"),
+    ],
+)
+def test_what_is_no_example_is_refused_in_a_sentence(taker: Browser, picture: str, drawn: Any, sentence: str):
+    taker.ask(picture, "cat", examples=drawn)
+    assert taker.status["message"].startswith(sentence)
+    assert taker.status["tone"] == "error"
+
+
 @pytest.mark.parametrize(
     "options", [{"compare": "none"}, {"compare": "embedded"}, {"compare": "large", "tab": INPAINT}]
 )
@@ -805,6 +926,31 @@ def test_there_is_nothing_to_compare_with_none_with_itself_and_in_an_edit(both: 
     both.ask(picture, "cat", **options)
     assert both.view["other"] is None
     assert "agree" not in both.status["message"]
+
+
+def test_what_is_marked_in_one_pane_is_marked_in_the_other(both: Browser, large: Oracle, picture: str):
+    moved = (20, 30, 120, 130)  # IoU 0.68 with the cat
+    large.pictures = {SIZE: {"cat": [(0.9, moved), (0.6, (150, 20, 200, 120))]}}
+
+    def marks() -> tuple[list[Any], list[Any]]:
+        ours, theirs = both.view["objects"], both.view["other"]["objects"]
+        return [row["marked"] for row in ours], [row["marked"] for row in theirs]
+
+    both.ask(picture, "cat", compare="large")
+    assert marks() == ([False, False], [False, False])
+    ours, theirs = both.view["objects"], both.view["other"]["objects"]
+    assert [tuple(row["box"]) for row in theirs] == [moved, (150, 20, 200, 120)]
+    bare = both.view["image"], both.view["other"]["image"]
+    for marked, expected in (
+        (ours[0]["id"], ([True, False], [True, False])),
+        (theirs[0]["id"], ([True, False], [True, False])),
+        (ours[1]["id"], ([False, True], [False, False])),
+        (theirs[1]["id"], ([False, False], [False, True])),
+    ):
+        both.ask(picture, "cat", compare="large", marked=marked)
+        assert marks() == expected
+        changed = both.view["image"] != bare[0], both.view["other"]["image"] != bare[1]
+        assert changed == tuple(map(any, expected)), "what is marked is drawn so"
 
 
 def test_a_model_that_is_not_here_leaves_the_first_ones_result(browser: Browser, picture: str):

@@ -37,7 +37,8 @@ PAGE = sorted(file for file in (PACKAGE / "page").glob("*.py") if file.stem not 
 ROOMS = [
     PACKAGE / f"{name}.py"
     for name in (
-        *("artwork/reading", "detection/available_models", "detection/text_tokens", "detection/tiles"),
+        *("artwork/reading", "detection/available_models", "detection/examples", "detection/text_tokens"),
+        "detection/tiles",
         *("editing/available_models", "editing/backgrounds", "editing/crops", "editing/edits", "editing/few_steps"),
         *("editing/filling", "editing/inpainter", "editing/lama", "editing/margins", "editing/mask", "editing/modes"),
         *(

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import supervision as sv
 from PIL import Image
 
-from groundingdino.segmentation.cutting import BY_HAND, EVERYTHING, cut
+from groundingdino.segmentation.cutting import BY_HAND, EVERYTHING, cut, is_cut
 from groundingdino.segmentation.masks import HOLES
 from groundingdino.segmentation.object_ids import object_ids
 from groundingdino.segmentation.pointing import Gesture, Pointing
@@ -43,6 +45,36 @@ def test_what_was_found_keeps_phrase_score_box_and_id_and_gets_a_mask():
     assert objects.xyxy.tolist() == [list(CAT), list(PIZZA)]
     assert object_ids(objects) == [FIRST, SECOND]
     assert area(objects, 0) == pytest.approx(np.pi * 50 * 50, rel=0.05)
+
+
+def with_halves() -> sv.Detections:
+    """What a detector found that makes masks: the upper half of each box."""
+    masks = np.zeros((2, *SIZE[::-1]), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, (CAT, PIZZA), strict=True):
+        mask[y0 : (y0 + y1) // 2, x0:x1] = True
+    return replace(FOUND, mask=masks)
+
+
+def test_masks_of_the_detector_are_kept_and_need_no_segmenter():
+    found = with_halves()
+    assert is_cut(found, Pointing())
+    objects = cut(None, None, found, Pointing(), 0)
+    assert [area(objects, index) for index in range(2)] == [100 * 50, 80 * 40]
+    assert isinstance(objects.mask, sv.CompactMask)
+    assert np.isnan(objects["mask_quality"]).all()
+    assert (object_ids(objects), objects["group"].tolist()) == ([FIRST, SECOND], ["cat", "pizza"])
+    assert not is_cut(FOUND, Pointing())
+    assert len(cut(None, None, found[:0], Pointing(), 0)) == 0
+
+
+def test_what_is_pointed_at_is_cut_out_beside_masks_of_the_detector():
+    pointing = Pointing((click(FIRST, 60, 70), click("pointed 1", 250, 60)), everything=True)
+    assert not is_cut(with_halves(), pointing)
+    objects = ask(with_halves(), pointing=pointing)
+    assert area(objects, 0) == pytest.approx(np.pi * 50 * 50, rel=0.05)
+    assert area(objects, 1) == 80 * 40
+    assert objects["class_name"].tolist() == ["cat", "pizza", "object 1", "object 2"]
+    assert np.isnan(objects["mask_quality"]).tolist() == [False, True, False, False]
 
 
 def test_nothing_found_and_nothing_pointed_at_is_no_object():
