@@ -88,7 +88,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
             with gr.Column(elem_id="masks"):
                 masks = masks_column(page.segmenters, first.segmenter)
             with gr.Column(elem_id="settings"):
-                settings = settings_column(page.detectors, page.seconds, first.detector, list(prompts))
+                settings = settings_column(page.detectors, page.seconds, page.namers, first.detector, list(prompts))
         session, query = wire(page, demo, Controls(question, answer, edit_form, settings, masks, painting), prompts)
         wire_tracks(tracks, session, query, question, answer, track_controls)
         publish(Endpoints(studio, first))

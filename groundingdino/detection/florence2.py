@@ -1,5 +1,6 @@
 """Florence-2 (arXiv 2311.06242): it writes down what is in a picture, and where, without being asked for anything."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from typing_extensions import Self
 
 from groundingdino.detection.transformers_detectors import read_folder
 from groundingdino.files import hub
+from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.files.downloads import Progress
 from groundingdino.inputs.image import ImageSource, load_image
 from groundingdino.runtime.devices import check_device, find_device
@@ -20,9 +22,36 @@ _MOST_TOKENS = 1024
 _BEAMS = 3  # as its authors ask it
 
 
-def is_here() -> bool:
+@dataclass(frozen=True)
+class NamerCard:
+    """What a user should know of a model that names what is in pictures."""
+
+    title: str
+    size_bytes: int
+    description: str
+    knows: tuple[str, ...] = ()
+
+
+NAMERS = {
+    "florence-2": NamerCard(
+        "Florence-2",
+        500_000_000,
+        "Writes down what is in a picture, in any words; takes seconds on a processor. Licence: MIT.",
+        (PHOTOGRAPHS,),
+    )
+}
+
+
+def is_here(_: str = "florence-2") -> bool:
     """Whether the published model is on this machine."""
     return hub.cached_model_folder(REPOSITORY, whole=False) is not None
+
+
+def load_namer(
+    _: str, device: str | None = None, local_files_only: bool = False, progress: Progress | None = None
+) -> "Florence2":
+    """The published model, see `Florence2.from_pretrained`."""
+    return Florence2.from_pretrained(REPOSITORY, device, local_files_only, progress)
 
 
 class Florence2:

@@ -72,6 +72,7 @@ class Page:
         self.studio = studio
         self.detectors, self.segmenters = Picker(studio.detectors), Picker(studio.segmenters)
         self.seconds = SecondPicker(studio.detectors)
+        self.namers = SecondPicker(studio.namers, "The detector")
         self.inpainters = Picker(studio.inpainters)
         self.few_steps = Picker(studio.few_steps)
         self.jobs = Jobs(WORKERS, studio.limits.seconds)

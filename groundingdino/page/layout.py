@@ -13,7 +13,7 @@ from groundingdino.files.assets import ASSETS
 from groundingdino.inputs.prompt import Prompt
 from groundingdino.page.edit_view import NO_EDIT, NO_HISTORY
 from groundingdino.page.model_cache import C, M
-from groundingdino.page.picker import Picker
+from groundingdino.page.picker import Picker, SecondPicker
 from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, NO_MODEL, OUTLINE, SEGMENT, TRACK
 from groundingdino.page.status_line import sentence
 from groundingdino.page.track_view import NO_TRACK
@@ -85,6 +85,7 @@ class Settings(NamedTuple):
     gallery: gr.Dataset
     detector: Choice
     second: Choice  # to be compared
+    namer: Choice  # of what is in a picture
     box: gr.Slider
     text: gr.Slider
     nms: gr.Slider
@@ -194,7 +195,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
     return Answer(row, tabs, tab, result, downloads, edit_downloads, track_downloads, watching, file)
 
 
-def settings_column(picker: Picker, second: Picker, model: str, examples: list[str]) -> Settings:
+def settings_column(picker: Picker, second: Picker, namer: SecondPicker, model: str, examples: list[str]) -> Settings:
     """Examples, the detector and its thresholds."""
     card = picker.models.card(model)
     gallery = gr.Dataset(
@@ -218,7 +219,8 @@ def settings_column(picker: Picker, second: Picker, model: str, examples: list[s
         each = gr.Checkbox(label="Look for one phrase after the other", info=info, elem_id="each")
         info = "Finds small things in large pictures; takes up to ten times as long: for the whole and 3 x 3 tiles."
         tiles = gr.Checkbox(label="Look at tiles of the picture, too", info=info, elem_id="tiles")
-    return Settings(gallery, detector, compared, box, text, nms, best_only, each, tiles)
+    names = choice(namer, namer.first(), "Names come from")
+    return Settings(gallery, detector, compared, names, box, text, nms, best_only, each, tiles)
 
 
 def masks_column(picker: Picker, segmenter: str) -> Masks:

@@ -96,10 +96,23 @@ class Picker(Generic[M, C]):
 
 
 class SecondPicker(Picker[M, C]):
-    """The same of a second model, which there need not be."""
+    """The same of a second model, which there need not be; `none` is what is chosen then."""
+
+    def __init__(self, models: ModelCache[M, C], none: str = "None"):
+        super().__init__(models)
+        self.none = none
 
     def choices(self) -> list[tuple[str, str]]:
-        return [("None", NO_MODEL), *super().choices()]
+        return [(self.none, NO_MODEL), *super().choices()]
+
+    def first(self) -> str:
+        """A model that is on this machine, if there is one."""
+        return next(filter(self.models.is_ready, self.models.cards), NO_MODEL)
+
+    def refresh(self) -> tuple[Any, str, Any]:
+        """List, description and button as they are now, with the `first` one chosen."""
+        model = self.first()
+        return gr.update(choices=self.choices(), value=model), *self.choose(model)
 
     def about(self, model: str) -> str:
         return "" if model == NO_MODEL else super().about(model)

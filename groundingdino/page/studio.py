@@ -12,8 +12,10 @@ import supervision as sv
 from PIL import Image
 from typing_extensions import Self
 
+from groundingdino.detection import florence2
 from groundingdino.detection.available_models import MODELS, ModelCard, is_cached
 from groundingdino.detection.examples import NO_EXAMPLES, Examples, called
+from groundingdino.detection.florence2 import NAMERS, NamerCard, load_namer
 from groundingdino.detection.objects import labels_of, no_objects
 from groundingdino.detection.phrases import NMS_THRESHOLD, Grounding
 from groundingdino.detection.picture_kinds import is_choice, suited
@@ -179,6 +181,12 @@ class DetectorLike(Finder, Protocol):
     ) -> Grounding: ...
 
 
+class Namer(Protocol):
+    """What the page needs of a model that names what is in pictures; `Florence2` is one."""
+
+    def names(self, image: Image.Image, *, stop: StopCheck | None = None) -> list[str]: ...
+
+
 def _within_memory(method: "Callable[Concatenate[Studio, P], R]") -> "Callable[Concatenate[Studio, P], R]":
     """The same, but that a lack of memory is told in a sentence, see `memory_errors`."""
 
@@ -199,6 +207,7 @@ class Studio:
         inpainters: The models that paint; without them only edits that need none are possible.
         few_steps: What lets them paint in a few steps, and `OFF`; without it they take as many as they take.
         trackers: What follows through videos; without it the embedded one.
+        namers: What names all that is in a picture; without it a detector is asked for names.
         limits: What a request may ask for.
         borrows_gpu: Whether all models but those that come along borrow a GPU for each run.
     """
@@ -212,6 +221,7 @@ class Studio:
         limits: Limits | None = None,
         borrows_gpu: bool = False,
         trackers: ModelCache[VideoModel, TrackerCard] | None = None,
+        namers: ModelCache[Namer, NamerCard] | None = None,
     ):
         self.limits = limits or Limits()
         self._borrows_gpu = borrows_gpu
@@ -220,6 +230,7 @@ class Studio:
         self.inpainters = inpainters or ModelCache({}, Inpainter.from_pretrained, has_inpainter)
         self.few_steps = few_steps or ModelCache({OFF: NoFewSteps()}, fetch_few_steps, _has_few_steps)
         self.trackers = trackers or ModelCache({EMBEDDED: TRACKERS[EMBEDDED]}, load_video_model, has_tracker)
+        self.namers: ModelCache[Namer, NamerCard] = namers or ModelCache({}, load_namer, florence2.is_here)
         self.turns = Turns()  # of those who follow the same through a video
         self._pictures: ByteCache[Image.Image] = ByteCache(
             _PICTURE_BYTES, lambda image: image.width * image.height * len(image.getbands()), _MOST_PICTURES
@@ -242,7 +253,7 @@ class Studio:
             offered: Names of models besides those that come along; None: all there are.
         """
         few_steps: dict[str, FewStepsCard | NoFewSteps] = {OFF: NoFewSteps(), **FEW_STEPS}
-        kinds: tuple[Mapping[str, Any], ...] = (MODELS, SEGMENTERS, INPAINTERS, few_steps)
+        kinds: tuple[Mapping[str, Any], ...] = (MODELS, SEGMENTERS, INPAINTERS, few_steps, NAMERS)
         known = {name for kind in kinds for name in kind} - {*ALWAYS_KEPT, OFF}
         if unknown := sorted({*(offered or ())} - known):
             raise ValueError(f"There is no model {named(unknown[0])}; offer some of {', '.join(sorted(known))}.")
@@ -268,6 +279,10 @@ class Studio:
                 device,
                 local_files_only,
             ),
+            # Where a GPU is borrowed for each call there is none to keep a model on.
+            namers=ModelCache(
+                some(NAMERS), load_namer, florence2.is_here, "cpu" if loaders.gpu else device, local_files_only
+            ),
         )
         if loaders.gpu:
             keep_ready(loaders.gpu, studio.detectors, studio.segmenters)
@@ -279,7 +294,7 @@ class Studio:
 
     def make_room(self) -> None:
         """Lets go of all that is only kept for later, as memory is short; requests under way hold what they need."""
-        for models in (self.detectors, self.segmenters, self.inpainters):
+        for models in (self.detectors, self.segmenters, self.inpainters, self.namers):
             models.let_go()
         self._pictures.clear()
         self._cuts.clear()

@@ -8,17 +8,15 @@ from typing import Any
 import gradio as gr
 
 from groundingdino.artwork.names import load_names
-from groundingdino.detection import florence2
-from groundingdino.detection.florence2 import Florence2
 from groundingdino.detection.objects import labels_of
 from groundingdino.files.assets import PHOTOGRAPHS
 from groundingdino.page.jobs import Job, Jobs
 from groundingdino.page.layout import SUGGEST, suggested
 from groundingdino.page.model_cache import ALWAYS_KEPT
+from groundingdino.page.query import NO_MODEL
 from groundingdino.page.request_log import OVERTAKEN, REFUSED, logged
 from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
-from groundingdino.runtime import zero_gpu
 from groundingdino.runtime.interruption import StopCheck
 
 MOST = 8  # suggestions: one line of the page
@@ -48,7 +46,14 @@ class Suggestions:
         samples = suggested(path, self.prompts)
         return gr.update(samples=samples, visible=not asks), gr.update(value=SUGGEST, visible=asks, interactive=True)
 
-    def on_request(self, session: Session, path: str | None, model: str) -> Generator[tuple[Any, Any], None, None]:
+    def again(self, session: Session, path: str | None) -> tuple[Any, Any]:
+        """What `at_once` gives of a new picture, as another model is to be asked."""
+        session.suggested = None
+        return self.at_once(session, path)
+
+    def on_request(
+        self, session: Session, path: str | None, model: str, namer: str = NO_MODEL
+    ) -> Generator[tuple[Any, Any], None, None]:
         """Names of what is in a picture, after a look at it; where there are none the button says so.
 
         Nothing is said once the page shows another picture.
@@ -58,7 +63,11 @@ class Suggestions:
         with logged("suggest") as line:
             try:
                 yield gr.skip(), gr.update(value="Looking …", interactive=False)
-                jobs.append(self.jobs.start(lambda: suggest(self.studio, path or "", model, lambda: jobs[0].given_up)))
+
+                def look() -> list[str]:
+                    return suggest(self.studio, path or "", model, lambda: jobs[0].given_up, namer)
+
+                jobs.append(self.jobs.start(look))
                 while session.suggested == path and not jobs[0].is_done_within(NOTICED):
                     yield gr.skip(), gr.skip()  # Gradio ends a generator of somebody who left where it yields
                 if session.suggested != path:
@@ -77,22 +86,26 @@ class Suggestions:
         yield gr.update(samples=[[name] for name in names], visible=found), button
 
 
-def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None = None) -> list[str]:
+def suggest(
+    studio: Studio, path: str | Path, model: str, stop: StopCheck | None = None, namer: str = NO_MODEL
+) -> list[str]:
     """Names of what is in a picture, the surest first, at most `MOST`.
 
-    Where Florence-2 is on this machine, it writes them down. Else it takes a pass for each 100 names or so, on the
+    A namer writes them down. Without one it takes a pass for each 100 names or so, on the
     encoding that a prompt needs anyway. On a CPU only the models that come along are quick enough for that: there one
     is asked in the place of others.
 
     Args:
         model: The detector that is chosen.
         stop: called now and then; once it returns True, `interruption.Stopped` is raised.
+        namer: The namer that is chosen, or `NO_MODEL`.
 
     Raises:
-        ValueError: It is no picture that can be read.
+        ValueError: It is no picture that can be read; or the namer is not on this machine.
     """
-    if florence2.is_here():
-        return _florence2().names(studio.image(path), stop=stop)[:MOST]
+    if namer != NO_MODEL:
+        studio.namers.require(namer)
+        return studio.namers.get(namer).names(studio.image(path), stop=stop)[:MOST]
     detectors = studio.detectors
     if model not in ALWAYS_KEPT and (detectors.is_on_cpu or not detectors.is_ready(model)):
         model = next(name for name in ALWAYS_KEPT if name in detectors.cards)
@@ -101,12 +114,6 @@ def suggest(studio: Studio, path: str | Path, model: str, stop: StopCheck | None
     encoded = detector.encode_image(studio.image(path), stop=stop)
     found = detector.ground(encoded, names, stop=stop).detections().with_nms(SAME_OBJECT, class_agnostic=True)
     return [*dict.fromkeys(labels_of(found))][:MOST]
-
-
-@lru_cache(maxsize=1)
-def _florence2() -> Florence2:
-    # Where a GPU is borrowed for each call there is none to keep a model on.
-    return Florence2.from_pretrained(device="cpu" if zero_gpu.is_here() else None, local_files_only=True)
 
 
 @lru_cache

@@ -116,6 +116,8 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
         (page.few_steps, painting.few_steps),
     ]
     opened = wire_opening(demo, session, question, answer, [*query, *form], choices, prompts, PRIVATE)
+    namer = settings.namer
+    demo.load(page.namers.refresh, None, [namer.model, namer.about, namer.fetch], queue=False, **PRIVATE)
     _wire_result(page, opened, session, ready, query, controls)
     _wire_edits(edits, session, ready, query, form, controls)
     return session, query
@@ -181,6 +183,9 @@ def _wire_result(
     )
     wire_download(page.detectors, detector, ready, taken)
     detector.model.input(page.choose_detector, detector.model, described, **PRIVATE)
+    namer = settings.namer
+    wire_download(page.namers, namer, ready)
+    namer.model.input(page.namers.choose, namer.model, [namer.about, namer.fetch], **PRIVATE)
     second = settings.second
     wire_download(page.seconds, second, ready)
     second.model.input(page.seconds.choose, second.model, [second.about, second.fetch], **PRIVATE)
@@ -286,8 +291,10 @@ def _wire_examples(
     )
     chosen.then(None, js=SELECT_PROMPT, **PRIVATE)
     phrases, shown = Suggestions(page.studio, page.jobs, prompts), [suggestions, suggest]
-    on_request, asked = answering(phrases.on_request, 2), [session, picture, settings.detector.model]
+    models = [settings.detector.model, settings.namer.model]
+    on_request, asked = answering(phrases.on_request, 2), [session, picture, *models]
     suggest.click(on_request, asked, shown, concurrency_limit=WAITING, **PRIVATE)
+    settings.namer.model.input(phrases.again, [session, picture], shown, concurrency_limit=WAITING, **PRIVATE)
     # Through the queue, so that its answer does not overtake that of a look which was asked for before.
     picture.change(phrases.at_once, [session, picture], shown, concurrency_limit=WAITING, **PRIVATE)
     added = suggestions.click(page.add_phrase, [suggestions, prompt], replaced, queue=False, **PRIVATE)

@@ -84,7 +84,7 @@ UNSEEN = (
     # Names.
     *("CreativeML Open", "MM Grounding DINO", "Grounding DINO Swin-", "SAM ", "Segment Anything ViT-"),
 )
-NAMES = ("COCO", "Grounding DINO", "JSON", "MOT", "MP4", "YOLO", "YouTube-VIS")
+NAMES = ("COCO", "Florence-2", "Grounding DINO", "JSON", "MOT", "MP4", "YOLO", "YouTube-VIS")
 WORDS = catalogue()
 
 

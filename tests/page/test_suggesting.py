@@ -8,8 +8,10 @@ from PIL import Image
 
 from groundingdino.artwork.names import load_names
 from groundingdino.detection.available_models import ModelCard
+from groundingdino.detection.florence2 import NAMERS
 from groundingdino.page.jobs import Jobs
-from groundingdino.page.model_cache import ModelCache
+from groundingdino.page.model_cache import ModelCache, NotDownloaded
+from groundingdino.page.picker import SecondPicker
 from groundingdino.page.session import Session
 from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.page.suggesting import MOST, Suggestions, everyday_names, suggest
@@ -51,17 +53,33 @@ def test_there_are_only_so_many(picture: str):
     assert len(suggest(studio_of(objects), picture, "embedded")) == MOST
 
 
-def test_where_florence_is_it_is_asked(picture: str, monkeypatch):
-    class Florence:
-        def names(self, image: Image.Image, stop: object) -> list[str]:
-            assert image.size == SIZE
-            assert stop is None
-            return [f"thing {number}" for number in range(MOST + 2)]
+class Florence:
+    """Stands in for Florence-2."""
 
-    monkeypatch.setattr("groundingdino.detection.florence2.is_here", lambda: True)
-    monkeypatch.setattr("groundingdino.page.suggesting._florence2", Florence)
-    names = suggest(studio_of({"cat": [(0.6, LEFT)]}), picture, "embedded")
-    assert names == [f"thing {number}" for number in range(MOST)]
+    def names(self, image: Image.Image, *, stop: object = None) -> list[str]:
+        assert image.size == SIZE
+        assert stop is None or callable(stop)
+        return [f"thing {number}" for number in range(MOST + 2)]
+
+
+def test_a_namer_that_is_chosen_is_asked(picture: str):
+    here: list[str] = []
+    studio = studio_of({"cat": [(0.6, LEFT)]})
+    studio.namers = ModelCache(NAMERS, lambda *_, **__: here.append("florence-2") or Florence(), lambda _: bool(here))
+    picker = SecondPicker(studio.namers, "The detector")
+    assert [name for _, name in picker.choices()] == ["none", "florence-2"]
+    assert picker.choices()[0][0] == "The detector"
+    assert picker.first() == "none"
+    assert suggest(studio, picture, "embedded") == ["cat"]
+    told = "^Florence-2 is not on this machine yet: choose it in the page and press Download"
+    with pytest.raises(NotDownloaded, match=told):
+        suggest(studio, picture, "embedded", namer="florence-2")
+    *_, (about, button, _, ready) = picker.download("florence-2", 0)
+    assert ("MIT" in about, button["visible"], ready) == (True, False, 2)
+    assert picker.first() == "florence-2"
+    assert suggest(studio, picture, "embedded", namer="florence-2") == [f"thing {number}" for number in range(MOST)]
+    *_, (chips, _) = Suggestions(studio, Jobs(1), {}).on_request(Session(), picture, "embedded", "florence-2")
+    assert chips["samples"][0] == ["thing 0"]
 
 
 def test_on_a_processor_the_quick_model_is_asked(picture: str):
