@@ -87,7 +87,8 @@ class ModelCard:
     of the larger models are lower for the same objects. `knows` says what it is for, and `names` lists what a small
     model knows; the others know any phrase. `licence` is of the weights; `gated` ones are for those who have accepted
     it at the hub. It `takes_examples` where boxes can be asked for in the place of words, see `Detector.ground_like`,
-    and `makes_masks` where they come with its boxes, see `Grounding.detections`.
+    and `makes_masks` where they come with its boxes, see `Grounding.detections`. `likeness_power` makes the likeness of
+    our own models to an example fit their box threshold.
     """
 
     name: str
@@ -104,6 +105,7 @@ class ModelCard:
     gated: bool = False
     figures: Figures | None = None
     takes_examples: bool = False
+    likeness_power: float = 1.0
     makes_masks: bool = False
 
     def knows_name(self, phrase: str) -> bool:
@@ -180,6 +182,8 @@ MODELS: dict[str, ModelCard] = {
             size_bytes=11_111_072,
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
             knows=(DRAWINGS,),
+            takes_examples=True,
+            likeness_power=0.43,
         ),
         ModelCard(
             name="embedded-photos",
@@ -190,6 +194,8 @@ MODELS: dict[str, ModelCard] = {
             size_bytes=11_899_032,
             description="Comes with the program. Small: in photos it finds three of four animals, half of the people.",
             names=PHOTOGRAPHED,
+            takes_examples=True,
+            likeness_power=0.43,
         ),
         ModelCard(
             name="swin-t",

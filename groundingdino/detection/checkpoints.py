@@ -128,8 +128,11 @@ def _load_file(path: Path, card: ModelCard | None) -> LoadedModel:
     """A single file: our own layout, or the authors' or mmdetection's in a known size."""
     state, metadata = read_weights(path)
     if METADATA_KEY in metadata:
-        name = card.name if card else path.stem
-        return _build(_stored_card(metadata[METADATA_KEY], name, path), _renamed(state, f"'{path}'"), path, path.parent)
+        stored = _stored_card(metadata[METADATA_KEY], card.name if card else path.stem, path)
+        if card:  # a file does not say what it is for
+            told = {name: getattr(card, name) for name in ("knows", "names", "takes_examples", "likeness_power")}
+            stored = replace(stored, **told)
+        return _build(stored, _renamed(state, f"'{path}'"), path, path.parent)
     layout = find_layout(strip_prefix(state))
     if layout is TRANSFORMERS:
         raise ValueError(f"'{path}' is in transformers' layout: pass its folder, where config.json is.")

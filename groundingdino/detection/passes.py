@@ -12,9 +12,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from groundingdino.detection.available_models import ModelCard
+from groundingdino.detection.boxes import to_pixels
 from groundingdino.detection.checkpoints import LoadedModel
 from groundingdino.detection.drafts import Pace, Work, long_side_for
-from groundingdino.detection.phrases import Grounding
+from groundingdino.detection.examples import Shown
+from groundingdino.detection.likeness import Described, likeness, words_of
+from groundingdino.detection.phrases import Grounding, phrase_scores, read_only
 from groundingdino.detection.precision import fastest_dtype, in_bfloat16
 from groundingdino.detection.text_tokens import TokenizedPrompt, tokenize
 from groundingdino.detection.tiles import PictureSides
@@ -156,6 +159,34 @@ class GroundingDINOPasses(Passes):
             self.pace.grounding.append(milliseconds / features.tokens.shape[1])
         text_cached = all(cached for _, cached in texts)
         return [one.timed(text_milliseconds, milliseconds, text_cached) for one in scored]
+
+    def ground_like(self, features: ImageFeatures, size: Size, shown: Shown, name: str) -> Grounding:
+        """As `Passes`, see `likeness`."""
+        self.card.require_examples()
+        start = time.perf_counter()
+        searched = self._described(features, size)
+        source = self._described(shown.features, shown.size) if shown.elsewhere else searched
+        scores = likeness(searched, source, shown.examples) ** self.card.likeness_power
+        return Grounding(
+            Prompt((name,)),
+            boxes=read_only(searched.boxes.numpy()),
+            scores=read_only(scores[:, None].numpy()),
+            box_threshold=self.card.box_threshold,
+            text_threshold=self.card.text_threshold,
+            notes=(),
+            text_milliseconds=0.0,
+            grounding_milliseconds=milliseconds_since(start),
+            text_cached=True,
+            cached=False,
+        )
+
+    def _described(self, features: ImageFeatures, size: Size) -> Described:
+        passage = self._tokenize(Prompt.from_phrases(words_of(self.card))).passages[0]
+        text, _ = self._encode_text(passage.tokens)
+        hidden, output = self._infer(lambda: self.model.describe(features, text))
+        (states,) = self._infer(lambda: self.model.decoder.norm(hidden))
+        scores = phrase_scores(output.logits[0].float().cpu().sigmoid(), passage.positive_map)
+        return Described(to_pixels(output.boxes[0].float().cpu(), size), scores, states.float().cpu())
 
     def count(self, prompt: Prompt) -> int:
         """As `Passes`."""

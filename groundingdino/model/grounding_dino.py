@@ -76,6 +76,10 @@ class GroundingDINO(nn.Module):
 
     def ground(self, image: ImageFeatures, text: TextFeatures) -> Output:
         """Token scores (B, Q, T) and boxes (B, Q, 4) of the `num_queries` places that answer the text best."""
+        return self.describe(image, text)[1]
+
+    def describe(self, image: ImageFeatures, text: TextFeatures) -> tuple[Tensor, Output]:
+        """States of the places, (B, Q, C), before the last norm, and the scores and boxes `ground` makes of them."""
         image, text = self.enhancer(image, text)
-        states = self.decoder(self.query_selection(image, text), image, text)
-        return self.decoder.predict(states[-1], text)
+        state = self.decoder(self.query_selection(image, text), image, text)[-1]
+        return state.hidden, self.decoder.predict(state, text)

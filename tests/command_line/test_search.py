@@ -58,7 +58,10 @@ def test_what_makes_no_sense_is_refused(given, sentence, owlv2: str, pictures: l
 
 def test_a_model_of_words_takes_no_examples(model: str, pictures: list[str], capsys):
     assert main(["detect", pictures[0], "cat", "--like=1,1,9,9", "--model", model]) == 2
-    assert "Tiny finds what words name: for examples choose owlv2-b, owlv2-l or sam3." in complaint(capsys)
+    assert (
+        "Tiny finds what words name: for examples choose embedded, embedded-photos, owlv2-b, owlv2-l or sam3."
+        in complaint(capsys)
+    )
 
 
 def test_masks_that_a_detector_makes_are_taken_unless_a_segmenter_is_named(

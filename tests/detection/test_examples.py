@@ -2,12 +2,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import supervision as sv
 import torch
 from PIL import Image
 
+from groundingdino.detection.available_models import MODELS
 from groundingdino.detection.detector import Detector
 from groundingdino.detection.examples import Examples
+from groundingdino.detection.likeness import words_of
 from groundingdino.detection.objects import scores_of
+from groundingdino.files.assets import ASSETS
 from tests.tiny_detectors import build, save
 from tests.tiny_models import save_detector
 
@@ -88,7 +92,10 @@ def test_another_picture_and_models_of_words_are_refused(detectors: dict[str, De
     with pytest.raises(ValueError, match=r"^SAM 3 takes examples in the picture that is searched alone: "):
         detector.ground_like(detector.encode_image(noise(0)), [(0, 0, 9, 9)], of=detector.encode_image(noise(1)))
     ours = Detector.from_pretrained(save_detector(tmp_path / "tiny.safetensors"), "cpu")
-    with pytest.raises(ValueError, match=r"^Tiny finds what words name: for examples choose owlv2-b, owlv2-l or sam3"):
+    with pytest.raises(
+        ValueError,
+        match=r"^Tiny finds what words name: for examples choose embedded, embedded-photos, owlv2-b, owlv2-l or sam3",
+    ):
         ours.ground_like(ours.encode_image(noise(0)), [(0, 0, 9, 9)])
     with pytest.raises(ValueError, match="was encoded by another detector"):
         ours.ground_like(detector.encode_image(noise(0)), [(0, 0, 9, 9)])
@@ -114,3 +121,41 @@ def test_a_box_that_is_none_is_refused(like, sentence):
 
 def test_boxes_are_clipped_to_the_picture():
     assert Examples.of([(-5, 3, 400, 9)], [(0, 0, 1, 1)], (140, 90)) == (((0, 3, 140, 9),), ((0, 0, 1, 1),))
+
+
+def test_the_embedded_model_finds_what_is_like_an_example():
+    detector = Detector.from_pretrained("embedded", "cpu")
+    encoded = detector.encode_image(ASSETS / "examples" / "picnic.webp")
+    apples, cats = (detector.ground(encoded, name).detections().xyxy for name in ("apple", "cat"))
+    assert (len(apples), len(cats)) == (2, 1)
+    found = detector.ground_like(encoded, [apples[0]], name="fruit")
+    assert found.phrases == ("fruit",)
+    likely = found.detections()
+    assert sv.box_iou_batch(apples, likely.xyxy).max(1).min() > 0.7, "both are found at the model's own threshold"
+    assert len(likely) <= 3
+    assert sv.box_iou_batch(apples, likely.xyxy[:2]).max(1).min() > 0.7, "and nothing is more like it"
+    others = detector.ground_like(encoded, [apples[0]], unlike=[apples[1]]).detections()
+    assert sv.box_iou_batch(apples[1:], others.xyxy).max(initial=0) < 0.5
+    alone = detector.ground_like(encoded, [cats[0]]).detections()
+    assert sv.box_iou_batch(cats, alone.xyxy[:1])[0, 0] > 0.7
+
+
+def test_the_embedded_model_finds_it_in_another_picture():
+    detector = Detector.from_pretrained("embedded", "cpu")
+    picnic = Image.open(ASSETS / "examples" / "picnic.webp").convert("RGB")
+    whole = detector.encode_image(picnic)
+    (first, second) = detector.ground(whole, "apple").detections().xyxy
+    part = picnic.crop((first - 30 + [0, 0, 60, 60]).round().astype(int).tolist())
+    box = (30, 30, part.width - 30, part.height - 30)
+    found = detector.ground_like(whole, [box], of=detector.encode_image(part)).detections(box_threshold=0)
+    assert sv.box_iou_batch(np.array([first, second]), found.xyxy[:2]).max(1).min() > 0.7
+
+
+def test_only_models_whose_examples_were_measured_take_them():
+    takers = {name for name, card in MODELS.items() if card.takes_examples}
+    assert takers == {"embedded", "embedded-photos", "owlv2-b", "owlv2-l", "sam3"}
+    for name in ("swin-t", "omdet-turbo-t"):
+        with pytest.raises(ValueError, match="finds what words name: for examples choose"):
+            MODELS[name].require_examples()
+    assert words_of(MODELS["embedded-photos"]) == MODELS["embedded-photos"].names
+    assert len({*words_of(MODELS["embedded"])}) == 60

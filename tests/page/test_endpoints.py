@@ -489,7 +489,10 @@ def test_masks_that_a_detector_makes_need_no_segmenter(endpoints: Endpoints, ora
 
 def test_examples_take_the_place_of_words(endpoints: Endpoints, picture: str):
     cache = endpoints.studio.detectors
-    with pytest.raises(gr.Error, match="Oracle finds what words name: for examples choose owlv2-b, owlv2-l or sam3"):
+    with pytest.raises(
+        gr.Error,
+        match="Oracle finds what words name: for examples choose embedded, embedded-photos, owlv2-b, owlv2-l or sam3",
+    ):
         endpoints.detect(picture, "", like=[CAT])
     cache.cards = {"embedded": replace(CARD, takes_examples=True)}
     _, record = endpoints.detect(picture, "", like=[CAT])

@@ -855,8 +855,14 @@ def taker(scissors: Scissors, detector: Oracle, picture: str) -> Browser:
     detector.card = replace(CARD, takes_examples=True)
     cards = {"embedded": detector.card, "large": CARDS["large"]}
     oracles = {"embedded": detector, "large": Oracle(ANSWERS, CARDS["large"])}
-    segmenters = ModelCache({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True)
-    someone = Browser(Page(Studio(ModelCache(cards, lambda name, **_: oracles[name], lambda _: True), segmenters)))
+    someone = Browser(
+        Page(
+            Studio(
+                ModelCache(cards, lambda name, **_: oracles[name], lambda _: True),
+                ModelCache({"embedded": SEGMENTER}, lambda *_, **__: scissors, lambda _: True),
+            )
+        )
+    )
     someone.ask(picture, "")
     return someone
 

@@ -65,7 +65,12 @@ class Florence:
 def test_a_namer_that_is_chosen_is_asked(picture: str):
     here: list[str] = []
     studio = studio_of({"cat": [(0.6, LEFT)]})
-    studio.namers = ModelCache(NAMERS, lambda *_, **__: here.append("florence-2") or Florence(), lambda _: bool(here))
+
+    def load(name: str, **_: object) -> Florence:
+        here.append(name)
+        return Florence()
+
+    studio.namers = ModelCache(NAMERS, load, lambda _: bool(here))
     picker = SecondPicker(studio.namers, "The detector")
     assert [name for _, name in picker.choices()] == ["none", "florence-2"]
     assert picker.choices()[0][0] == "The detector"
