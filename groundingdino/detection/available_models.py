@@ -183,7 +183,7 @@ MODELS: dict[str, ModelCard] = {
             description="Comes with the program. Knows everyday things drawn as emoji, and their colours; no photos.",
             knows=(DRAWINGS,),
             takes_examples=True,
-            likeness_power=0.43,
+            likeness_power=0.27,
         ),
         ModelCard(
             name="embedded-photos",
@@ -195,7 +195,7 @@ MODELS: dict[str, ModelCard] = {
             description="Comes with the program. Small: in photos it finds three of four animals, half of the people.",
             names=PHOTOGRAPHED,
             takes_examples=True,
-            likeness_power=0.43,
+            likeness_power=0.68,
         ),
         ModelCard(
             name="swin-t",

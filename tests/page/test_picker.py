@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from groundingdino.detection.available_models import MODELS
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.picker import Picker, Row, SecondPicker
 from tests.oracle import CARD, Oracle
@@ -73,3 +74,13 @@ def test_a_second_model_may_be_none(picker: Picker):
     about, fetch = second.choose("none")
     assert (about, fetch["visible"]) == ("", False)
     assert second.choose("large") == picker.choose("large")
+
+
+def test_what_a_detector_takes_and_makes_is_told():
+    cards = {name: MODELS[name] for name in ("swin-t", "owlv2-b", "sam3")}
+    about = Picker(ModelCache(cards, lambda *_, **__: None, lambda _: True)).about
+    assert 'data-takes="examples"' not in about("swin-t")  # page.css shows the tools by it
+    assert 'data-takes="examples"' in about("owlv2-b")
+    own = "Its masks are shown in the tab Segment, until another segmenter than the embedded one is chosen."
+    assert own not in about("owlv2-b")
+    assert own in about("sam3")

@@ -11,7 +11,7 @@ from groundingdino.detection.available_models import ModelCard
 from groundingdino.detection.florence2 import NAMERS
 from groundingdino.page.jobs import Jobs
 from groundingdino.page.model_cache import ModelCache, NotDownloaded
-from groundingdino.page.picker import SecondPicker
+from groundingdino.page.picker import Row, SecondPicker
 from groundingdino.page.session import Session
 from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.page.suggesting import MOST, Suggestions, everyday_names, suggest
@@ -79,7 +79,7 @@ def test_a_namer_that_is_chosen_is_asked(picture: str):
     told = "^Florence-2 is not on this machine yet: choose it in the page and press Download"
     with pytest.raises(NotDownloaded, match=told):
         suggest(studio, picture, "embedded", namer="florence-2")
-    *_, (about, button, _, ready) = picker.download("florence-2", 0)
+    *_, (about, button, _, ready) = picker.download(Row(), "florence-2", 0)
     assert ("MIT" in about, button["visible"], ready) == (True, False, 2)
     assert picker.first() == "florence-2"
     assert suggest(studio, picture, "embedded", namer="florence-2") == [f"thing {number}" for number in range(MOST)]
