@@ -234,7 +234,7 @@ class Detector:
         name: str = LIKE,
         stop: StopCheck | None = None,
     ) -> Grounding:
-        """Find what looks like examples: with OWLv2, and with SAM 3.
+        """Find what looks like examples: with OWLv2, SAM 3 and the embedded detectors.
 
         Args:
             encoded: A picture that this detector encoded; tiles of it are not looked at.
