@@ -146,7 +146,7 @@ def test_boxes_that_are_drawn_are_looked_for_in_the_place_of_words(untouched: Se
     someone.drag(CAT[2][:2], CAT[2][2:])
     someone.expect_table(("pizza", *CAT[1:]), ("pizza", *OTHER_CAT[1:]))
     expect(someone.message).to_contain_text("Looked for by the boxes that you drew")
-    expect(someone.find(".exemplars .like")).to_have_count(1)
+    expect(someone.find(".exemplars .like .line")).to_be_visible()
     someone.page.keyboard.press("u")
     someone.click(250, 70)  # on a box that was found
     someone.expect_table(("pizza", *CAT[1:]))
