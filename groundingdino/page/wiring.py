@@ -117,7 +117,7 @@ def wire(page: Page, demo: gr.Blocks, controls: Controls, prompts: Mapping[str, 
     ]
     opened = wire_opening(demo, session, question, answer, [*query, *form], choices, prompts, PRIVATE)
     namer = settings.namer
-    demo.load(page.namers.refresh, None, [namer.model, namer.about, namer.fetch], queue=False, **PRIVATE)
+    opened.then(page.namers.refresh, None, [namer.model, namer.about, namer.fetch], queue=False, **PRIVATE)
     _wire_result(page, opened, session, ready, query, controls)
     _wire_edits(edits, session, ready, query, form, controls)
     return session, query
