@@ -29,10 +29,12 @@ def test_a_control_that_is_missing_or_unknown_is_named(wrong: dict[str, int]):
         by_name(Query, **wrong)
 
 
-def test_another_model_is_told_of_only_after_the_download_before_is_no_longer_followed():
+def test_another_model_is_told_of_only_after_the_row_has_turned_to_it():
     with gr.Blocks() as demo:
         choice = Choice(gr.Dropdown(["a", "b"]), gr.HTML(), gr.Button())
         wire_download(Picker(ModelCache({}, str, bool)), choice, gr.State(0))
-    follow, cancel = (index for index, fn in demo.fns.items() if fn.name == "download" or fn.cancels)
-    assert demo.fns[cancel].cancels == [follow]
-    assert demo.fns[cancel].targets == [(choice.model._id, "input")]
+    turn, follow = demo.fns.values()
+    assert (turn.name, follow.name) == ("turn_to", "download")
+    assert turn.targets == [(choice.model._id, "input")]
+    assert turn.inputs[0] == follow.inputs[0], "the row is the same one"
+    assert not turn.queue, "it is not told after what is shown next"
