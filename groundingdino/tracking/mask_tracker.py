@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from groundingdino.detection.objects import labels_of, scores_of, select
 from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.segmentation.masks import SPECKS, boxes_of, compact, empty_masks, join, smooth_masks
+from groundingdino.tracking.corrections import SURE, Correction, Said, paired, track_named
 from groundingdino.tracking.matching import distinct
 from groundingdino.tracking.motion import Camera
 from groundingdino.tracking.tracker import Look, TrackedFrame, Tracker, TrackerSettings
@@ -25,6 +26,7 @@ from groundingdino.tracking.video_memory import VideoMemory, mask_of
 from groundingdino.tracking.video_models import VideoModel
 
 _SAME, _SAME_THING = 0.4, 0.6  # overlap of masks from which one is the other: of one phrase, and of another
+_SAME_SHAPE = 0.8  # overlap of masks from which what somebody showed is what is followed there anyway
 _INSIDE = 0.75  # share of the smaller of two masks from which it is a part of the other
 _SIGHTINGS, _OF_LOOKS = 2, 3  # less of its first looks, and it was a slip of the detector
 MOST = 24  # things at once: each takes a pass of the model, and some megabytes
@@ -40,6 +42,7 @@ class _Followed:
     looks: int = 1  # since it began
     seen: int = 1  # at how many of them
     away: int = 0  # looks in a row at which it was in no frame
+    ignored: bool = False  # it is followed, but not shown: somebody ticked it off
 
     @property
     def named(self) -> tuple[int, str]:
@@ -78,9 +81,9 @@ class MaskTracker(Tracker):
         self._followed: list[_Followed] = []
         self._last_id = 0
         self._to_look = 0  # frames until the next look
-        self._known: tuple[Frame, TrackedFrame] | None = None  # the last of an earlier run
+        self._known: tuple[np.ndarray, sv.Detections] | None = None  # pixels and things of the last of an earlier run
 
-    def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
+    def follow(self, frame: Frame, look: sv.Detections | None = None, said: Correction | None = None) -> TrackedFrame:
         self._go_on()
         size = frame.pixels.shape[1], frame.pixels.shape[0]
         _, cut = self._camera.see(frame.pixels)
@@ -95,13 +98,19 @@ class MaskTracker(Tracker):
             self._match(frame.pixels, look, masks)
             self._to_look = self.settings.every
         self._to_look -= 1
-        return TrackedFrame(frame.index, frame.seconds, self._shown(masks, size), look)
+        if said is not None:
+            self._correct(frame.pixels, said, masks)
+        ignored = self._shown(masks, size, True) if any(one.ignored for one in self._followed) else None
+        return TrackedFrame(frame.index, frame.seconds, self._shown(masks, size), look, ignored=ignored)
 
-    def recall(self, frame: Frame, known: TrackedFrame) -> None:
+    def recall(self, frame: Frame, known: TrackedFrame, said: Correction | None = None) -> None:
         """It goes on from the masks of the last frame that is recalled: what is not in that one begins anew."""
+        del said  # what came of it is known
         self._camera.see(frame.pixels)
-        self._known = frame, known
-        objects, numbers = known.objects, known.objects.class_id
+        hidden = known.ignored
+        objects = known.objects if hidden is None else sv.Detections.merge([known.objects, hidden])
+        numbers = objects.class_id
+        self._known = frame.pixels, objects
         if known.look is not None:
             self._to_look = self.settings.every
         self._to_look -= 1
@@ -115,6 +124,7 @@ class MaskTracker(Tracker):
             one = before.get(int(id)) or _Followed(int(id), {name: 0.0}, float(score), looks=_OF_LOOKS, seen=_OF_LOOKS)
             if known.look is not None:
                 one.scores[name] = one.scores.get(name, 0.0) + float(score)
+            one.ignored = len(self._followed) >= len(known.objects)
             self._followed.append(one)
             self._last_id = max(self._last_id, int(id))
 
@@ -122,10 +132,10 @@ class MaskTracker(Tracker):
         """After frames of an earlier run: remembers the last of them."""
         if self._known is None:
             return
-        (frame, tracked), self._known = self._known, None
+        (pixels, objects), self._known = self._known, None
         self._memory = VideoMemory(self._model)
-        self._memory.follow(frame.pixels)
-        ids, masks = tracked.objects.tracker_id, tracked.objects.mask
+        self._memory.follow(pixels)
+        ids, masks = objects.tracker_id, objects.mask
         if ids is not None and masks is not None:
             self._memory.begin({int(id): np.asarray(mask) for id, mask in zip(ids, masks, strict=True) if mask.any()})
 
@@ -152,7 +162,7 @@ class MaskTracker(Tracker):
             if scores[column] < self.settings.start or not shapes.area[column]:
                 continue
             if len(self._followed) >= MOST:
-                self.told((f"At most {MOST} things are followed at once: the others are left out.",))
+                self._tell_of_too_many()
                 break
             self._last_id += 1
             score = float(scores[column])
@@ -161,9 +171,64 @@ class MaskTracker(Tracker):
             begun[self._last_id] = shapes[column]
         self._memory.begin(begun)
 
+    def _correct(self, pixels: np.ndarray, said: Correction, masks: dict[int, sv.CompactMask]) -> None:
+        """What somebody said is so; what is new or elsewhere is followed by its mask from here on."""
+        size = pixels.shape[1], pixels.shape[0]
+
+        def pairs_of(some: tuple[Said, ...]) -> dict[int, int]:
+            places = boxes_of(join([masks[one.id] for one in self._followed], size))
+            return paired(some, [(one.id, one.named[1]) for one in self._followed], np.asarray(places, np.float64))
+
+        self._forget([self._followed[row] for row in pairs_of(said.gone).values()])
+        pairs, known = pairs_of(said.there), [*self._followed]
+        shapes = self._shapes(pixels, said.there)
+        begun: dict[int, np.ndarray] = {}
+        for index, (told, shape) in enumerate(zip(said.there, shapes, strict=True)):
+            if not shape.area[0]:
+                continue
+            name = told.class_id, told.phrase
+            if index in pairs:
+                one = known[pairs[index]]
+                name = one.named if track_named(told.phrase) == (one.named[1], one.id) else name
+            elif len(self._followed) >= MOST:
+                self._tell_of_too_many()
+                break
+            else:
+                self._last_id += 1
+                one = _Followed(self._last_id, {name: SURE}, told.score)
+                self._followed.append(one)
+            one.scores, one.score, one.ignored = {name: SURE}, told.score, not told.followed
+            one.looks, one.seen, one.away = _OF_LOOKS, _OF_LOOKS, 0
+            before = masks.get(one.id)
+            if before is None or told.was is not None or sv.mask_iou_batch(before, shape).item() < _SAME_SHAPE:
+                self._memory.forget([one.id] if before is not None else [])
+                masks[one.id] = shape
+                begun[one.id] = shape[0]
+        self._memory.begin(begun)
+
+    def _shapes(self, pixels: np.ndarray, said: tuple[Said, ...]) -> list[sv.CompactMask]:
+        """A mask of each object that somebody showed: its own, or what is in its box."""
+        size = pixels.shape[1], pixels.shape[0]
+        shapes = {index: shape for index, one in enumerate(said) if (shape := one.shape(size)) is not None}
+        boxes = [index for index in range(len(said)) if index not in shapes]
+        if boxes:
+            found = sv.Detections(
+                np.array([said[index].box for index in boxes], np.float32),
+                confidence=np.ones(len(boxes), np.float32),
+                class_id=np.zeros(len(boxes), int),
+                data={"class_name": np.array([said[index].phrase for index in boxes], dtype=str)},
+            )
+            cut = self._cut_out(pixels, found).mask
+            assert isinstance(cut, sv.CompactMask)
+            shapes |= {index: cut[place : place + 1] for place, index in enumerate(boxes)}
+        return [shapes[index] for index in range(len(said))]
+
     def _cut_out(self, pixels: np.ndarray, found: sv.Detections) -> sv.Detections:
         encoded = self.segmenter.encode_image(Image.fromarray(pixels))
         return smooth_masks(self.segmenter.segment_boxes(encoded, found), SPECKS).to_compact_masks()
+
+    def _tell_of_too_many(self) -> None:
+        self.told((f"At most {MOST} things are followed at once: the others are left out.",))
 
     def _drop_lost(self) -> None:
         """Ends what was a slip of the detector, and what is away for too long."""
@@ -179,8 +244,8 @@ class MaskTracker(Tracker):
         self._memory.forget([one.id for one in some])
         self._followed = [one for one in self._followed if one not in some]
 
-    def _shown(self, masks: dict[int, sv.CompactMask], size: tuple[int, int]) -> sv.Detections:
-        shown = [one for one in self._followed if masks[one.id].area[0]]
+    def _shown(self, masks: dict[int, sv.CompactMask], size: tuple[int, int], ignored: bool = False) -> sv.Detections:
+        shown = [one for one in self._followed if masks[one.id].area[0] and one.ignored == ignored]
         shapes = join([masks[one.id] for one in shown], size)
         return sv.Detections(
             boxes_of(shapes),

@@ -6,7 +6,7 @@ digit: the tracker is told it again and comes to where it was, without a model.
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,14 @@ from groundingdino.results.export import record
 from groundingdino.results.labelled_picture import picture_of
 from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
 from groundingdino.segmentation.masks import compact, join
+from groundingdino.tracking.corrections import Correction
+from groundingdino.tracking.matching import iou
 from groundingdino.tracking.tracker import TrackedFrame, Tracker
 from groundingdino.tracking.video import Frame
 
 Size = tuple[int, int]  # (width, height)
+_SAME_PLACE = 0.9  # overlap of boxes
+_SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
 
 
 class TrackFile:
@@ -80,9 +84,31 @@ class TrackFile:
 
     def read(self) -> Iterator[TrackedFrame]:
         """The frames that are in it by now."""
-        lines = read_lines(self.path, os.path.getsize(self.path))
-        next(lines)
-        return (_read(entry, self.size) for entry in lines if "frame" in entry)
+        return frames_in(self.path, self.size)
+
+
+def frames_in(path: Path, size: Size) -> Iterator[TrackedFrame]:
+    """The frames that are in a file by now, of a video of that (width, height)."""
+    lines = read_lines(path, os.path.getsize(path))
+    next(lines)
+    return (_read(entry, size) for entry in lines if "frame" in entry)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What another run came to that asked the same, but for what was said of some frames.
+
+    Attributes:
+        frames: Of that run, from the first on, as far as it came.
+        until: Seconds of the first frame of which something else was said: from there on only what the detector saw is
+            still true.
+        joins: Whether the rest stays, too, once the same things are followed in the same places at a later frame of
+            which something was said. Of a tracker that goes on from what it is told.
+    """
+
+    frames: Iterable[TrackedFrame] = ()
+    until: float = 0.0
+    joins: bool = False
 
 
 def follow(
@@ -90,25 +116,67 @@ def follow(
     tracker: Tracker,
     file: TrackFile,
     finish: Callable[[np.ndarray, TrackedFrame], TrackedFrame] = lambda _, tracked: tracked,
+    corrections: Sequence[Correction] = (),
+    earlier: Earlier = Earlier(),
 ) -> Generator[tuple[Frame, TrackedFrame], None, None]:
     """Follows things through a video and notes each frame; what is noted already is not computed again.
 
     Args:
-        finish: What is done to a frame's objects before they are noted, as cutting them out.
+        finish: What is done to a frame's objects before they are noted, as cutting them out. What is in the same place
+            as in an earlier run has its mask already.
+        corrections: What somebody said of some frames, in the order of these.
+        earlier: What is known of another run.
 
     Yields:
         Each frame with what is followed in it.
     """
-    known = file.read()
+    known, before, waiting = file.read(), iter(earlier.frames), deque(corrections)
+    joined = False
     for frame in frames:
-        tracked = next(known, None)
-        if tracked is None:
-            tracked = finish(frame.pixels, tracker.follow(frame))
+        tracked, old = next(known, None), next(before, None)
+        said = None
+        while waiting and frame.seconds >= waiting[0].seconds - _SAME_TIME:
+            said = waiting.popleft()
+        if tracked is None and old is not None and (joined or frame.seconds < earlier.until - _SAME_TIME):
+            tracked = old
+            file.add(old)
+        elif tracked is None:
+            tracked = tracker.follow(frame, old.look if old else None, said)
+            tracked = _with_masks_of(old, tracked) or finish(frame.pixels, tracked)
             file.add(tracked)
-        else:
-            tracker.recall(frame, tracked)
+            is_later = said is not None and said.seconds > earlier.until + _SAME_TIME
+            joined = earlier.joins and is_later and old is not None and _are_same(old, tracked)
+            yield frame, tracked
+            continue
+        tracker.recall(frame, tracked, said)
         yield frame, tracked
     file.end()
+
+
+def _are_same(one: TrackedFrame, other: TrackedFrame) -> bool:
+    """Whether the same tracks are in the same places."""
+    for mine, theirs in ((one.objects, other.objects), (one.ignored, other.ignored)):
+        rows, others = (
+            {} if objects is None else dict(zip(map(int, _ids_of(objects)), objects.xyxy, strict=True))
+            for objects in (mine, theirs)
+        )
+        if rows.keys() != others.keys() or any(iou(rows[id], others[id]).item() < _SAME_PLACE for id in rows):
+            return False
+    return True
+
+
+def _with_masks_of(old: TrackedFrame | None, tracked: TrackedFrame) -> TrackedFrame | None:
+    """The same with the masks of an earlier run, if that had these very boxes, and masks."""
+    if old is None or tracked.objects.mask is not None or old.objects.mask is None:
+        return None
+    rows = {id: row for row, id in enumerate(_ids(old))}
+    ids = _ids(tracked)
+    if not len(ids) or any(id not in rows for id in ids):
+        return None
+    at = np.array([rows[id] for id in ids])
+    if not np.allclose(old.objects.xyxy[at], tracked.objects.xyxy, atol=0.01):
+        return None
+    return replace(tracked, objects=replace(tracked.objects, mask=old.objects.mask[at]))
 
 
 @dataclass(frozen=True)
@@ -227,25 +295,33 @@ def _count(path: Path, whole: int) -> tuple[int, bool]:
 
 
 def _written(frame: TrackedFrame, size: Size) -> dict[str, Any]:
-    objects = record(frame.objects, size, "")["objects"]
-    ids, classes = _ids(frame), frame.objects.class_id
-    assert classes is not None
-    for entry, id, number in zip(objects, ids, classes, strict=True):
-        entry |= {"id": int(id), "class": int(number)}
+    objects = _rows(frame.objects, size)
     seen = None
     if frame.look is not None:
         numbers = frame.look.class_id if frame.look.class_id is not None else np.zeros(len(frame.look), int)
         rows = zip(frame.look.xyxy, scores_of(frame.look), numbers, labels_of(frame.look), strict=True)
         seen = [[[float(edge) for edge in box], float(score), int(number), name] for box, score, number, name in rows]
     begun = [[id, first, box] for id, (first, box) in frame.begun.items()]
-    return {"frame": frame.index, "seconds": frame.seconds, "objects": objects, "look": seen, "begun": begun}
+    entry = {"frame": frame.index, "seconds": frame.seconds, "objects": objects, "look": seen, "begun": begun}
+    return entry if frame.ignored is None else {**entry, "ignored": _rows(frame.ignored, size)}
 
 
-def _read(entry: Mapping[str, Any], size: Size) -> TrackedFrame:
-    rows = entry["objects"]
+def _rows(objects: sv.Detections, size: Size) -> list[dict[str, Any]]:
+    rows, classes = record(objects, size, "")["objects"], objects.class_id
+    assert classes is not None
+    for entry, id, number in zip(rows, _ids_of(objects), classes, strict=True):
+        entry |= {"id": int(id), "class": int(number)}
+    return rows
+
+
+def _objects(rows: list[Mapping[str, Any]], size: Size) -> sv.Detections:
     objects = picture_of("", {"width": size[0], "height": size[1], "objects": rows}).objects
     objects.tracker_id = np.array([row["id"] for row in rows], int)
     objects.class_id = np.array([row["class"] for row in rows], int)
+    return objects
+
+
+def _read(entry: Mapping[str, Any], size: Size) -> TrackedFrame:
     look = None
     if entry["look"] is not None:
         seen = entry["look"]
@@ -256,4 +332,6 @@ def _read(entry: Mapping[str, Any], size: Size) -> TrackedFrame:
             data={"class_name": np.array([row[3] for row in seen], dtype=str)},
         )
     begun = {id: (first, tuple(box)) for id, first, box in entry["begun"]}
-    return TrackedFrame(entry["frame"], entry["seconds"], objects, look, begun)
+    objects, ignored = (None if key not in entry else _objects(entry[key], size) for key in ("objects", "ignored"))
+    assert objects is not None
+    return TrackedFrame(entry["frame"], entry["seconds"], objects, look, begun, ignored)

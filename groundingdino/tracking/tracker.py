@@ -14,7 +14,9 @@ import numpy as np
 import supervision as sv
 
 from groundingdino.detection.objects import labels_of, scores_of, select
+from groundingdino.tracking.corrections import SURE, Correction, Said, paired, track_named
 from groundingdino.tracking.crossings import taken_apart
+from groundingdino.tracking.flow import Flow
 from groundingdino.tracking.matching import alike_in_size, colours_of, distinct, entangled, iou, match
 from groundingdino.tracking.motion import Camera, Motion
 from groundingdino.tracking.video import Frame
@@ -33,6 +35,7 @@ class TrackedFrame:
             where a tracker makes some.
         look: What the detector found here, also what is too weak to begin a track; None where it did not look.
         begun: Where the tracks that are shown here for the first time were seen first: id -> (index, xyxy).
+        ignored: What is followed but not shown, as somebody said; only of trackers that go on from what they drew.
     """
 
     index: int
@@ -40,21 +43,23 @@ class TrackedFrame:
     objects: sv.Detections
     look: sv.Detections | None = None
     begun: dict[int, tuple[int, tuple[float, ...]]] = field(default_factory=dict)
+    ignored: sv.Detections | None = None
 
 
 class Tracker(Protocol):
     """What follows things: frames in, in their order; of each at once what is in it."""
 
-    def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
+    def follow(self, frame: Frame, look: sv.Detections | None = None, said: Correction | None = None) -> TrackedFrame:
         """The next frame.
 
         Args:
-            look: What a detector finds in it, where somebody knows: of an earlier run, or as it was ticked. Without one
-                the tracker looks itself, where it wants to.
+            look: What a detector finds in it, where somebody knows, as of an earlier run. Without one the tracker looks
+                itself, where it wants to.
+            said: What somebody ticked, pointed at or corrected in it: it is followed from here on, at once.
         """
 
-    def recall(self, frame: Frame, known: TrackedFrame) -> None:
-        """The next frame, of which an earlier run noted what came of it: no model runs."""
+    def recall(self, frame: Frame, known: TrackedFrame, said: Correction | None = None) -> None:
+        """The next frame, of which an earlier run noted what came of it, told the same: no model runs."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ _LEAST_INSIDE = 0.25  # of a box: with less in the picture it has left
 _SAME_THING = 0.75  # overlap with a track of another phrase from which a detection is no second thing
 _BACK = 0.8  # how alike colours must be for a thing to be one that was gone
 _MOST_GONE = 200  # that are remembered
+_LITTLE_MOVED = 0.5  # overlap with where it should be from which a thing that somebody showed has gone its way
 _FRESH = 0.2  # share of a new look in what is known of a thing's colours
 
 
@@ -116,6 +122,9 @@ class _Thing:
     seen: int = 1  # at how many of them
     misses: int = 0  # in a row
     hidden: bool = False  # at the last look: behind another, or in one box with it
+    ignored: bool = False  # it is followed, but not shown: somebody ticked it off
+    by_flow: bool = False  # somebody pointed at it, and no look has found it since
+    carried: bool = False  # and its pixels were seen again in the last frame
     gone_at: float = 0.0
 
     @property
@@ -127,7 +136,7 @@ class _Thing:
         """It was seen."""
         self.motion.update(box)
         self.scores[name] = self.scores.get(name, 0.0) + score
-        self.score, self.misses, self.hidden = score, 0, False
+        self.score, self.misses, self.hidden, self.by_flow = score, 0, False, False
         self.looks, self.seen = self.looks + 1, self.seen + 1
         if colours is not None:
             mixed = colours if self.colours is None else (1 - _FRESH) * self.colours + _FRESH * colours
@@ -136,6 +145,8 @@ class _Thing:
     def miss(self, hidden: bool = False) -> None:
         """It was not seen by itself. Hidden by another one it moves on as before: it comes out where its way leads.
         So does what a detector overlooks once or twice."""
+        if self.by_flow and self.carried:
+            return
         self.motion.keep_size()
         if not hidden and self.misses >= _SHOWN_MISSES:
             self.motion.slow_down()
@@ -161,8 +172,10 @@ class EmbeddedTracker(Tracker):
         self._last_id = 0
         self._seconds: float | None = None
         self._to_look = 0  # frames until the next look
+        self._flow: Flow | None = None  # once somebody pointed at something
 
-    def follow(self, frame: Frame, look: sv.Detections | None = None) -> TrackedFrame:
+    def follow(self, frame: Frame, look: sv.Detections | None = None, said: Correction | None = None) -> TrackedFrame:
+        moved = self._by_flow(frame.pixels)
         places = _places(self._things)
         (right, down), cut = self._camera.see(frame.pixels, places)
         later = 0.0 if self._seconds is None else frame.seconds - self._seconds
@@ -170,6 +183,8 @@ class EmbeddedTracker(Tracker):
         for thing in self._things:
             thing.motion.shift(right, down)
             thing.motion.predict(later)
+        for thing, box in moved:
+            thing.motion.update(box)
         if cut:
             self._end([thing for thing in self._things if thing.id is not None])
             self._things, self._to_look = [], 0
@@ -180,11 +195,62 @@ class EmbeddedTracker(Tracker):
             begun = self._match(frame, look)
             self._to_look = self.settings.every
         self._to_look -= 1
+        if said is not None:
+            self._correct(frame, said)
         return TrackedFrame(frame.index, frame.seconds, self._shown(frame.pixels.shape[:2]), look, begun)
 
-    def recall(self, frame: Frame, known: TrackedFrame) -> None:
-        """Told what was seen it comes to where it was, to the last digit."""
-        self.follow(frame, known.look)
+    def recall(self, frame: Frame, known: TrackedFrame, said: Correction | None = None) -> None:
+        """Told what was seen and said it comes to where it was, to the last digit."""
+        self.follow(frame, known.look, said)
+
+    def _by_flow(self, pixels: np.ndarray) -> list[tuple[_Thing, np.ndarray]]:
+        """Where the things are now that somebody pointed at and no look has found."""
+        if self._flow is None:
+            return []
+        self._flow.see(pixels)
+        boxes = {thing: self._flow.move(thing.motion.box) for thing in self._things if thing.by_flow}
+        for thing, box in boxes.items():
+            thing.carried = box is not None
+        return [(thing, box) for thing, box in boxes.items() if box is not None]
+
+    def _correct(self, frame: Frame, said: Correction) -> None:
+        """What somebody said is so: these are there, by these names."""
+        ended = {self._things[row] for row in self._paired(said.gone).values()}
+        self._things = [thing for thing in self._things if thing not in ended]
+        pairs, things = self._paired(said.there), [*self._things]
+        for index, one in enumerate(said.there):
+            named = track_named(one.phrase)
+            back = next((thing for thing in self._gone if named == (thing.named[1], thing.id)), None)
+            thing = things[pairs[index]] if index in pairs else back
+            name = one.class_id, one.phrase
+            if thing is None:
+                thing = _Thing(Motion(np.array(one.box)), {name: SURE}, one.score, None, (frame.index, one.box))
+            elif named == (thing.named[1], thing.id):
+                name = thing.named
+            self._meet_said(thing, one, name, frame.pixels)
+            self._gone = [other for other in self._gone if other is not thing]
+        if self._flow is None and said.there:
+            self._flow = Flow()
+            self._flow.see(frame.pixels)
+
+    def _paired(self, said: tuple[Said, ...]) -> dict[int, int]:
+        followed = [(thing.id, thing.named[1]) for thing in self._things]
+        return paired(said, followed, _places(self._things))
+
+    def _meet_said(self, thing: _Thing, one: Said, name: tuple[int, str], pixels: np.ndarray) -> None:
+        box = np.array(one.box, np.float64)
+        if one.was is None and iou(thing.motion.box[None], box[None]).item() >= _LITTLE_MOVED:
+            thing.motion.update(box)
+        else:
+            thing.motion = Motion(box)
+        if thing not in self._things:
+            self._things.append(thing)
+        if thing.id is None:
+            self._last_id += 1
+            thing.id = self._last_id
+        thing.scores, thing.score, thing.colours = {name: SURE}, one.score, colours_of(pixels, box)
+        thing.looks, thing.seen, thing.misses = _OF_LOOKS, _OF_LOOKS, 0
+        thing.hidden, thing.ignored, thing.by_flow, thing.carried = False, not one.followed, True, False
 
     def _match(self, frame: Frame, look: sv.Detections) -> dict[int, tuple[int, tuple[float, ...]]]:
         """Tells what was seen to the things; the ids that are new, with where they were first seen."""
@@ -244,6 +310,7 @@ class EmbeddedTracker(Tracker):
                 else:
                     self._gone.remove(former)
                     thing.id, thing.scores = former.id, {**thing.scores, **former.scores}
+                    thing.ignored = former.ignored
                 assert thing.id is not None
                 begun[thing.id] = thing.first
         return begun
@@ -277,6 +344,7 @@ class EmbeddedTracker(Tracker):
             thing
             for thing in self._things
             if thing.id is not None
+            and not thing.ignored
             and (thing.hidden or thing.misses <= _SHOWN_MISSES)
             and _inside(thing, shape) >= _LEAST_INSIDE
         ]

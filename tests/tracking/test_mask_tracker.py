@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import supervision as sv
 import torch
 
 from groundingdino.tracking import mask_tracker
+from groundingdino.tracking.corrections import Correction, Said
 from groundingdino.tracking.mask_tracker import MaskTracker
+from groundingdino.tracking.track_file import Earlier, TrackFile, follow
 from groundingdino.tracking.tracker import TrackerSettings, looks_each_second
 from groundingdino.tracking.video import Frame
 from groundingdino.tracking.video_memory import Seen
 from groundingdino.tracking.video_models import load_video_model
 from tests.scissors import Scissors
 from tests.tiny_segmenters import save_video
-from tests.tracking.moving import Thing, detections, paint
+from tests.tracking.moving import SIZE, Thing, detections, paint
 
 
 class ColourMemory:
@@ -68,10 +71,16 @@ class Film:
         self.number += 1
         return Frame(self.number, self.number / 10, paint(painted, grey))
 
-    def show(self, found: list[Thing], painted: list[Thing] | None = None, grey: int = 128) -> dict[int, str]:
+    def show(
+        self,
+        found: list[Thing],
+        painted: list[Thing] | None = None,
+        grey: int = 128,
+        said: Correction | None = None,
+    ) -> dict[int, str]:
         """The next frame; id -> phrase of what is followed."""
         self.things = found
-        self.last = self.tracker.follow(self.frame(found if painted is None else painted, grey))
+        self.last = self.tracker.follow(self.frame(found if painted is None else painted, grey), said=said)
         objects = self.last.objects
         return dict(zip(objects.tracker_id.tolist(), objects.data["class_name"].tolist(), strict=True))
 
@@ -172,6 +181,88 @@ def test_it_goes_on_after_frames_of_an_earlier_run_without_a_model():
     found = again.show([cat(45), dog(60), ("fox", (110, 5, 140, 25), 0.9)])
     assert found == {1: "cat", 2: "dog", 3: "fox"}
     assert again.looks == [8]
+
+
+FOX = (110.0, 5.0, 140.0, 25.0)
+
+
+def test_what_somebody_shows_is_followed_from_there_on_and_what_he_ticks_off_is_not_shown():
+    film, painted = Film(every=2), [cat(10), dog(60), ("fox", (110, 5, 140, 25), 0.9)]
+    box = tuple(map(float, cat(10)[1]))
+    said = Correction(0, (Said("cat", box, followed=False), Said("my fox", FOX)))
+    assert film.show([cat(10), dog(60)], painted, said=said) == {2: "dog", 3: "my fox"}
+    for _ in range(8):
+        assert film.show([cat(10), dog(60)], painted) == {2: "dog", 3: "my fox"}
+    assert film.last.ignored is not None
+    assert film.last.ignored.tracker_id.tolist() == [1]
+    np.testing.assert_allclose(film.last.objects.xyxy[1], FOX, atol=2)
+
+
+def test_a_mask_that_somebody_drew_takes_the_place_of_the_one_that_was_followed():
+    film, painted = Film(every=2), [cat(10), dog(60)]
+    assert film.show([cat(10)], painted) == {1: "cat"}
+    mask = np.zeros((120, 160), bool)
+    x0, y0, x1, y1 = dog(60)[1]
+    mask[y0:y1, x0:x1] = True
+    runs = sv.mask_to_rle(mask, compressed=True)
+    box = tuple(map(float, dog(60)[1]))
+    said = Correction(0.1, (Said("cat 1", box, mask=runs),))
+    assert film.show([cat(10)], painted, said=said) == {1: "cat"}
+    np.testing.assert_allclose(film.last.objects.xyxy[0], box, atol=1)
+    film.show([], painted)
+    np.testing.assert_allclose(film.last.objects.xyxy[0], box, atol=1)
+
+
+def test_what_is_gone_ends_and_has_another_id_at_the_next_look():
+    film, painted = Film(every=4), [cat(10), dog(60)]
+    film.show(painted)
+    assert film.show(painted, said=Correction(0.1, (Said("cat", tuple(map(float, cat(10)[1])), gone=True),))) == {
+        2: "dog"
+    }
+    assert [film.show(painted) for _ in range(3)][-1] == {2: "dog", 3: "cat"}
+
+
+def test_after_frames_of_an_earlier_run_what_was_ticked_off_stays_so():
+    film, painted = Film(every=2), [cat(10), dog(60)]
+    said = Correction(0, (Said("cat", tuple(map(float, cat(10)[1])), followed=False),))
+    steps = [film.show(painted, said=said if not step else None) and film.last for step in range(4)]
+    again = Film(every=2)
+    for number, known in enumerate(steps):
+        again.tracker.recall(again.frame(painted), known, said if not number else None)
+    for _ in range(5):
+        assert again.show(painted) == {2: "dog"}
+
+
+def test_from_the_next_correction_on_the_rest_is_kept_if_the_same_is_followed_there(tmp_path):
+    painted = [cat(10), dog(60)]
+    box, other = (tuple(map(float, thing[1])) for thing in painted)
+
+    def run(name: str, corrections: tuple[Correction, ...], earlier: Earlier = Earlier()):  # noqa: B008
+        film = Film(every=4)
+        film.things = painted
+        ColourMemory.frames = 0
+        with TrackFile(tmp_path / name, {"said": [one.written() for one in corrections]}, SIZE) as file:
+            frames = (film.frame(painted) for _ in range(12))
+            list(follow(frames, film.tracker, file, corrections=corrections, earlier=earlier))
+            shown = [
+                dict(zip(one.objects.tracker_id.tolist(), one.objects.data["class_name"], strict=True))
+                for one in file.read()
+            ]
+            return shown, list(file.read()), ColourMemory.frames
+
+    last = Correction(0.8, (Said("cat", box), Said("dog", other)))
+    _, frames, passes = run("before", (last,))
+    assert passes == 12
+    renamed = Correction(0.4, (Said("fox", box),))
+    shown, _, passes = run("renamed", (renamed, last), Earlier(frames, 0.4, joins=True))
+    assert shown == [{1: "cat", 2: "dog"}] * 4 + [{1: "fox", 2: "dog"}] * 4 + [{1: "cat", 2: "dog"}] * 4
+    assert passes == 6, "the frame before the first, the stretch, and the frame of the next"
+    gone = Correction(0.4, (Said("cat", box, gone=True),))
+    shown, _, passes = run("gone", (gone, last), Earlier(frames, 0.4, joins=True))
+    assert shown[4:] == [{2: "dog"}] * 4 + [{2: "dog", 3: "cat"}] * 4
+    assert passes == 9, "what is followed there is another thing"
+    _, _, passes = run("alone", (renamed, last), Earlier(frames, 0.4))
+    assert passes == 9
 
 
 def test_more_things_than_it_can_follow_are_told_of(monkeypatch):

@@ -45,7 +45,7 @@ def test_what_is_written_comes_back(tmp_path, masks):
     look.xyxy += np.float32(1 / 3)
     written = [
         replace(frame(0, [BOX, [0, 0, 5, 5]], [3, 7], masks=masks), look=look, begun={3: (0, (1 / 3, 2.0, 3.0, 4.0))}),
-        frame(1),
+        replace(frame(1), ignored=objects([BOX], [9], masks=masks)),
     ]
     with TrackFile(tmp_path / "t.jsonl", ASKED, SIZE) as file:
         for one in written:
@@ -56,6 +56,9 @@ def test_what_is_written_comes_back(tmp_path, masks):
         (1, 0.1, {}),
     ]
     np.testing.assert_array_equal(read[0].look.xyxy, look.xyxy)  # to the last digit
+    assert read[0].ignored is None
+    assert read[1].ignored.tracker_id.tolist() == [9]
+    assert read[1].ignored.xyxy.tolist() == [BOX]
     np.testing.assert_array_equal(read[0].look.confidence, look.confidence)
     assert read[0].look.class_id.tolist() == look.class_id.tolist()
     assert read[1].look is None
