@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from groundingdino.tracking.video import Video
 from tests import clips
 from tests.server import CAT, OTHER_CAT, SIZE, Server
-from tests.visitor import Visitor
+from tests.visitor import FLAGS, Visitor, find_browser
 
 Visit = Callable[..., Visitor]
 
@@ -98,6 +98,81 @@ def test_what_is_named_on_a_paused_frame_is_followed_cancelled_and_continued(
     expect(visitor.find("#track-video video")).to_be_visible()
     visitor.choose("track-view", "Frame")
     visitor.expect_table(CAT, OTHER_CAT)
+
+
+def expect_tracks(visitor: Visitor, *rows: tuple[str, float, float]) -> None:
+    """Waits until these are the tracks: name, and seconds of the first and the last frame each."""
+    times = [f"{since:.1f} \N{EN DASH} {until:.1f} s" for _, since, until in rows]
+    expect(visitor.find("#tracks .times")).to_have_text(times)
+    expect(visitor.find("#tracks .name")).to_have_text([name for name, *_ in rows])
+
+
+def test_what_is_ticked_on_a_paused_frame_starts_the_tracks_and_a_frame_is_corrected(
+    visitor: Visitor, server: Server, clip: Path
+):
+    drop(visitor, clip)
+    expect(visitor.find("#about-video")).to_contain_text("320 x 240 pixels")
+    visitor.type("cat")
+    visitor.expect_table(CAT, OTHER_CAT)
+    thumbnails = visitor.find("#strip .strip button")
+    expect(thumbnails).to_have_count(10)
+    visitor.find("#result tbody input").first.click()
+    expect(visitor.boxes).to_have_count(1)
+    visitor.find("#track-run").click()
+    expect(visitor.message).to_have_text("1 thing was followed.")
+    expect_tracks(visitor, ("cat 2", 0.0, 2.9))
+    expect(visitor.find("#tracks .corrected")).to_contain_text(["Corrected at 0.00 s"])
+
+    thumbnails.nth(5).click()
+    expect(visitor.find("#picture img")).to_have_attribute("src", re.compile(r"cats-1\.50s"))
+    expect(visitor.find("#strip .now")).to_have_attribute("style", "left: 50%;")
+    visitor.expect_table(CAT, OTHER_CAT)
+    expect(visitor.find("#result .followed text")).to_have_text(["cat 2"])
+    looks = server.detector.prepared
+    visitor.tool("Draw a box").click()
+    visitor.drag((120, 150), (180, 210))
+    expect(visitor.rows).to_have_count(3)
+    visitor.find('#result [title="Rename object 1"]').click()
+    visitor.find("#result .rename").fill("ball")
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.rows.nth(2)).to_contain_text("ball")
+    visitor.find("#result tbody input").first.click()
+    expect(visitor.boxes).to_have_count(2)
+    visitor.find("#track-run").click()
+    expect_tracks(visitor, ("cat 2", 0.0, 2.9), ("ball 3", 1.5, 2.9))
+    assert server.detector.prepared == looks, "what the detector saw is known"
+    visitor.choose("track-view", "Frame")
+    thumbnails.nth(7).click()
+    expect(visitor.find("#picture img")).to_have_attribute("src", re.compile(r"cats-2\.10s"))
+    visitor.find("#tracks .gone").nth(1).click()
+    expect_tracks(visitor, ("cat 2", 0.0, 2.9), ("ball 3", 1.5, 2.0))
+    visitor.choose("track-view", "Frame")
+    name, path = download(visitor, "mot")
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    assert name == "cats-mot.txt"
+    assert {int(frame) for frame, id, *_ in lines if id == "3"} == set(range(16, 22))
+    visitor.find('#tracks [title="Take the correction back"]').nth(1).click()
+    expect_tracks(visitor, ("cat 2", 0.0, 2.9))
+
+
+def test_a_recorded_clip_is_a_video(browser: Browser, server: Server):
+    server.be_fast()
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    path = find_browser()
+    chromium = browser.browser_type.launch(executable_path=path, args=[*FLAGS, *camera])
+    visitor = Visitor(chromium, str(server.url))
+    visitor.open_tab("Track")
+    visitor.page.get_by_role("button", name="Record a clip").click()
+    visitor.find('#track-record [title="grant webcam access"]').click()
+    streams = "document.querySelector('#track-record [data-testid=webcam-video]')?.currentTime > 0.3"
+    visitor.page.wait_for_function(streams)
+    visitor.page.get_by_label("start recording").click()
+    visitor.page.wait_for_timeout(1500)
+    visitor.page.get_by_label("start recording").click()
+    expect(visitor.find("#about-video")).to_contain_text("frames a second")
+    expect(visitor.find("#strip .strip button").first).to_be_visible()
+    assert visitor.complaints == []
+    chromium.close()
 
 
 def test_a_bad_video_is_told_of_and_on_a_phone_everything_is_there(

@@ -1,9 +1,11 @@
 // Boxes that were found can be moved, given another size and another name. It shares the scope of result.js.
 const handles = find(".handles");
 let dragged = null; // {id, sides, from, box, now}: which sides of a box follow the pointer
-// In the tab Detect the marked object; masks are corrected by points, and regions drawn anew.
+const isAdjusting = () => isOpen("detect") || (isTracking() && tool() === "select");
+// In the tabs Detect and Track the marked object; masks are corrected by points, and regions drawn anew.
 function adjustable() {
-  const object = isOpen("detect") ? props.view.objects.find(({ marked, ticked }) => marked && ticked) : undefined;
+  const object = isAdjusting() ? props.view.objects.find(({ marked, ticked }) => marked && ticked) : undefined;
+  if (object && isPointed(object.id)) return undefined;
   // Its last change may not be answered yet.
   const last = object && (selection().changes ?? []).findLast(({ id, box }) => id === object.id && box);
   return last ? { ...object, box: last.box } : object;
@@ -55,7 +57,7 @@ handles.addEventListener("pointercancel", () => {
 
 // Arrows move the marked box by a pixel, with Shift by ten; with Alt they move its right and bottom sides alone.
 document.addEventListener("keydown", (event) => {
-  if (!isOpen("detect") || event.target.closest(TYPED_INTO)) return;
+  if (!isAdjusting() || event.target.closest(`${TYPED_INTO}, [type=range]`)) return;
   const object = adjustable();
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey) {
     if (!selection().changes?.length) return;
@@ -114,9 +116,9 @@ function iconButton(path, title, key, onclick) {
 function nameCell(object, name) {
   if (renaming?.id === object.id) return make("div", { className: "called" }, renaming.field);
   const cell = make("div", { className: "called" }, name);
-  if (isPointed(object.id) || object.id.startsWith("everything [")) return cell;
+  if (object.id.startsWith("everything [")) return cell;
   cell.append(iconButton(PENCIL, `Rename ${object.phrase}`, `pencil ${object.id}`, () => rename(object)));
-  if (object.changed) {
+  if (object.changed && !isPointed(object.id)) {
     const forget = () => choose({ changes: selection().changes.filter(({ id }) => id !== object.id) });
     cell.append(iconButton(ARROW_BACK, `As it was found: ${phraseOf(object.id)}`, `found ${object.id}`, forget));
   }

@@ -1,7 +1,9 @@
-// Pointing at objects in the tab Segment: the tool bar, and clicks, boxes and lines on the picture. It shares the scope
+// Pointing at objects in the tabs Segment and Track: the tool bar, and clicks, boxes and lines on the picture. It shares the scope
 // of result.js.
 const MASKS = 3; // of each object
-let tool = "include";
+const tools = { segment: "include", track: "select" }; // that draw or point in each tab
+const isPointing = () => isSegmenting() || isTracking();
+const tool = () => tools[isTracking() ? "track" : "segment"];
 let turned = null; // what the mask was before another one was asked for: {id, index, area, views}
 let drawing = null; // places of the box or line that is being drawn
 
@@ -55,7 +57,7 @@ function say(message) {
 
 // Which of an object's masks is shown, and how it differs from the one before.
 function statusOfMask() {
-  if (!turned || views === turned.views || !isSegmenting()) return null;
+  if (!turned || views === turned.views || !isPointing()) return null;
   const object = props.view.objects.find(({ id }) => id === turned.id);
   if (!object) return null;
   const change = Math.round((100 * (object.area - turned.area)) / Math.max(1, turned.area));
@@ -67,8 +69,8 @@ function statusOfMask() {
 }
 
 function clickAt(place) {
-  if (tool === "include" || tool === "exclude") addPoint(place, Number(tool === "include"));
-  if (tool === "select") {
+  if (tool() === "include" || tool() === "exclude") addPoint(place, Number(tool() === "include"));
+  if (tool() === "select") {
     const object = objectAt(place);
     if (object) mark(object);
     else choose({ marked: null });
@@ -77,7 +79,7 @@ function clickAt(place) {
 
 // A box is an object of its own; a line belongs to the marked object, or to the one under its middle.
 function finish(places) {
-  if (tool === "box") {
+  if (tool() === "box") {
     const box = ordered([...places[0], ...places.at(-1)]);
     if (isLargeEnough(box)) add(newTarget(), { box });
   } else {
@@ -88,10 +90,11 @@ function finish(places) {
 
 // Without those of objects that are gone.
 function keep(gestures) {
-  const { candidates, unticked, marked } = selection();
+  const { candidates, changes, unticked, marked } = selection();
   const exists = (id) => !isPointed(id) || gestures.some(({ target }) => target === id);
   choose({
     gestures,
+    changes: (changes ?? []).filter(({ id }) => exists(id)),
     candidates: Object.fromEntries(Object.entries(candidates).filter(([id]) => exists(id))),
     unticked: unticked.filter(exists),
     marked: marked && exists(marked) ? marked : null,
@@ -119,7 +122,7 @@ for (const button of buttons) {
   button.setAttribute("aria-keyshortcuts", button.dataset.letter);
   button.onclick = () => {
     if (button.dataset.action) pointingActions[button.dataset.action]();
-    else tool = button.dataset.tool;
+    else tools[isTracking() ? "track" : "segment"] = button.dataset.tool;
     drawPointing();
   };
 }
@@ -127,10 +130,10 @@ for (const button of buttons) {
 shapes.onclick = (event) => {
   const [x, y] = placeOf(event);
   const isInside = x >= 0 && y >= 0 && x < props.view.width && y < props.view.height;
-  if (isSegmenting() && isInside) clickAt([x, y]);
+  if (isPointing() && isInside) clickAt([x, y]);
 };
 shapes.onpointerdown = (event) => {
-  if (!isSegmenting() || !event.isPrimary || event.button || !["box", "scribble"].includes(tool)) return;
+  if (!isPointing() || !event.isPrimary || event.button || !["box", "scribble"].includes(tool())) return;
   event.preventDefault();
   document.activeElement?.blur(); // so that letters choose tools again
   shapes.setPointerCapture(event.pointerId);
@@ -157,7 +160,7 @@ function extend(event) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!isSegmenting() || event.target.closest(TYPED_INTO)) return;
+  if (!isPointing() || event.target.closest(TYPED_INTO)) return;
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if ((event.ctrlKey || event.metaKey || event.altKey) && !isUndo) return;
   const button = buttons.find(({ dataset }) => dataset.letter.toLowerCase() === event.key.toLowerCase());
@@ -174,17 +177,17 @@ function drawPointing() {
   for (const button of buttons) {
     const { action } = button.dataset;
     if (action) button.disabled = !enabled[action];
-    if (button.dataset.tool) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+    if (button.dataset.tool) button.setAttribute("aria-pressed", button.dataset.tool === tool());
     if (action === "everything") button.setAttribute("aria-pressed", everything);
   }
-  find(".canvas").dataset.tool = tool;
+  find(".canvas").dataset.tool = tool();
 
   const unit = 1 / (shapes.getScreenCTM()?.a || 1); // pixels of the picture per pixel of the screen
   // What belongs to an object that the prompt does not find any more waits for it unseen.
   const isShown = ({ target }) => isPointed(target) || props.view.objects.some(({ id }) => id === target);
   const drawn = gestures.filter(isShown).map((gesture) => drawGesture(gesture, unit, gesture.target === marked));
   if (drawing) {
-    const unfinished = tool === "box" ? { box: [...drawing[0], ...drawing.at(-1)] } : { stroke: drawing };
+    const unfinished = tool() === "box" ? { box: [...drawing[0], ...drawing.at(-1)] } : { stroke: drawing };
     drawn.push(drawGesture(unfinished, unit, true));
   }
   find(".gestures").replaceChildren(...drawn);

@@ -1,6 +1,6 @@
 // The result: a picture with clickable boxes or masks, a legend of phrases and a table of objects.
 //
-// props.view, props.status, props.edit, props.history, props.track and props.examples come from the server and are only read here. props.value, the
+// props.view, props.status, props.edit, props.history, props.track, props.paused and props.examples come from the server and are only read here. props.value, the
 // user's selection, goes to the server and is only written here, so an answer under way never undoes a click:
 //   {picture, query: what the selection belongs to, hidden: phrases, unticked: object ids, marked: object id or null,
 //    changes: [{id, box or name}],
@@ -87,7 +87,7 @@ const isEditView = ({ tick: wording }) => wording !== "Show";
 function drawShape(object) {
   const press = isEditView(props.view) ? tick : mark;
   const isPressed = isEditView(props.view) ? object.ticked : object.marked;
-  return drawButton(object, `box ${object.id}`, isPressed, () => isSegmenting() || press(object), () => press(object));
+  return drawButton(object, `box ${object.id}`, isPressed, () => isPointing() || press(object), () => press(object));
 }
 
 // An object of the second model is marked by a click whatever the tool, and the first one's that agrees with it, too.
@@ -201,6 +201,7 @@ function drawView() {
   drawExamples();
   drawBrush();
   drawHandles();
+  drawFollowed();
   drawEdit();
   if (focused) find(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
 }

@@ -3,13 +3,16 @@ new ResizeObserver(() => {
   drawPointing();
   drawBrush();
   drawHandles();
+  drawFollowed();
 }).observe(find(".canvas"));
 // Until the server has answered, the old view is drawn as the new tab shows it.
 new MutationObserver(() => {
   drawEdit();
   drawTrack();
   drawExamples();
+  drawPointing();
   drawHandles();
+  drawFollowed();
   drawStatus();
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
 
@@ -25,6 +28,7 @@ watch(["view", "status"], () => {
 });
 watch("edit", takeEdit);
 watch("track", takeTrack);
+watch("paused", drawFollowed);
 watch("history", drawEdit);
 nameExamples();
 drawView();

@@ -1,5 +1,6 @@
 // A bar for each track, and a tick that leaves it out. props.view comes from the server; props.value goes to it:
 //   {key: what the ticks belong to, hidden: ids of tracks}
+// "gone" says of a track that it ends at the paused frame, "forget" takes back what was said of a frame.
 const list = element.querySelector(".timeline");
 
 function make(tag, properties = {}, ...children) {
@@ -30,9 +31,27 @@ function row({ id, phrase, color, since, until }) {
   way.setAttribute("aria-label", `Show the frame where ${phrase} ${id} begins`);
   way.onclick = () => trigger("show", { seconds: since });
   const times = make("span", { className: "times", textContent: `${since.toFixed(1)} – ${until.toFixed(1)} s` });
-  return make("div", { className: "track" }, make("label", {}, box, swatch, name), way, times);
+  const gone = make("button", { type: "button", className: "gone", textContent: "Gone here" });
+  gone.title = "It ends at the paused frame; what comes after is tracked anew";
+  gone.setAttribute("aria-label", `${phrase} ${id} is gone here`);
+  gone.onclick = () => trigger("gone", { id });
+  return make("div", { className: "track" }, make("label", {}, box, swatch, name), way, times, gone);
 }
 
-const draw = () => list.replaceChildren(...props.view.tracks.map(row));
+// What was said of a frame: its time leads there, and the cross takes it back.
+function correction(seconds) {
+  const time = make("button", { type: "button", textContent: `Corrected at ${seconds.toFixed(2)} s`, title: "Show that frame" });
+  time.onclick = () => trigger("show", { seconds });
+  const back = make("button", { type: "button", textContent: "×", title: "Take the correction back" });
+  back.setAttribute("aria-label", back.title);
+  back.onclick = () => trigger("forget", { seconds });
+  return make("span", { className: "corrected" }, time, back);
+}
+
+function draw() {
+  const rows = props.view.tracks.map(row);
+  const corrections = props.view.corrections.map(correction);
+  list.replaceChildren(...rows, ...(corrections.length ? [make("div", { className: "corrections" }, ...corrections)] : []));
+}
 watch("view", draw);
 draw();

@@ -30,6 +30,19 @@ function drawTrack() {
   if (focused === left) document.querySelector(`#${taken}`).focus({ preventScroll: true });
 }
 
+// Where each track is in the paused frame, so that it can be put right.
+function drawFollowed() {
+  const { picture, tracks } = props.paused;
+  const isShown = isTracking() && picture && picture === props.view.picture;
+  const unit = 1 / (shapes.getScreenCTM()?.a || 1); // pixels of the picture per pixel of the screen
+  const marks = (isShown ? tracks : []).map(({ name, color, box: [x0, y0, x1, y1] }) => {
+    const text = draw("text", { x: x0 + 3 * unit, y: y1 - 4 * unit, fill: color, "font-size": 12 * unit, translate: "no" });
+    text.textContent = name;
+    return draw("g", {}, draw("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, stroke: color }), text);
+  });
+  find(".followed").replaceChildren(...marks);
+}
+
 function statusOfTrack() {
   const { working, status } = props.track;
   if (!isTracking() || !status.message) return null;

@@ -68,7 +68,7 @@ onEach("wheel", (event) => {
 const fingers = new Map();
 let isSpaceDown = false;
 let moved = 0; // pixels since the pointer went down: what moved was no click
-const isTool = () => (isSegmenting() && tool !== "select") || isShowing() || (isInpainting() && isEditView(props.view));
+const isTool = () => (isPointing() && tool() !== "select") || isShowing() || (isInpainting() && isEditView(props.view));
 const isHand = (event) => event.button === 1 || isSpaceDown || (event.button === 0 && !isTool());
 
 onEach("pointerdown", (event) => {

@@ -41,6 +41,7 @@ from groundingdino.segmentation.available_models import gives_way
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
 from groundingdino.tracking.available_trackers import EMBEDDED
+from groundingdino.tracking.corrections import parse_corrections
 from groundingdino.tracking.making import VIDEO
 
 NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
@@ -355,6 +356,7 @@ class Endpoints:
         each: bool | None = None,
         tiles: bool | None = None,
         tracker: str | None = None,
+        corrections: list[dict[str, Any]] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Follows what a prompt names through a video: each thing keeps its id; it is shown, blurred or cut out.
 
@@ -382,6 +384,9 @@ class Endpoints:
             each: Each phrase is looked for by itself, which finds more of what is described and takes a pass for each.
             tiles: A large frame is looked at in up to 3 x 3 tiles, too, for small things in it; a pass for each.
             tracker: A name that `models` lists with the task "track"; all but "embedded" follow outlines.
+            corrections: What is in some frames: [{"seconds", "objects": [{"phrase", "box": [x0, y0, x1, y1]}]}, ...].
+                An object is followed from there on; with "followed": false it is not shown from there on, and with
+                "gone": true the track in its place ends. A phrase such as "cat 1" means the track of that id.
 
         Returns:
             The video as MP4, and {"video", "about", "width", "height", "rate", "tracks": [{"id", "phrase", "score",
@@ -399,8 +404,10 @@ class Endpoints:
         question = TrackQuestion(
             str(video), words, model or self.first.detector, segmenter, thresholds, *stretch, tracker
         )
+        question = replace(question, corrections=parse_corrections(corrections or []))
         if not model:
-            question = replace(question, model=self._suited(self.follower.frame(str(video), start)))
+            frame, _ = self.follower.frame(str(video), start)
+            question = replace(question, model=self._suited(frame))
         self.follower.require(question)
         show = Show(effect, color)
         show.task(VIDEO)  # what is wrong with it is told at once

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,13 +29,15 @@ from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, raise_if
 from groundingdino.tracking.available_trackers import EMBEDDED
+from groundingdino.tracking.corrections import Correction
 from groundingdino.tracking.looks import cut_out, look_by
 from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
 from groundingdino.tracking.mask_tracker import MaskTracker
-from groundingdino.tracking.track_file import TrackFile, follow
+from groundingdino.tracking.track_file import Earlier, TrackFile, follow, frames_in
 from groundingdino.tracking.tracker import (
     EmbeddedTracker,
     TrackedFrame,
+    Tracker,
     TrackerSettings,
     looks_each_second,
     looks_every,
@@ -65,6 +67,13 @@ class TrackQuestion:
     start: float = 0.0  # seconds
     end: float | None = None
     tracker: str = EMBEDDED
+    corrections: tuple[Correction, ...] = ()  # in the order of their frames
+
+    @property
+    def heeded(self) -> tuple[Correction, ...]:
+        """The corrections of frames that are followed."""
+        end = float("inf") if self.end is None else self.end
+        return tuple(one for one in self.corrections if self.start - 1e-3 <= one.seconds < end)
 
     @property
     def cutter(self) -> str | None:
@@ -92,6 +101,8 @@ class TrackQuestion:
         stretch: dict[str, Any] = {"every": every, "start": self.start, "end": self.end}
         if self.tracker != EMBEDDED:
             stretch["tracker"] = self.tracker
+        if self.heeded:
+            stretch["corrections"] = [one.written() for one in self.heeded]
         return {"video": self.video, "prompt": self.prompt, **models, **self.thresholds.named(), **stretch}
 
 
@@ -119,6 +130,7 @@ class Followed:
 
     def __init__(self, question: TrackQuestion, video: Video, file: TrackFile, every: int, key: str):
         self.question, self.video, self.file, self.every, self.key = question, video, file, every, key
+        self.ticks = _key(replace(question, corrections=()), every)  # what was ticked outlasts corrections
 
     def frames(self, show: Show = Show(), edited: bool = False) -> Iterator[TrackedFrame]:
         """As they are by now."""
@@ -150,11 +162,20 @@ class Follower:
         os.utime(path)  # Gradio clears old ones away
         return video
 
-    def frame(self, path: str, seconds: float) -> str:
-        """The frame that is shown at a time as a picture's file; its path."""
+    def frame(self, path: str, seconds: float) -> tuple[str, float]:
+        """The frame that is shown at a time as a picture's file: its path, and since when it is shown."""
         with _named(path):
             frame = self.open(path).frame_near(seconds)
-        return write_file(export.png(Image.fromarray(frame.pixels)), f"{Path(path).stem}-{frame.seconds:.2f}s.png")
+        name = f"{Path(path).stem}-{frame.seconds:.2f}s.png"
+        return write_file(export.png(Image.fromarray(frame.pixels)), name), frame.seconds
+
+    def tracks_at(self, question: TrackQuestion, seconds: float) -> TrackedFrame | None:
+        """What is followed by now in the frame at a time; None where none is known. Nobody is waited for."""
+        video = self.open(question.video)
+        path = _path(_key(question, _every(question, video)))
+        if not path.exists():
+            return None
+        return next((one for one in frames_in(path, video.info.size) if one.seconds >= seconds - 1e-3), None)
 
     def require(self, question: TrackQuestion) -> None:
         """That its models can be used; errors are those of `ModelCache.require`."""
@@ -172,11 +193,9 @@ class Follower:
             ValueError: one sentence: on the video, the models, or the server's disk or memory.
         """
         video = self.open(question.video)
-        suited = looks_every if question.tracker == EMBEDDED else looks_each_second
-        every = question.every or suited(video.info.rate)
-        asked = question.asked(every)
-        key = hash_bytes(json.dumps(asked, sort_keys=True, default=str).encode())
-        path = _folder() / "tracks" / f"{key}.jsonl"
+        every = _every(question, video)
+        asked, key = question.asked(every), _key(question, every)
+        path = _path(key)
         with (
             self.studio.turns.of(key, stop),
             memory_errors(self.studio.make_room),
@@ -206,13 +225,15 @@ class Follower:
         settings = TrackerSettings(followed.every, box)
         frames = followed.video.frames(question.start, question.end)
         segmenter = None if question.cutter is None else self.studio.segmenters.get(question.cutter)
-        if segmenter is None:
-            yield from follow(frames, EmbeddedTracker(look, settings), followed.file)
-        elif question.tracker == EMBEDDED:
-            yield from follow(frames, EmbeddedTracker(look, settings), followed.file, partial(cut_out, segmenter))
-        else:
-            model = self.studio.trackers.get(question.tracker)
-            yield from follow(frames, MaskTracker(look, segmenter, model, settings, told), followed.file)
+        tracker: Tracker = EmbeddedTracker(look, settings)
+        finish: dict[str, Any] = {}
+        if question.tracker != EMBEDDED:
+            assert segmenter is not None
+            tracker = MaskTracker(look, segmenter, self.studio.trackers.get(question.tracker), settings, told)
+        elif segmenter is not None:
+            finish = {"finish": partial(cut_out, segmenter)}
+        earlier = _earlier(followed)
+        yield from follow(frames, tracker, followed.file, **finish, corrections=question.heeded, earlier=earlier)
 
     def make(
         self,
@@ -249,6 +270,33 @@ class Follower:
             source = partial(followed.frames, show)
             write_list(path, format, source, followed.video.info, Path(question.video).name, about, phrases)
         return str(path)
+
+
+def _earlier(followed: Followed) -> Earlier:
+    """The run that has most in common with this one: with one correction less, or with the first few alone."""
+    question, size = followed.question, followed.video.info.size
+    for index, one in reversed([*enumerate(question.heeded)]):
+        before, after = question.heeded[:index], question.heeded[index + 1 :]
+        for others in dict.fromkeys([(*before, *after), before]):
+            path = _path(_key(replace(question, corrections=others), followed.every))
+            if path.exists():
+                has_rest = others == (*before, *after)
+                return Earlier(frames_in(path, size), one.seconds, joins=has_rest and question.by_memory is not None)
+    return Earlier()
+
+
+def _every(question: TrackQuestion, video: Video) -> int:
+    """At one frame of how many the detector looks."""
+    suited = looks_every if question.tracker == EMBEDDED else looks_each_second
+    return question.every or suited(video.info.rate)
+
+
+def _key(question: TrackQuestion, every: int) -> str:
+    return hash_bytes(json.dumps(question.asked(every), sort_keys=True, default=str).encode())
+
+
+def _path(key: str) -> Path:
+    return _folder() / "tracks" / f"{key}.jsonl"
 
 
 def watched(items: Iterable[T], stop: StopCheck) -> Iterator[T]:

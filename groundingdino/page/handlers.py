@@ -45,7 +45,7 @@ from groundingdino.page.jobs import LOOK, WORKERS, Job, Jobs
 from groundingdino.page.model_cache import NotDownloaded
 from groundingdino.page.picker import Picker, SecondPicker
 from groundingdino.page.presence import has_left
-from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, Query
+from groundingdino.page.query import DETECT, INPAINT, NO_MODEL, SEGMENT, TRACK, Query
 from groundingdino.page.request_log import FAILED, OK, OVERTAKEN, REFUSED, WITHDRAWN, logged
 from groundingdino.page.selection import Selection, chosen
 from groundingdino.page.session import Session
@@ -56,6 +56,7 @@ from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if
 from groundingdino.segmentation.available_models import gives_way
 from groundingdino.segmentation.object_ids import lasting_ids
+from groundingdino.segmentation.pointing import POINTED
 
 WAITING = 20  # requests of the page that are followed at a time, of Gradio's 40 threads; others wait in its queue
 PATIENCE = 0.3  # seconds until the status line says that something is being worked on
@@ -327,8 +328,11 @@ class Page:
 
     def _cuts(self, query: Query, selection: Selection) -> bool:
         """Whether masks are asked for."""
-        needs_masks = not query.mask.boxes or selection.pointing.gestures or selection.pointing.everything
-        return query.tab == SEGMENT or (query.tab == INPAINT and bool(needs_masks))
+        pointing = selection.pointing
+        is_pointed_at = bool(pointing.gestures or pointing.everything)
+        if query.tab == TRACK:
+            return is_pointed_at or bool(pointing.corrected)
+        return query.tab == SEGMENT or (query.tab == INPAINT and (is_pointed_at or not query.mask.boxes))
 
     def _compare(
         self,
@@ -388,7 +392,9 @@ class Page:
         findings: Findings | None,
     ) -> Findings:
         assert findings
-        return self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100, stop)
+        found = self.studio.cut_out(image, findings, query.segmenter, selection.pointing, query.specks / 100, stop)
+        names = [change for change in selection.changes if change.id.startswith(POINTED)]
+        return replace(found, detections=with_changes(found.detections, names, found.phrases, image.size))
 
     def _failure(self, query: Query, canvas: Canvas, status_line: dict[str, Any]) -> Any:
         """The picture alone, if there is one, so that no old boxes stay beside the message."""

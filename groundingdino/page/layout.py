@@ -16,7 +16,7 @@ from groundingdino.page.model_cache import C, M
 from groundingdino.page.picker import Picker, SecondPicker
 from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, NO_MODEL, OUTLINE, SEGMENT, TRACK
 from groundingdino.page.status_line import sentence
-from groundingdino.page.track_view import NO_TRACK
+from groundingdino.page.track_view import NO_PAUSED, NO_TRACK
 from groundingdino.page.view import NOTHING
 from groundingdino.page.watching import Watching, watch_part
 from groundingdino.results.drawing import DEFAULT_MASK_STYLE
@@ -154,6 +154,7 @@ def answer_column(prompts: Mapping[str, str]) -> Answer:
         edit=NO_EDIT,
         history=NO_HISTORY,
         track=NO_TRACK,
+        paused=NO_PAUSED,
         suited=None,
         examples=[{"name": Path(path).stem, "prompt": prompt} for path, prompt in prompts.items()],
         elem_id="result",
@@ -264,7 +265,7 @@ def slider(*values: float, **options: Any) -> gr.Slider:
     return made
 
 
-def hand_over_files(image: gr.Image | gr.File) -> None:
+def hand_over_files(image: gr.Image | gr.File | gr.Video) -> None:
     """Makes a component pass on the uploaded file as it is.
 
     Gradio would open it first, and answer what is no picture with a traceback in the log; our loader has a sentence.
@@ -279,4 +280,4 @@ def hand_over_files(image: gr.Image | gr.File) -> None:
         check_all_files_in_cache({"path": upload.path})  # type: ignore[arg-type]
         return upload.path
 
-    image.preprocess = path_of  # type: ignore[assignment, method-assign]
+    image.preprocess = path_of  # type: ignore[method-assign]

@@ -39,6 +39,29 @@ FORMS: dict[str, dict[str, Any]] = {
     "In tiles, too": {"type": "boolean"},
     "Whole boxes": {"type": "boolean"},
     "Outlines": {"type": "boolean"},
+    "Corrections": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "seconds": {"type": "number"},
+                "objects": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "phrase": {"type": "string"},
+                            "box": {"type": "array", "items": {"type": "number"}},
+                            "followed": {"type": "boolean"},
+                            "gone": {"type": "boolean"},
+                        },
+                        "required": ["phrase", "box"],
+                    },
+                },
+            },
+            "required": ["seconds"],
+        },
+    },
     "Margins": {
         "anyOf": [
             {"type": "string"},
@@ -143,7 +166,7 @@ def _publish_track(
     made, tracks = gr.File(label="The video with what was followed"), gr.JSON(label="Tracks")
     gr.Button().click(
         endpoints.track,
-        [video, prompt, *how, *stretch, detector, segmenter, *thresholds, *switches, tracker],
+        [video, prompt, *how, *stretch, detector, segmenter, *thresholds, *switches, tracker, _json("Corrections")],
         [made, tracks],
         api_name="track",
         concurrency_limit=WORKERS,

@@ -7,6 +7,7 @@ from groundingdino.page.following import TrackQuestion
 from groundingdino.page.query import Query
 from groundingdino.page.selection import Selection
 from groundingdino.page.view import Canvas
+from groundingdino.tracking.corrections import Correction
 
 
 class Session:
@@ -25,7 +26,9 @@ class Session:
         self.history = History()
         self.mode = REPLACE  # of edits, as it was chosen last
         self.video: str | None = None  # whose tracks are wanted
+        self.paused: tuple[str, float] | None = None  # the frame that is the picture, and its seconds
         self.tracked: TrackQuestion | None = None  # what was followed in it last
+        self.corrections: dict[tuple[str, str], tuple[Correction, ...]] = {}  # by video and prompt
         self.track_cancelled = 0.0  # when that was cancelled last
         self.show_changed = 0.0  # when what is made of it was changed last
         self.chose_shape = False  # whether masks or boxes were chosen by hand

@@ -8,7 +8,7 @@ disk; cancelling ends it, and the next run goes on from there, see `following`.
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, Queue
 from threading import Thread
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import gradio as gr
 
+from groundingdino.page.correcting import correction_of, gone_here, says_something, with_correction, without_correction
 from groundingdino.page.faults import FAULT, noticed
 from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
 from groundingdino.page.handlers import Page, ended
@@ -26,26 +27,34 @@ from groundingdino.page.picker import Picker
 from groundingdino.page.presence import has_left
 from groundingdino.page.query import TRACK, Query
 from groundingdino.page.request_log import REFUSED, WITHDRAWN, logged
+from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import sentence
 from groundingdino.page.track_form import NO_VIDEO, TrackForm
 from groundingdino.page.track_view import (
+    NO_PAUSED,
+    NO_STRIP,
     NO_TRACK,
     NO_TRACKS,
     frame_url,
     in_words,
     limits_in_words,
+    paused_view,
+    strip_view,
     tracks_view,
     video_in_words,
 )
 from groundingdino.page.view import Canvas
 from groundingdino.page.watching import MOVING, STILL
 from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if, stopping
+from groundingdino.tracking.corrections import Correction
 from groundingdino.tracking.drawing import FrameDrawing
 from groundingdino.tracking.making import VIDEO
 from groundingdino.tracking.track_file import tracks_of
+from groundingdino.tracking.video import Frame
 
 SHOWN_EVERY = 0.25  # seconds: more frames than these the page is not sent while things are followed
+THUMBNAILS = 10  # of a video
 PATIENCE = 20.0  # seconds after a cancel in which the frame under way should have ended
 NO_TRACKED = "Press Track first: there is nothing to download yet."
 GIVEN_UP = "Following gave no sign of life for 15 minutes and was given up."
@@ -61,6 +70,7 @@ class Made(NamedTuple):
     view: dict[str, Any]  # the timeline
     video: str | None  # path; None after a cancel
     status: dict[str, Any]
+    question: TrackQuestion  # with what was said of the paused frame
 
 
 @dataclass
@@ -84,7 +94,7 @@ class TrackPage:
 
         The updates are of: picture, about, slider, start, end, result, timeline, video, what is shown.
         """
-        session.video, session.tracked = path, None
+        session.video, session.tracked, session.paused = path, None, None
         words, rest = limits_in_words(self.page.studio.limits), (gr.update(view=NO_TRACKS), None, STILL)
         hidden = gr.update(value=0, interactive=False)
         if not path:
@@ -92,11 +102,12 @@ class TrackPage:
         with logged("open video") as line:
             try:
                 info = self.page.jobs.run(lambda: self.follower.open(path)).info
-                frame = self.page.jobs.run(lambda: self.follower.frame(path, 0))
+                frame, seconds = self.page.jobs.run(lambda: self.follower.frame(path, 0))
             except Exception as error:
                 line["ended"] = REFUSED
                 told = {**NO_TRACK, "status": self._status_of(error)}
                 return gr.skip(), words, hidden, None, None, gr.update(track=told), *rest
+        session.paused = frame, seconds
         step = max(0.01, round(1 / info.rate, 3))
         slider = gr.update(value=0, maximum=max(step, round(info.seconds - step, 3)), step=step, interactive=True)
         return frame, video_in_words(info), slider, 0, round(info.seconds, 2), gr.update(track=NO_TRACK), *rest
@@ -106,13 +117,44 @@ class TrackPage:
         if not path or path != session.video:
             return gr.skip(), gr.skip(), gr.skip()
         try:
-            frame = self.page.jobs.run(lambda: self.follower.frame(path, max(0.0, float(seconds or 0))))
+            frame, found = self.page.jobs.run(lambda: self.follower.frame(path, max(0.0, float(seconds or 0))))
         except Exception as error:
             return gr.skip(), gr.update(track={**NO_TRACK, "status": self._status_of(error)}), STILL
-        return frame, gr.skip(), STILL
+        session.paused = frame, found
+        return frame, gr.update(paused=self._paused(session)), STILL
 
-    def pause_at_track(self, session: Session, path: str | None, event: gr.EventData) -> tuple[Any, ...]:
-        """The frame at which a track begins."""
+    def _paused(self, session: Session) -> dict[str, Any]:
+        """What is followed in the paused frame."""
+        question, paused = session.tracked, session.paused
+        if question is None or paused is None:
+            return NO_PAUSED
+        try:
+            return paused_view(paused[0], self.page.jobs.run(lambda: self.follower.tracks_at(question, paused[1])))
+        except (ValueError, OSError):  # which is told where it is followed
+            return NO_PAUSED
+
+    def thumbnails(self, session: Session, path: str | None) -> Iterator[Any]:
+        """Updates of the strip, as its frames are decoded."""
+        if not path or path != session.video:
+            yield gr.update(view=NO_STRIP)
+            return
+        found: list[Frame] = []
+        told = monotonic()
+        try:
+            video = self.page.jobs.run(lambda: self.follower.open(path))
+            for frame in self._by_jobs(video.thumbnails(THUMBNAILS), lambda: session.video != path):
+                found.append(frame)
+                if monotonic() - told > SHOWN_EVERY:
+                    told = monotonic()
+                    yield gr.update(view=strip_view(video.info.seconds, found))
+        except Stopped:  # another video was chosen
+            return
+        except ValueError:  # which is told where the video is opened
+            video = None
+        yield gr.update(view=strip_view(video.info.seconds, found) if video else NO_STRIP)
+
+    def pause_at(self, session: Session, path: str | None, event: gr.EventData) -> tuple[Any, ...]:
+        """The frame of a thumbnail, or at which a track begins."""
         seconds = float(event.seconds)
         return seconds, *self.pause(session, path, seconds)
 
@@ -120,20 +162,53 @@ class TrackPage:
         """A video that was dropped on the canvas, and the tab that it opens."""
         return self.page.take_file(event), gr.update(selected=TRACK)
 
+    def take_recording(self, path: str | None) -> Any:
+        """A clip that was recorded as the video."""
+        return path or gr.skip()
+
+    def end_track(self, session: Session, event: gr.EventData) -> None:
+        """Says that a track ends at the paused frame; `run` then follows what comes after it anew."""
+        question, paused = session.tracked, session.paused
+        if question is None or paused is None:
+            raise gr.Error(NO_TRACKED)
+
+        def find() -> Correction:
+            with self.follower.followed(question) as followed:
+                return gone_here(followed.frames(), int(event.id), paused[1])
+
+        try:
+            said = self.page.jobs.run(find)
+        except ValueError as error:
+            raise gr.Error(str(error)) from error
+        session.corrections[question.video, question.prompt] = with_correction(question.corrections, said)
+
+    def forget(self, session: Session, event: gr.EventData) -> None:
+        """Takes back what was said of a frame."""
+        question = session.tracked
+        if question is not None:
+            left = without_correction(question.corrections, float(event.seconds))
+            session.corrections[question.video, question.prompt] = left
+
     def run(
-        self, anew: bool, session: Session, sent: dict[str, Any], ticked: Any, *values: Any
+        self, anew: bool, session: Session, sent: dict[str, Any], ticked: Any, *values: Any, again: bool = False
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Updates of result, timeline, video and what is shown: how far it is, and then what came of it.
 
         Args:
             anew: Follow; else only make another video of what was followed before.
+            again: Follow what was followed before, after other corrections.
         """
         query, form = Query(*values[: len(Query._fields)]), TrackForm(*values[len(Query._fields) :])
         stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
-        if not anew and session.tracked is None:
+        if (again or not anew) and session.tracked is None:
             return
+        said = None
         try:
-            question = form.question(query) if anew or session.tracked is None else session.tracked
+            question = form.question(query) if session.tracked is None or (anew and not again) else session.tracked
+            if anew:
+                known = session.corrections.get((question.video, question.prompt), ())
+                question = replace(question, corrections=known)
+                said = None if again else self._said(session, query, Selection.parse(sent, query.keys[0]), question)
         except ValueError as error:
             tone = "hint" if str(error) == NO_VIDEO else "error"
             yield self._told({**NO_TRACK, "run": stamp, "status": sentence(str(error), tone)})
@@ -148,12 +223,12 @@ class TrackPage:
         run = _Run(stop)
         if anew:
             session.tracked = None
-        work = partial(self._work, run, question, partial(form.show, ticked), canvas, anew)
+        work = partial(self._work, run, question, partial(form.show, ticked), canvas, anew, said)
         Thread(target=in_this_context(work), daemon=True).start()
         with logged("track", prompt=query.prompt) as line:
             line |= {"model": question.model, "effect": form.effect}
             try:
-                for update in self._follow(run, session, question, stamp, anew):
+                for update in self._follow(run, session, stamp, anew):
                     line["ended"] = ended(update[0].get("track", {}).get("status")) if update[0] else "ok"
                     yield update
                 if stop():
@@ -178,15 +253,42 @@ class TrackPage:
 
         def make() -> str:
             with self.follower.followed(question) as followed:
-                return self.follower.make(followed, format, form.show(ticked, followed.key))
+                return self.follower.make(followed, format, form.show(ticked, followed.ticks))
 
         with logged("export") as line:
             line["file"] = format
             return noticed(lambda: self.page.jobs.run(make), line)
 
-    def _work(self, run: _Run, question: TrackQuestion, show: ShowOf, canvas: Canvas, anew: bool) -> None:
+    def _said(
+        self, session: Session, query: Query, selection: Selection, question: TrackQuestion
+    ) -> Callable[[], Correction] | None:
+        """What finds what was ticked, pointed at and moved on the paused frame; None where nothing was."""
+        if session.paused is None or query.path is None or not says_something(selection):
+            return None
+        path, seconds = session.paused
+        if query.path != path:
+            return None
+
+        def find() -> Correction:
+            findings = self.page.findings(query, selection, self.page.studio.image(path))
+            return correction_of(seconds, findings, selection, question.by_memory is not None)
+
+        return find
+
+    def _work(
+        self,
+        run: _Run,
+        question: TrackQuestion,
+        show: ShowOf,
+        canvas: Canvas,
+        anew: bool,
+        said: Callable[[], Correction] | None,
+    ) -> None:
         """In its own thread: all that a run does; whatever comes is news."""
         try:
+            if said is not None:
+                new = self.page.jobs.run(said, run.stop)
+                question = replace(question, corrections=with_correction(question.corrections, new))
             run.news.put(self._track(run, question, show, canvas, anew))
         except BaseException as error:  # whoever follows would wait for ever
             run.news.put(error)
@@ -200,19 +302,20 @@ class TrackPage:
                     with studio.limits.in_time(run.stop) as stop:
                         self._watch(run, followed, canvas, stop or run.stop, notes)
                 making = partial(self._making, run, followed)
-                path = self.follower.make(followed, VIDEO, show(followed.key), making)
+                path = self.follower.make(followed, VIDEO, show(followed.ticks), making)
                 tracks = list(tracks_of(followed.frames()))
             except Stopped:
                 # What is done stays, and is shown as far as it goes.
                 tracks = list(tracks_of(followed.frames()))
                 seconds = max((track.until for track in tracks), default=question.start)
                 message = f"Cancelled: {_count(followed)} are kept, and Track goes on from there."
-                return Made(tracks_view(followed, tracks), None, sentence(message, "hint", f"{seconds:.1f} s"))
+                status = sentence(message, "hint", f"{seconds:.1f} s")
+                return Made(tracks_view(followed, tracks), None, status, question)
             damaged = "The video is damaged: what could not be read is left out." if followed.video.damaged else ""
             words = f"{in_words(tracks)}." if tracks else "Nothing was followed: try another word or threshold."
             detail = f"{monotonic() - begun:.1f} s · {studio.detectors.card(question.model).title}"
             status = sentence(" ".join(filter(None, [words, damaged, *notes])), "done" if tracks else "nothing", detail)
-            return Made(tracks_view(followed, tracks), path, status)
+            return Made(tracks_view(followed, tracks), path, status, question)
 
     def _watch(self, run: _Run, followed: Followed, canvas: Canvas, stop: StopCheck, notes: list[str]) -> None:
         """Follows to the end, and tells how far it is."""
@@ -264,9 +367,7 @@ class TrackPage:
                 return
             yield item
 
-    def _follow(
-        self, run: _Run, session: Session, question: TrackQuestion, stamp: float, anew: bool
-    ) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def _follow(self, run: _Run, session: Session, stamp: float, anew: bool) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Updates until the run is over, however it ends."""
         shown = {**NO_TRACK, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
         yield self._told(shown, STILL) if not anew else (gr.update(track=shown), gr.update(view=NO_TRACKS), None, STILL)
@@ -296,8 +397,10 @@ class TrackPage:
             if isinstance(news, Made):
                 if not anew and news.video is None:  # another one is on its way
                     return
-                session.tracked = question
-                update, moving = gr.update(track={**last, "status": news.status}), MOVING if news.video else STILL
+                question = session.tracked = news.question
+                session.corrections[question.video, question.prompt] = question.corrections
+                update = gr.update(track={**last, "status": news.status}, paused=self._paused(session))
+                moving = MOVING if news.video else STILL
                 yield update, gr.update(view=news.view), news.video, moving
             elif isinstance(news, Stopped):
                 yield self._told({**last, "status": sentence("Cancelled.", "hint")})

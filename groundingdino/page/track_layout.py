@@ -15,6 +15,7 @@ class TrackControls(NamedTuple):
     """Which video, which part of it, how, and what becomes of it."""
 
     video: gr.File
+    record: gr.Video  # by a camera
     about: gr.HTML  # limits, or what was sent
     at: gr.Slider  # seconds of the paused frame
     start: gr.Number
@@ -34,6 +35,13 @@ def track_column(limits: Limits, picker: Picker[Any, Any]) -> TrackControls:
     """In the order in which they are needed."""
     video = gr.File(label="Video", file_types=["video", ".mkv", ".ts", ".gif"], height=110, elem_id="track-file")
     hand_over_files(video)
+    with gr.Accordion("Record a clip", open=False, elem_id="track-record"):
+        # As large as it can, a camera sends more than is followed in time, and some a picture in a mirror.
+        camera = gr.WebcamOptions(
+            mirror=False, constraints={"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}}}
+        )
+        record = gr.Video(sources=["webcam"], webcam_options=camera, show_label=False, height=240, buttons=[])
+        hand_over_files(record)
     about = gr.HTML(limits_in_words(limits), elem_id="about-video", elem_classes="about")
     # With the length of each video it gets another end, so it is made anew, see `layout.slider`.
     at = gr.Slider(0, 1, 0, label="Frame at second", interactive=False, elem_id="track-at")
@@ -55,5 +63,5 @@ def track_column(limits: Limits, picker: Picker[Any, Any]) -> TrackControls:
     info = "0 looks six times a second; a tracker of outlines once."
     every = slider(0, 60, 0, step=1, label="Look at one frame of", info=info, elem_id="track-every")
     return TrackControls(
-        video, about, at, start, end, from_here, to_here, every, masks, effect, color, tracker, run, cancel
+        video, record, about, at, start, end, from_here, to_here, every, masks, effect, color, tracker, run, cancel
     )

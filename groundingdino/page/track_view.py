@@ -13,14 +13,17 @@ from groundingdino.page.status_line import sentence
 from groundingdino.page.view import jpeg_url
 from groundingdino.results.drawing import PALETTE
 from groundingdino.tracking.drawing import FrameDrawing
-from groundingdino.tracking.track_file import Track
+from groundingdino.tracking.track_file import Track, rows_of
 from groundingdino.tracking.tracker import TrackedFrame
 from groundingdino.tracking.video import Frame, VideoInfo
 
 # `run` names the request it is of, `frame` is what was followed in last.
 NO_TRACK: dict[str, Any] = {"run": 0.0, "working": False, "share": 0.0, "frame": "", "status": sentence("")}
 # `key` names what they are of: what was ticked belongs to it.
-NO_TRACKS: dict[str, Any] = {"key": "", "start": 0.0, "end": 0.0, "tracks": []}
+NO_TRACKS: dict[str, Any] = {"key": "", "start": 0.0, "end": 0.0, "tracks": [], "corrections": []}
+# What is followed in the paused frame, `picture`.
+NO_PAUSED: dict[str, Any] = {"picture": "", "tracks": []}
+NO_STRIP: dict[str, Any] = {"length": 0.0, "frames": []}  # thumbnails of a video, and its seconds
 
 # What is made of what is followed, by the names in the page.
 EFFECTS = {"Boxes": DRAWN, "Blur": "blur", "Pixelate": "pixelate", "Recolour": "recolor", "Cut-out": "cut-out"}
@@ -39,19 +42,44 @@ def video_in_words(info: VideoInfo) -> str:
 
 def tracks_view(followed: Followed, tracks: Iterable[Track]) -> dict[str, Any]:
     """The timeline: an entry for each track, and the seconds at both ends."""
-    colors = sv.ColorPalette.from_hex(list(PALETTE))
     start, end = followed.stretch
     rows = [
         {
             "id": track.id,
             "phrase": track.phrase,
-            "color": colors.by_idx(track.id).as_hex(),
+            "color": _color(track.id),
             "since": round(track.since, 2),
             "until": round(track.until, 2),
         }
         for track in tracks
     ]
-    return {"key": followed.key, "start": start, "end": end, "tracks": rows}
+    corrections = [round(one.seconds, 3) for one in followed.question.heeded]
+    return {"key": followed.ticks, "start": start, "end": end, "tracks": rows, "corrections": corrections}
+
+
+def paused_view(picture: str, frame: TrackedFrame | None) -> dict[str, Any]:
+    """What is followed in the frame that is the picture."""
+    if frame is None:
+        return NO_PAUSED
+    boxes = frame.objects.xyxy.round().astype(int).tolist()
+    rows = [
+        {"name": f"{phrase} {id}", "color": _color(id), "box": box}
+        for (id, phrase, _), box in zip(rows_of(frame.objects), boxes, strict=True)
+    ]
+    return {"picture": picture, "tracks": rows}
+
+
+def _color(id: int) -> str:
+    """Of a track, as `FrameDrawing` draws it."""
+    return sv.ColorPalette.from_hex(list(PALETTE)).by_idx(id).as_hex()
+
+
+def strip_view(length: float, frames: Iterable[Frame]) -> dict[str, Any]:
+    """The strip of thumbnails of a video of so many seconds."""
+    thumbnails = [
+        {"seconds": round(frame.seconds, 3), "url": jpeg_url(Image.fromarray(frame.pixels))} for frame in frames
+    ]
+    return {"length": length, "frames": thumbnails}
 
 
 def frame_url(drawing: FrameDrawing, frame: Frame, tracked: TrackedFrame, most: tuple[int, int]) -> str:

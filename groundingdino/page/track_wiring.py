@@ -13,6 +13,8 @@ from groundingdino.page.track_handlers import TrackPage
 from groundingdino.page.track_layout import TrackControls
 from groundingdino.page.wiring import INTERRUPT, PRIVATE, SAVE, STAMP, answering, by_name, taking, wire_download
 
+# The strip shows what is paused, and where the stretch begins and ends.
+MARKS = "(value, at, start, end) => ({at, start, end})"
 # While the number beside the slider is empty it means the start, and what is too large the end, see `layout.slider`.
 SEEK = """(session, path, seconds) => {
   const most = Number(document.querySelector("#track-at input[type=range]").max);
@@ -29,7 +31,7 @@ def wire_tracks(
     controls: TrackControls,
 ) -> None:
     """Connects its controls; `query` are those of all tabs."""
-    result, (shown, video, timeline) = answer.result, answer.watching
+    result, (shown, video, strip, timeline) = answer.result, answer.watching
     form = by_name(
         TrackForm,
         video=controls.video,
@@ -49,14 +51,21 @@ def wire_tracks(
     tracker.model.input(tracks.trackers.choose, tracker.model, described, **PRIVATE)
     opened = [question.picture, controls.about, controls.at, controls.start, controls.end]
     opened += [result, timeline, video, shown]
-    controls.video.change(tracks.open, [session, controls.video], opened, concurrency_limit=WAITING, **PRIVATE)
+    after = controls.video.change(tracks.open, [session, controls.video], opened, concurrency_limit=WAITING, **PRIVATE)
+    filled: dict[str, Any] = {"concurrency_limit": WAITING, **PRIVATE}
+    after.then(answering(tracks.thumbnails), [session, controls.video], strip, **filled)
+    controls.record.change(tracks.take_recording, controls.record, controls.video, **PRIVATE)
     result.video(tracks.take_video, None, [controls.video, answer.row], **PRIVATE)
     paused = [question.picture, result, shown]
     seeking: dict[str, Any] = {"concurrency_limit": WAITING, **PRIVATE}
     controls.at.input(
         tracks.pause, [session, controls.video, controls.at], paused, trigger_mode="always_last", js=SEEK, **seeking
     )
-    timeline.show(tracks.pause_at_track, [session, controls.video], [controls.at, *paused], **seeking)
+    for part in (strip, timeline):
+        part.show(tracks.pause_at, [session, controls.video], [controls.at, *paused], **seeking)
+    places: list[Any] = [controls.at, controls.start, controls.end]
+    marked: dict[str, Any] = {"js": MARKS, "queue": False, **PRIVATE}
+    gr.on([place.change for place in places], None, [strip, *places], strip, **marked)
     for button, mark in ((controls.from_here, controls.start), (controls.to_here, controls.end)):
         button.click(None, controls.at, mark, js="(at) => at", **PRIVATE)
 
@@ -70,6 +79,9 @@ def wire_tracks(
     # A visitor follows in one video at a time.
     controls.run.click(answering(partial(tracks.run, True), 4), trigger_mode="once", **making)
     controls.cancel.click(tracks.cancel, [session, result], None, queue=False, js=INTERRUPT, **PRIVATE)
+    again = answering(partial(tracks.run, True, again=True), 4)
+    for event, change in ((timeline.gone, tracks.end_track), (timeline.forget, tracks.forget)):
+        event(change, session, None, concurrency_limit=WAITING, **PRIVATE).success(again, **making)
     changes = [controls.effect.input, controls.color.change, timeline.input]
     interrupting: dict[str, Any] = {"trigger_mode": "multiple", "queue": False, "js": INTERRUPT, **PRIVATE}
     gr.on(changes, tracks.change_show, [session, result], None, **interrupting)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from groundingdino.files.assets import ASSETS
-from groundingdino.page.track_view import NO_TRACKS
+from groundingdino.page.track_view import NO_STRIP, NO_TRACKS
 
 STILL, MOVING = "Frame", "Video"  # what the page shows of a video
 
@@ -15,6 +15,7 @@ class Watching(NamedTuple):
 
     shown: gr.Radio
     video: gr.Video
+    strip: gr.HTML  # thumbnails; its value is what is paused and marked
     tracks: gr.HTML  # the timeline; its value says which tracks are ticked off
 
 
@@ -22,6 +23,14 @@ def watch_part() -> Watching:
     options: dict[str, Any] = {"show_label": False, "container": False, "elem_id": "track-view"}
     shown = gr.Radio([STILL, MOVING], value=STILL, interactive=True, **options)  # no event takes it in
     video = gr.Video(show_label=False, interactive=False, buttons=[], autoplay=True, loop=True, elem_id="track-video")
+    strip = gr.HTML(
+        {},
+        html_template='<div class="strip" role="group" aria-label="The video"></div>',
+        js_on_load=(ASSETS / "page" / "strip.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        view=NO_STRIP,
+        elem_id="strip",
+    )
     tracks = gr.HTML(
         {},
         html_template='<div class="timeline" role="group" aria-label="Tracks"></div>',
@@ -30,4 +39,4 @@ def watch_part() -> Watching:
         view=NO_TRACKS,
         elem_id="tracks",
     )
-    return Watching(shown, video, tracks)
+    return Watching(shown, video, strip, tracks)

@@ -21,6 +21,7 @@ from groundingdino.page.studio import DetectorLike, Studio, Thresholds
 from groundingdino.runtime.interruption import Stopped
 from groundingdino.segmentation.available_models import SegmenterCard
 from groundingdino.segmentation.cutting import SegmenterLike
+from groundingdino.tracking.corrections import Correction, Said
 from groundingdino.tracking.track_file import TrackFile
 from groundingdino.tracking.video import Video
 from tests import clips
@@ -132,6 +133,26 @@ def test_what_is_cut_out_is_transparent_in_pictures_and_has_a_colour_in_a_video(
     assert max(red, blue) < 60
 
 
+def test_what_was_said_of_a_frame_is_another_question_and_takes_no_look_twice(
+    follower: Follower, clip: str, oracle: Oracle
+):
+    follow(follower, asking(clip))
+    looks = oracle.prepared
+    first = Correction(0.4, (Said("cat", CAT, followed=False),))
+    second = Correction(0.8, (Said("ball", (120, 150, 180, 210)),))
+    for corrections in ((first,), (first, second), (second,)):
+        follow(follower, asking(clip, corrections=corrections))
+    assert oracle.prepared == looks
+    record = json.loads(made(follower, asking(clip, corrections=(first, second)), "json").read_text())
+    assert [(one["id"], one["phrase"], one["first"], one["last"]) for one in record["tracks"]] == [
+        (1, "cat", 0, 3),
+        (2, "cat", 0, 11),
+        (3, "ball", 8, 11),
+    ]
+    unheeded = asking(clip, end=0.3, corrections=(first,))
+    assert unheeded.asked(2) == asking(clip, end=0.3).asked(2), "of a frame that is not followed"
+
+
 def test_a_file_that_was_made_is_handed_out_again(follower: Follower, clip: str):
     follow(follower, asking(clip))
     first = made(follower, asking(clip), "video")
@@ -161,7 +182,8 @@ def test_only_the_stretch_is_followed(follower: Follower, clip: str):
 
 
 def test_a_paused_frame_is_a_picture_to_the_bit(follower: Follower, clip: str):
-    path = follower.frame(clip, 0.55)
+    path, seconds = follower.frame(clip, 0.55)
+    assert seconds == pytest.approx(0.5)
     assert Path(path).name == "two cats-0.50s.png"
     assert np.array_equal(np.asarray(Image.open(path)), Video(clip).frame_near(0.55).pixels)
 

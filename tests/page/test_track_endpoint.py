@@ -102,6 +102,21 @@ def test_a_model_that_remembers_follows_outlines(clip: str, oracle: Oracle, tmp_
     ]
 
 
+def test_frames_can_be_corrected(endpoints: Endpoints, clip: str, oracle: Oracle):
+    endpoints.track(clip, "cat")
+    looks = oracle.prepared
+    cat, ball = {"phrase": "cat", "box": CAT, "followed": False}, {"phrase": "ball", "box": [120, 150, 180, 210]}
+    gone = {"phrase": "cat 2", "box": OTHER_CAT, "gone": True}
+    corrections = [{"seconds": 0.4, "objects": [gone]}, {"seconds": 0, "objects": [cat, ball]}]
+    _, record = endpoints.track(clip, "cat", corrections=corrections)
+    tracks = [(one["id"], one["phrase"], one["first"]) for one in record["tracks"]]
+    assert tracks[0] == (2, "ball", 0)
+    assert {phrase for _, phrase, _ in tracks[1:]} == {"cat"}
+    assert oracle.prepared == looks
+    with pytest.raises(gr.Error, match="Expected corrections as"):
+        endpoints.track(clip, "cat", corrections=[{"objects": []}])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 from threading import Event
@@ -25,7 +26,7 @@ from groundingdino.page.session import Session
 from groundingdino.page.studio import DetectorLike, Studio
 from groundingdino.page.track_form import NO_VIDEO, TrackForm
 from groundingdino.page.track_handlers import NO_TRACKED, TrackPage
-from groundingdino.page.track_view import NO_TRACKS
+from groundingdino.page.track_view import NO_PAUSED, NO_STRIP, NO_TRACKS
 from groundingdino.page.watching import MOVING, STILL
 from groundingdino.segmentation.available_models import SegmenterCard
 from groundingdino.segmentation.cutting import SegmenterLike
@@ -96,9 +97,11 @@ def running(
     ticked: Any = "",
     anew: bool = True,
     query: Query = QUERY,
+    again: bool = False,
+    **selection: Any,
 ) -> Generator[Any, None, None]:
-    sent = {"stamp": stamp, "canvas": [400, 300, 1, 1]}
-    return tracks.run(anew, session, sent, ticked, *query, *of)  # type: ignore[return-value]
+    sent = {"stamp": stamp, "canvas": [400, 300, 1, 1], "picture": query.path or "", **selection}
+    return tracks.run(anew, session, sent, ticked, *query, *of, again=again)  # type: ignore[return-value]
 
 
 def run(*arguments: Any, **options: Any) -> tuple[Any, Any, Any, Any]:
@@ -152,11 +155,115 @@ def test_a_bad_video_is_a_sentence_and_the_page_lives(
 def test_the_frame_at_a_time_becomes_the_picture(tracks: TrackPage, clip: str):
     session = Session()
     tracks.open(session, clip)
-    picture, _, shown = tracks.pause(session, clip, 1.25)
+    picture, result, shown = tracks.pause(session, clip, 1.25)
     assert (Path(picture).name, shown) == ("cats-1.20s.png", STILL)
+    assert result["paused"] == NO_PAUSED
+    run(tracks, session, form(clip))
+    picture, result, _ = tracks.pause(session, clip, 1.25)
+    assert result["paused"]["picture"] == picture
+    assert [(one["name"], one["box"]) for one in result["paused"]["tracks"]] == [
+        ("cat 1", [*CAT]),
+        ("cat 2", [*OTHER_CAT]),
+    ]
     assert tracks.pause(session, "another.mp4", 1) == (gr.skip(), gr.skip(), gr.skip())
-    seconds, picture, *_ = tracks.pause_at_track(session, clip, SimpleNamespace(seconds=0.5))  # type: ignore[arg-type]
+    seconds, picture, *_ = tracks.pause_at(session, clip, SimpleNamespace(seconds=0.5))  # type: ignore[arg-type]
     assert (seconds, Path(picture).name) == (0.5, "cats-0.50s.png")
+
+
+def paused(tracks: TrackPage, session: Session, clip: str, seconds: float) -> Query:
+    """The page's query once the video is paused there."""
+    picture, *_ = tracks.pause(session, clip, seconds)
+    return QUERY._replace(path=picture)
+
+
+def kept(update: Any) -> list[tuple[int, str, float, float]]:
+    return [(one["id"], one["phrase"], one["since"], one["until"]) for one in update[1]["view"]["tracks"]]
+
+
+ID = "cat [10, 20, 110, 120]"
+
+
+def test_what_is_ticked_on_the_paused_frame_starts_the_tracks(tracks: TrackPage, clip: str):
+    session = Session()
+    tracks.open(session, clip)
+    query = paused(tracks, session, clip, 0.0)
+    last = run(tracks, session, form(clip), query=query, unticked=[ID])
+    assert kept(last) == [(2, "cat", 0.0, 1.9)]
+    assert last[1]["view"]["corrections"] == [0.0]
+    path = tracks.export("mot", session, "", *form(clip))
+    assert path
+    assert {line.split(",")[1] for line in Path(path).read_text().splitlines()} == {"2"}
+    elsewhere = run(tracks, Session(), form(clip), query=query, unticked=[ID])
+    assert len(kept(elsewhere)) == 2, "that picture is no paused frame of this visitor's"
+    untouched = run(tracks, session, form(clip, start=0.5), stamp=2.0, query=query)
+    assert len(kept(untouched)) == 2, "the frame is not followed"
+
+
+def test_what_is_pointed_at_is_a_track_by_its_name(tracks: TrackPage, clip: str):
+    session = Session()
+    tracks.open(session, clip)
+    query = paused(tracks, session, clip, 0.5)
+    gestures = [{"target": "pointed 1", "box": [130, 150, 190, 210]}]
+    changes = [{"id": "pointed 1", "name": "ball"}]
+    last = run(tracks, session, form(clip), query=query, gestures=gestures, changes=changes)
+    assert kept(last)[2:] == [(3, "ball", 0.5, 1.9)]
+    assert [row[1:] for row in kept(last)[:2]] == [("cat", 0.0, 1.9)] * 2
+
+
+def test_a_correction_tracks_what_follows_anew_and_asks_the_detector_nothing(
+    tracks: TrackPage, clip: str, oracle: Held
+):
+    session = Session()
+    tracks.open(session, clip)
+    run(tracks, session, form(clip))
+    query, looks = paused(tracks, session, clip, 1.0), oracle.prepared
+    tracks.page.studio.find(tracks.page.studio.image(query.path or ""), "cat", "embedded", query.thresholds)
+    changes = [{"id": ID, "name": "fox"}]
+    looks = oracle.prepared
+    last = run(tracks, session, form(clip), 2.0, query=query, changes=changes)
+    assert oracle.prepared == looks
+    assert kept(last) == [(1, "cat", 0.0, 1.9), (2, "cat", 0.0, 1.9)], "by the name that it had most"
+    path = tracks.export("json", session, "", *form(clip))
+    assert path
+    frames = json.loads(Path(path).read_text())["frames"]
+    names = [frame["objects"][0]["phrase"] for frame in frames]
+    assert names == ["cat"] * 10 + ["fox"] * 10
+    tracks.forget(session, SimpleNamespace(seconds=1.0))  # type: ignore[arg-type]
+    last = run(tracks, session, form(clip), 3.0, again=True, query=query, changes=changes)
+    assert last[1]["view"]["corrections"] == []
+    assert oracle.prepared == looks
+
+
+def test_a_track_that_is_gone_here_ends_here(tracks: TrackPage, clip: str, oracle: Held):
+    session = Session()
+    tracks.open(session, clip)
+    event: Any = SimpleNamespace(id=1)
+    with pytest.raises(gr.Error, match="Press Track first"):
+        tracks.end_track(session, event)
+    run(tracks, session, form(clip))
+    tracks.pause(session, clip, 1.0)
+    looks = oracle.prepared
+    tracks.end_track(session, event)
+    last = run(tracks, session, form(clip), 2.0, again=True)
+    assert oracle.prepared == looks
+    assert kept(last)[0] == (1, "cat", 0.0, 0.9)
+    assert last[1]["view"]["corrections"] == [1.0]
+    tracks.pause(session, clip, 1.5)
+    with pytest.raises(gr.Error, match="That track is not in this frame"):
+        tracks.end_track(session, event)
+
+
+def test_thumbnails_of_a_video_come_as_they_are_decoded(tracks: TrackPage, clip: str):
+    session = Session()
+    tracks.open(session, clip)
+    view = [*tracks.thumbnails(session, clip)][-1]["view"]
+    assert view["length"] == pytest.approx(2.0)
+    assert [one["seconds"] for one in view["frames"]] == pytest.approx([number / 5 for number in range(10)])
+    image = Image.open(io.BytesIO(base64.b64decode(view["frames"][3]["url"].partition(",")[2])))
+    assert image.height == 72
+    assert [*tracks.thumbnails(session, None)][-1]["view"] == NO_STRIP
+    assert [*tracks.thumbnails(session, "another.mp4")][-1]["view"] == NO_STRIP
+    assert (tracks.take_recording(clip), tracks.take_recording(None)) == (clip, gr.skip())
 
 
 def test_a_file_that_was_not_uploaded_is_no_video(tracks: TrackPage, tmp_path: Path):
