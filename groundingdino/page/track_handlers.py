@@ -1,28 +1,24 @@
 """What the tab Track does: opens videos, pauses them, follows what is named, and makes files of it.
 
-A paused frame is the page's picture, see `handlers`. Following runs in a thread of its own that computes one frame
-after the other among the page's jobs, so that nobody else waits for more than a frame of it. What was followed stays on
-disk; cancelling ends it, and the next run goes on from there, see `following`.
+A paused frame is the page's picture, see `handlers`. What was followed stays on disk; cancelling ends it, and the next
+run goes on from there, see `track_run` and `following`.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from queue import Empty, Queue
-from threading import Thread
+from queue import Empty
 from time import monotonic
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from groundingdino.page.correcting import correction_of, gone_here, says_something, with_correction, without_correction
 from groundingdino.page.faults import FAULT, noticed
-from groundingdino.page.following import Followed, Follower, Pair, Show, TrackQuestion
+from groundingdino.page.following import Follower, TrackQuestion
 from groundingdino.page.handlers import Page, ended
 from groundingdino.page.inpaint_handlers import LIMIT, POLL, STARTING
-from groundingdino.page.jobs import in_this_context
 from groundingdino.page.picker import Picker
 from groundingdino.page.presence import has_left
 from groundingdino.page.query import TRACK, Query
@@ -31,55 +27,29 @@ from groundingdino.page.selection import Selection
 from groundingdino.page.session import Session
 from groundingdino.page.status_line import sentence
 from groundingdino.page.track_form import NO_VIDEO, TrackForm
+from groundingdino.page.track_run import SHOWN_EVERY, Made, TrackRun, by_jobs
 from groundingdino.page.track_view import (
     NO_PAUSED,
     NO_STRIP,
     NO_TRACK,
     NO_TRACKS,
-    frame_url,
-    in_words,
     limits_in_words,
     paused_view,
     strip_view,
-    tracks_view,
     video_in_words,
 )
 from groundingdino.page.view import Canvas
 from groundingdino.page.watching import MOVING, STILL
-from groundingdino.runtime.interruption import StopCheck, Stopped, raise_if, stopping
+from groundingdino.runtime.interruption import Stopped
 from groundingdino.tracking.corrections import Correction
-from groundingdino.tracking.drawing import FrameDrawing
-from groundingdino.tracking.making import VIDEO
-from groundingdino.tracking.track_file import tracks_of
 from groundingdino.tracking.video import Frame
 
-SHOWN_EVERY = 0.25  # seconds: more frames than these the page is not sent while things are followed
 THUMBNAILS = 10  # of a video
 PATIENCE = 20.0  # seconds after a cancel in which the frame under way should have ended
 NO_TRACKED = "Press Track first: there is nothing to download yet."
 GIVEN_UP = "Following gave no sign of life for 15 minutes and was given up."
 
-T = TypeVar("T")
-ShowOf = Callable[[str], Show]  # by the key of what was followed
 logger = logging.getLogger(__name__)
-
-
-class Made(NamedTuple):
-    """What a run ends with."""
-
-    view: dict[str, Any]  # the timeline
-    video: str | None  # path; None after a cancel
-    status: dict[str, Any]
-    question: TrackQuestion  # with what was said of the paused frame
-
-
-@dataclass
-class _Run:
-    """A video under way."""
-
-    stop: StopCheck
-    news: Queue[dict[str, Any] | Made | BaseException] = field(default_factory=Queue)
-    given_up: bool = False  # nobody follows it any more
 
 
 class TrackPage:
@@ -142,7 +112,7 @@ class TrackPage:
         told = monotonic()
         try:
             video = self.page.jobs.run(lambda: self.follower.open(path))
-            for frame in self._by_jobs(video.thumbnails(THUMBNAILS), lambda: session.video != path):
+            for frame in by_jobs(self.page.jobs, video.thumbnails(THUMBNAILS), lambda: session.video != path):
                 found.append(frame)
                 if monotonic() - told > SHOWN_EVERY:
                     told = monotonic()
@@ -218,20 +188,19 @@ class TrackPage:
 
         def stop() -> bool:
             changed = session.track_cancelled if anew else max(session.track_cancelled, session.show_changed)
-            return run.given_up or changed > stamp or session.video != question.video or left()
+            return changed > stamp or session.video != question.video or left()
 
-        run = _Run(stop)
         if anew:
             session.tracked = None
-        work = partial(self._work, run, question, partial(form.show, ticked), canvas, anew, said)
-        Thread(target=in_this_context(work), daemon=True).start()
+        run = TrackRun(self.page, self.follower, question, partial(form.show, ticked), canvas, stop, anew, said)
+        run.start()
         with logged("track", prompt=query.prompt) as line:
             line |= {"model": question.model, "effect": form.effect}
             try:
                 for update in self._follow(run, session, stamp, anew):
                     line["ended"] = ended(update[0].get("track", {}).get("status")) if update[0] else "ok"
                     yield update
-                if stop():
+                if run.stop():
                     line["ended"] = WITHDRAWN
             finally:  # also when the visitor has left
                 run.given_up = True
@@ -275,99 +244,7 @@ class TrackPage:
 
         return find
 
-    def _work(
-        self,
-        run: _Run,
-        question: TrackQuestion,
-        show: ShowOf,
-        canvas: Canvas,
-        anew: bool,
-        said: Callable[[], Correction] | None,
-    ) -> None:
-        """In its own thread: all that a run does; whatever comes is news."""
-        try:
-            if said is not None:
-                new = self.page.jobs.run(said, run.stop)
-                question = replace(question, corrections=with_correction(question.corrections, new))
-            run.news.put(self._track(run, question, show, canvas, anew))
-        except BaseException as error:  # whoever follows would wait for ever
-            run.news.put(error)
-
-    def _track(self, run: _Run, question: TrackQuestion, show: ShowOf, canvas: Canvas, anew: bool) -> Made:
-        studio, begun = self.page.studio, monotonic()
-        with self.follower.followed(question, run.stop) as followed:
-            try:
-                notes = list[str]()
-                if anew and not followed.file.finished:
-                    with studio.limits.in_time(run.stop) as stop:
-                        self._watch(run, followed, canvas, stop or run.stop, notes)
-                making = partial(self._making, run, followed)
-                path = self.follower.make(followed, VIDEO, show(followed.ticks), making)
-                tracks = list(tracks_of(followed.frames()))
-            except Stopped:
-                # What is done stays, and is shown as far as it goes.
-                tracks = list(tracks_of(followed.frames()))
-                seconds = max((track.until for track in tracks), default=question.start)
-                message = f"Cancelled: {_count(followed)} are kept, and Track goes on from there."
-                status = sentence(message, "hint", f"{seconds:.1f} s")
-                return Made(tracks_view(followed, tracks), None, status, question)
-            damaged = "The video is damaged: what could not be read is left out." if followed.video.damaged else ""
-            words = f"{in_words(tracks)}." if tracks else "Nothing was followed: try another word or threshold."
-            detail = f"{monotonic() - begun:.1f} s · {studio.detectors.card(question.model).title}"
-            status = sentence(" ".join(filter(None, [words, damaged, *notes])), "done" if tracks else "nothing", detail)
-            return Made(tracks_view(followed, tracks), path, status, question)
-
-    def _watch(self, run: _Run, followed: Followed, canvas: Canvas, stop: StopCheck, notes: list[str]) -> None:
-        """Follows to the end, and tells how far it is."""
-        drawing = FrameDrawing(followed.video.info.rate, trails=False)
-        shown, known = -SHOWN_EVERY, followed.file.frames
-        clock: tuple[float, float] | None = None  # when the first frame that was not known came, and its share
-
-        def told(sentences: Iterable[str]) -> None:
-            notes.extend(one for one in sentences if one not in notes)
-
-        with closing(self.follower.follow(followed, told)) as frames:
-            for frame, tracked in self._by_jobs(frames, stop):
-                now, share = monotonic(), followed.share(frame.seconds)
-                if frame.index >= known and clock is None:
-                    clock = now, share
-                if now - shown < SHOWN_EVERY:
-                    continue
-                shown = now
-                start, end = followed.stretch
-                left = (now - clock[0]) / (share - clock[1]) * (1 - share) if clock and share > clock[1] else None
-                message = f"Following: {frame.seconds - start:.1f} of {end - start:.1f} seconds …"
-                detail = f"{share:.0%}" + (f" · about {max(1, round(left))} s left" if left is not None else "")
-                url = frame_url(drawing, frame, tracked, canvas.pixels)
-                run.news.put({"share": share, "frame": url, "status": sentence(message, "working", detail)})
-
-    def _making(self, run: _Run, followed: Followed, pairs: Iterable[Pair]) -> Iterator[Pair]:
-        """The same pairs of frames, with news on how far they are."""
-        told = monotonic()
-        for pair in self._by_jobs(pairs, run.stop):
-            if monotonic() - told > SHOWN_EVERY:
-                told = monotonic()
-                share = followed.share(pair[0].seconds)
-                run.news.put({"share": share, "status": sentence("Making the video …", "working", f"{share:.0%}")})
-            yield pair
-
-    def _by_jobs(self, items: Iterable[T], stop: StopCheck) -> Iterator[T]:
-        """The same items, each made when its turn among the page's jobs comes."""
-        iterator, none = iter(items), object()
-
-        def one() -> Any:
-            with stopping(stop):
-                return next(iterator, none)
-
-        while True:
-            raise_if(stop)
-            job = self.page.jobs.start(one)
-            item = job.result()  # not given up before it ends: it may be writing to the file
-            if item is none:
-                return
-            yield item
-
-    def _follow(self, run: _Run, session: Session, stamp: float, anew: bool) -> Iterator[tuple[Any, Any, Any, Any]]:
+    def _follow(self, run: TrackRun, session: Session, stamp: float, anew: bool) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Updates until the run is over, however it ends."""
         shown = {**NO_TRACK, "run": stamp, "working": True, "status": sentence(STARTING, "working")}
         yield self._told(shown, STILL) if not anew else (gr.update(track=shown), gr.update(view=NO_TRACKS), None, STILL)
@@ -417,8 +294,3 @@ class TrackPage:
             return self.page.error_status(error)
         logger.error("The video could not be worked on", exc_info=error)
         return sentence(FAULT, "error")
-
-
-def _count(followed: Followed) -> str:
-    frames = followed.file.frames
-    return "1 frame" if frames == 1 else f"{frames} frames"
