@@ -1,21 +1,15 @@
 """The page's endpoints for programs: `/detect`, `/segment`, `/inpaint`, `/track` and `/models`."""
 
-import inspect
 import json
-import logging
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-import gradio as gr
 import supervision as sv
 from PIL import Image
 
-from groundingdino.detection.examples import NO_EXAMPLES, Examples
 from groundingdino.detection.phrases import NMS_THRESHOLD
 from groundingdino.editing.available_models import INPAINTERS, edit_of
 from groundingdino.editing.edits import Sampling
@@ -23,20 +17,18 @@ from groundingdino.editing.mask import own_mask
 from groundingdino.editing.modes import check_prompt_of, parse_task
 from groundingdino.editing.recipe import png_with_recipe, search_of
 from groundingdino.editing.tasks import PLACED
-from groundingdino.inputs.coordinates import Size, items, shown
 from groundingdino.inputs.prompt import Prompt
-from groundingdino.page.faults import FAULT
+from groundingdino.page.calls import as_used, examples_of, flag_of, published, refuse_unread, thresholds_of
 from groundingdino.page.files import write_file
 from groundingdino.page.following import DRAWN, Follower, Show, TrackQuestion, watched
 from groundingdino.page.jobs import WORKERS, Job, Jobs
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.presence import has_left
-from groundingdino.page.request_log import logged
 from groundingdino.page.settings import First
-from groundingdino.page.studio import OFF, Findings, Studio, Thresholds
+from groundingdino.page.studio import OFF, Findings, Studio
 from groundingdino.results import export
 from groundingdino.results.drawing import annotate
-from groundingdino.runtime.interruption import StopCheck, Stopped, stopping
+from groundingdino.runtime.interruption import StopCheck, stopping
 from groundingdino.segmentation.available_models import gives_way
 from groundingdino.segmentation.masks import SPECKS
 from groundingdino.segmentation.pointing import Pointing
@@ -44,42 +36,9 @@ from groundingdino.tracking.available_trackers import EMBEDDED
 from groundingdino.tracking.corrections import parse_corrections
 from groundingdino.tracking.making import VIDEO
 
-NAMES = ("mode", "model", "segmenter", "inpainter")  # parameters that stand in the log
-WORDS = ("prompt", "text", "negative_prompt", "regions")  # and those that do only if it is wanted
 OF_DETECTORS = ("box_threshold", "text_threshold", "takes_examples")  # that a detector's card has
 
-logger = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _published(endpoint: Callable[P, R]) -> Callable[P, R]:
-    """An endpoint that takes null, which programs send for what they leave open, for the parameter's default.
-
-    Its docstring is what programs and agents read of it.
-    """
-    signature = inspect.signature(endpoint)
-    defaults = {name: None if one.default is one.empty else one.default for name, one in signature.parameters.items()}
-
-    @wraps(endpoint)
-    def answer(*values: P.args, **options: P.kwargs) -> R:
-        given = signature.bind(*values, **options)
-        given.arguments |= {name: defaults[name] for name, value in given.arguments.items() if value is None}
-        sent = {name: value for name, value in given.arguments.items() if name != "self"}
-        words = {name: sent[name] for name in WORDS if name in sent}
-        with _errors_for_gradio(), logged(endpoint.__name__, **words) as line:
-            line |= {name: sent[name] for name in NAMES if sent.get(name)}
-            return endpoint(*given.args, **given.kwargs)
-
-    answer.__doc__ = _in_single_lines(inspect.cleandoc(endpoint.__doc__ or ""))
-    return answer
-
-
-def _in_single_lines(docstring: str) -> str:
-    """A docstring with one line for each parameter, and one for what is returned: Gradio reads no more of them."""
-    said, returns, returned = docstring.partition("Returns:\n")
-    return re.sub(r"\n {8,}", " ", said) + returns + f"    {' '.join(returned.split())}"
 
 
 class Endpoints:
@@ -90,7 +49,7 @@ class Endpoints:
         self.jobs = Jobs(WORKERS, studio.limits.seconds)
         self.follower = Follower(studio)
 
-    @_published
+    @published
     def detect(
         self,
         image: str,
@@ -132,15 +91,15 @@ class Endpoints:
             notes are sentences about how it went.
         """
         picture = self._picture(image)
-        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        examples = _examples(like, unlike, picture.size, thresholds)
+        thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        examples = examples_of(like, unlike, picture.size, thresholds)
         if not (examples.like or Prompt.parse(prompt or "").phrases):
             raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
         model = model or self._suited(image)
         findings = self._in_time(self.studio.find, picture, prompt or "", model, thresholds, examples=examples)
         return _answer(picture, findings, model)
 
-    @_published
+    @published
     def segment(
         self,
         image: str,
@@ -194,12 +153,12 @@ class Endpoints:
             MCP "mask_pixels" instead, its area.
         """
         picture = self._picture(image)
-        pointing = Pointing.of(points, boxes, strokes, _flag("everything", everything) or False)
+        pointing = Pointing.of(points, boxes, strokes, flag_of("everything", everything) or False)
         pointing.check_inside(picture.size)
         model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
         self.studio.segmenters.require(segmenter)
-        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
-        examples = _examples(like, unlike, picture.size, thresholds)
+        thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        examples = examples_of(like, unlike, picture.size, thresholds)
         is_named = bool(examples.like or Prompt.parse(prompt).phrases)
         if not (is_named or pointing.gestures or everything):
             raise ValueError("Nothing is asked for: pass a prompt, points, boxes, strokes or everything.")
@@ -211,7 +170,7 @@ class Endpoints:
         models = [*([model] if is_named else []), *([segmenter] if findings.segmenter else [])]
         return _answer(picture, findings, " + ".join(models))
 
-    @_published
+    @published
     def inpaint(
         self,
         image: str,
@@ -295,9 +254,9 @@ class Endpoints:
         picture, inpainter = self._picture(image), inpainter or self.first.inpainter
         model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
         task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
-        _refuse_unread(mode, regions, background, margins)
+        refuse_unread(mode, regions, background, margins)
         check_prompt_of(task, prompt)
-        one_by_one, boxes = _flag("one_by_one", one_by_one), _flag("boxes", boxes)
+        one_by_one, boxes = flag_of("one_by_one", one_by_one), flag_of("boxes", boxes)
         how = (scheduler or None, few_steps or None)
         sampling = Sampling(steps, guidance, strength, seed, negative_prompt, 1, *how)
         shape = (grow, feather, one_by_one, boxes)
@@ -307,7 +266,7 @@ class Endpoints:
             self.studio.inpainters.require(inpainter).refuse_ignored(sampling)
             if sampling.few_steps:
                 self.studio.few_steps.require(sampling.few_steps)
-        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         objects, models, search = sv.Detections.empty(), list[str](), dict[str, Any]()
         own: sv.Detections | None = None
         notes: tuple[str, ...] = ()
@@ -324,7 +283,7 @@ class Endpoints:
                 findings = self._in_time(self.studio.cut_out, picture, findings, segmenter, Pointing(), SPECKS)
             models = [model, *([segmenter] if findings.segmenter else [])]
             objects, notes = findings.detections, findings.notes
-            search = search_of(prompt, models, _as_used(thresholds, findings))
+            search = search_of(prompt, models, as_used(thresholds, findings))
             if len(objects) == 0:
                 record = export.record(objects, picture.size, " + ".join(models))
                 return _as_file(export.png(self.studio.editable(image))), {**record, "notes": [*notes]}
@@ -336,7 +295,7 @@ class Endpoints:
         written = _as_file(png_with_recipe(edited.images[0], recipe))
         return written, {**record, "edit": recipe, "notes": [*notes, *edited.notes]}
 
-    @_published
+    @published
     def track(
         self,
         video: str,
@@ -395,9 +354,9 @@ class Endpoints:
         """
         if not video:
             raise ValueError("There is no video: pass one as `video`.")
-        thresholds = _thresholds(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
+        thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         tracker = tracker or EMBEDDED
-        outlines = _flag("masks", masks)
+        outlines = flag_of("masks", masks)
         if tracker == EMBEDDED:
             segmenter = (segmenter or self.first.segmenter) if outlines else None
         words, stretch = prompt or "", (every, start, end)
@@ -470,33 +429,6 @@ class Endpoints:
         return self.studio.image(path)
 
 
-@contextmanager
-def _errors_for_gradio() -> Iterator[None]:
-    """A sentence for whoever asked, however it went wrong; Gradio would tell of all but its own errors that there is
-    one."""
-    try:
-        yield
-    except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    except Stopped as error:
-        raise gr.Error("Given up, as nobody waits for it.", print_exception=False) from error
-    except Exception as error:
-        logger.exception("A call failed")
-        raise gr.Error(FAULT, print_exception=False) from error
-
-
-def _refuse_unread(
-    mode: str, regions: Sequence[Sequence[float | str]] | None, background: str | None, margins: Any
-) -> None:
-    """Check that nothing was passed that says what to edit or what to lay behind and is nothing to this mode."""
-    if regions and mode != "regions":
-        raise ValueError(f"The mode '{mode}' makes no use of regions: pass none, or the mode 'regions'.")
-    if background and mode != "picture":
-        raise ValueError(f"The mode '{mode}' makes no use of a background picture: pass none, or the mode 'picture'.")
-    if margins is not None and mode != "outpaint":
-        raise ValueError(f"The mode '{mode}' makes no use of margins: pass none, or the mode 'outpaint'.")
-
-
 def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[str, dict[str, Any]]:
     """The picture with what was found in it, and the record."""
     drawn = annotate(picture, findings.detections, findings.phrases)
@@ -506,34 +438,3 @@ def _answer(picture: Image.Image, findings: Findings, model: str) -> tuple[str, 
 
 def _as_file(png: bytes) -> str:
     return write_file(png, "image.png")
-
-
-def _flag(name: str, value: Any) -> bool | None:
-    """Whatever else programs send would count as true."""
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f"Expected true or false as {name}, got {shown(value)}.")
-    return value
-
-
-def _examples(like: Any, unlike: Any, size: Size, thresholds: Thresholds) -> Examples:
-    """Boxes in the place of words; none, if none were passed."""
-    wanted, unwanted = items(like or ()), items(unlike or ())
-    if wanted is None or unwanted is None:
-        raise ValueError("Expected like and unlike as [[x0, y0, x1, y1], ...].")
-    if not (wanted or unwanted):
-        return NO_EXAMPLES
-    if thresholds.each or thresholds.tiles:
-        raise ValueError("Examples are looked for in one pass: leave out each and tiles.")
-    return Examples.of(wanted, unwanted, size)
-
-
-def _thresholds(
-    box: float | None, text: float | None, nms: float | None, best_only: Any, each: Any, tiles: Any
-) -> Thresholds:
-    switches = {"best_only": best_only, "each": each, "tiles": tiles}
-    return Thresholds(box, text, nms, **{name: _flag(name, value) or False for name, value in switches.items()})
-
-
-def _as_used(thresholds: Thresholds, findings: Findings) -> dict[str, float | None]:
-    text = findings.card.text_threshold if thresholds.text is None else thresholds.text
-    return replace(thresholds, box=findings.box_threshold, text=text).named()
