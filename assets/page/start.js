@@ -17,8 +17,12 @@ new MutationObserver(() => {
 }).observe(element.closest("#answer"), { subtree: true, attributeFilter: ["aria-selected"] });
 
 watch("view", drawView);
-// The model that knows such pictures as the new one is chosen once; who wants another chooses it after that.
-watch("suited", () => props.suited && trigger("take_detector", { model: props.suited.model }));
+// The models that know such pictures as the new one are chosen once; who wants others chooses them after that.
+watch("suited", () => {
+  for (const kind of ["detector", "segmenter"]) {
+    if (props.suited?.[kind]) trigger(`take_${kind}`, { model: props.suited[kind] });
+  }
+});
 watch("view", settle);
 watch("view", keepAtRest);
 watch(["view", "status"], () => {

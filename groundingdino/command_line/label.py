@@ -60,7 +60,8 @@ def label(options: argparse.Namespace) -> int | None:
         raise ValueError(
             f"'{same[0]}' and '{same[1]}' would have one label file in {format.upper()}: rename one, or write COCO."
         )
-    options.model = suited_model(options, _some_of(pictures), "they look like photographs")
+    for kind in ("model", *(["segmenter"] if options.masks else [])):
+        setattr(options, kind, suited_model(options, _some_of(pictures), "they look like photographs", kind))
     path = options.output.with_name(f"{options.output.name}.journal.jsonl")
     with reporting_errors_of(path):
         journal = Journal(path, _asked(options), options.restart)

@@ -157,12 +157,13 @@ class _Choice(argparse.Action):
     """A model that is asked for by its name is taken, whatever the picture is."""
 
     def __call__(self, _: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *__: Any) -> None:
-        namespace.model, namespace.is_chosen = values, True
+        setattr(namespace, self.dest, values)
+        setattr(namespace, f"{self.dest}_is_chosen", True)
 
 
-def _add_name_of_model(command: argparse.ArgumentParser, option: str = "--model") -> None:
-    command.set_defaults(is_chosen=False)
-    command.add_argument(option, dest="model", default="embedded", action=_Choice, metavar="NAME", help=_A_MODEL)
+def _add_name_of_model(command: argparse.ArgumentParser, option: str = "--model", kind: str = "model") -> None:
+    command.set_defaults(**{f"{kind}_is_chosen": False})
+    command.add_argument(option, dest=kind, default="embedded", action=_Choice, metavar="NAME", help=_A_MODEL)
 
 
 def _add_prompt(command: argparse.ArgumentParser) -> None:
@@ -203,7 +204,7 @@ def _add_pointing(command: argparse.ArgumentParser) -> None:
 
 
 def _add_segmenter(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--segmenter", default="embedded", metavar="NAME", help=_A_MODEL)
+    _add_name_of_model(command, "--segmenter", "segmenter")
 
 
 def _add_labelling(command: argparse.ArgumentParser) -> None:

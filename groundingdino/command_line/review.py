@@ -61,7 +61,7 @@ def _looker(options: argparse.Namespace) -> "Look":
 
         if not Prompt.parse(prompt).phrases:
             return []
-        model = detector(options.model if options.is_chosen else suited(image, options.model))
+        model = detector(options.model if options.model_is_chosen else suited(image, options.model))
         ground = model.ground_each if options.each else model.ground
         objects = ground(model.encode_image(image, tiles=options.tiles), prompt).detections(**read_thresholds(options))
         rows = zip(labels_of(objects), objects.xyxy.tolist(), scores_of(objects).tolist(), strict=True)

@@ -83,7 +83,8 @@ def search_picture(options: argparse.Namespace, image: "Image.Image", search: Se
 
     if is_cut(found.objects, search.pointing):
         return found._replace(objects=cut(None, None, found.objects, search.pointing, min_area))
-    segmenter = load_model(Segmenter.from_pretrained, options.segmenter, options)
+    name = suited_model(options, [image], "it looks like a photograph", "segmenter")
+    segmenter = load_model(Segmenter.from_pretrained, name, options)
     objects = cut(segmenter, segmenter.encode_image(image), found.objects, search.pointing, min_area)
     return found._replace(objects=objects, models=[*found.models, segmenter.card.name])
 
@@ -119,21 +120,26 @@ def ground(options: argparse.Namespace, image: "Image.Image", masks: bool = Fals
     return Found(objects, grounding.phrases, [detector.card.name], search)
 
 
-def suited_model(options: argparse.Namespace, images: Iterable["Image.Image"], seen: str) -> str:
+def suited_model(options: argparse.Namespace, images: Iterable["Image.Image"], seen: str, kind: str = "model") -> str:
     """The model that was asked for, or else the one that comes along and knows most of some pictures.
 
     Args:
         images: Some; they are not read where the model was asked for.
         seen: what is told where they are photographs, as "it looks like a photograph".
+        kind: "model" finds, "segmenter" cuts out.
     """
+    from groundingdino.detection.available_models import MODELS
     from groundingdino.detection.picture_kinds import suited
+    from groundingdino.segmentation.available_models import SEGMENTERS
 
-    if options.is_chosen:
-        return str(options.model)
-    votes = Counter(suited(image, options.model) for image in images).most_common(1)
-    model = votes[0][0] if votes else str(options.model)
-    if model != options.model:
-        say(f"{seen}, so {model} is asked: --model asks another")
+    asked = str(getattr(options, kind))
+    if getattr(options, f"{kind}_is_chosen"):
+        return asked
+    cards, does = (MODELS, "is asked") if kind == "model" else (SEGMENTERS, "cuts out")
+    votes = Counter(suited(image, asked, cards=cards) for image in images).most_common(1)
+    model = votes[0][0] if votes else asked
+    if model != asked:
+        say(f"{seen}, so {model} {does}: --{kind} asks another")
     return model
 
 

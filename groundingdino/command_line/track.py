@@ -40,6 +40,7 @@ def track(options: argparse.Namespace) -> None:
     task = _task(options, format)
     if not options.masks:
         refuse_unread(options, "Tracking without --masks", ("segmenter",))
+    options.segmenter_is_chosen = options.segmenter is not None
     options.segmenter = options.segmenter or options.tracker  # of one name; the embedded one is of the segmenter's
     check_models(options, "model", "tracker", *(["segmenter"] if options.masks else []))
 
@@ -50,8 +51,9 @@ def track(options: argparse.Namespace) -> None:
     from groundingdino.tracking.video import Video
 
     video = Video(options.video)
-    frames = (Image.fromarray(frame.pixels) for frame in islice(_frames(options, video), 1))
-    options.model = suited_model(options, frames, "its frames look like photographs")
+    for kind in ("model", *(["segmenter"] if options.masks else [])):
+        frames = (Image.fromarray(frame.pixels) for frame in islice(_frames(options, video), 1))
+        setattr(options, kind, suited_model(options, frames, "its frames look like photographs", kind))
     options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
     if os.path.exists(options.output) and not (options.restart or os.path.exists(path)):

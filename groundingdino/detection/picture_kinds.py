@@ -4,8 +4,9 @@ Told by the mean and the deviation of what the ImageNet backbone of the detector
 pixels, weighed by a logistic regression. `groundingdino.training.detector.picture_kinds` learns the weights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from PIL import Image
@@ -25,17 +26,30 @@ _SIDES = 192, 384  # pixels: neither grain nor what is shown matters
 _STRIDE_8 = 2  # of the backbone's maps
 
 
-def suited(image: Image.Image, model: str, offered: Iterable[str] = tuple(COME_ALONG)) -> str:
+class Knows(Protocol):
+    """A card that says of which kinds of pictures a model knows things."""
+
+    @property
+    def knows(self) -> tuple[str, ...]: ...
+
+
+def suited(
+    image: Image.Image,
+    model: str,
+    offered: Iterable[str] = tuple(COME_ALONG),
+    cards: Mapping[str, Knows] = MODELS,
+) -> str:
     """The name of the model that comes along and knows such pictures; where another one was chosen, that one.
 
     Args:
         model: that was chosen.
         offered: names of models that may be chosen instead.
+        cards: of the detectors, or of the segmenters: those that come along have the same names.
     """
     if not is_choice(model, offered):
         return model
     kind = PHOTOGRAPHS if is_photograph(image) else DRAWINGS
-    return next(name for name in COME_ALONG if MODELS[name].knows == (kind,))
+    return next(name for name in COME_ALONG if cards[name].knows == (kind,))
 
 
 def is_choice(model: str, offered: Iterable[str]) -> bool:

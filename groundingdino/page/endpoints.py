@@ -95,7 +95,7 @@ class Endpoints:
         examples = examples_of(like, unlike, picture.size, thresholds)
         if not (examples.like or Prompt.parse(prompt or "").phrases):
             raise ValueError("The prompt names nothing: pass phrases such as 'cat . remote control'.")
-        model = model or self._suited(image)
+        model, _ = self._suited(image, model, self.first.segmenter)
         findings = self._in_time(self.studio.find, picture, prompt or "", model, thresholds, examples=examples)
         return _answer(picture, findings, model)
 
@@ -155,7 +155,7 @@ class Endpoints:
         picture = self._picture(image)
         pointing = Pointing.of(points, boxes, strokes, flag_of("everything", everything) or False)
         pointing.check_inside(picture.size)
-        model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
+        model, segmenter = self._suited(image, model, segmenter)
         self.studio.segmenters.require(segmenter)
         thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         examples = examples_of(like, unlike, picture.size, thresholds)
@@ -252,7 +252,7 @@ class Endpoints:
             how it went. Where nothing is found the picture stays as it is and there is no recipe.
         """
         picture, inpainter = self._picture(image), inpainter or self.first.inpainter
-        model, segmenter = model or self._suited(image), segmenter or self.first.segmenter
+        model, segmenter = self._suited(image, model, segmenter)
         task = parse_task(mode, text, self.studio.image(background) if background else None, regions, margins)
         refuse_unread(mode, regions, background, margins)
         check_prompt_of(task, prompt)
@@ -357,16 +357,19 @@ class Endpoints:
         thresholds = thresholds_of(box_threshold, text_threshold, nms_threshold, best_only, each, tiles)
         tracker = tracker or EMBEDDED
         outlines = flag_of("masks", masks)
-        if tracker == EMBEDDED:
-            segmenter = (segmenter or self.first.segmenter) if outlines else None
+        cuts = bool(outlines) and tracker == EMBEDDED
+        if tracker == EMBEDDED and not outlines:
+            segmenter = None
+        cutter = segmenter if cuts else self.first.segmenter  # which needs no choice where nothing is cut
         words, stretch = prompt or "", (every, start, end)
         question = TrackQuestion(
             str(video), words, model or self.first.detector, segmenter, thresholds, *stretch, tracker
         )
         question = replace(question, corrections=parse_corrections(corrections or []))
-        if not model:
+        if not (model and cutter):
             frame, _ = self.follower.frame(str(video), start)
-            question = replace(question, model=self._suited(frame))
+            model, cutter = self._suited(frame, model, cutter)
+            question = replace(question, model=model, segmenter=cutter if cuts else segmenter)
         self.follower.require(question)
         show = Show(effect, color)
         show.task(VIDEO)  # what is wrong with it is told at once
@@ -419,9 +422,11 @@ class Endpoints:
         jobs.append(self.jobs.start(lambda: compute(*arguments, **options, stop=stop)))
         return jobs[0].result(left)
 
-    def _suited(self, path: str) -> str:
-        """The detector that is asked where none is named: of those that come along the one that knows such pictures."""
-        return self.studio.suited_detector(path, self.first.detector)
+    def _suited(self, path: str, model: str | None, segmenter: str | None) -> tuple[str, str]:
+        """Detector and segmenter; where none is named, the one of those that come along that knows such pictures."""
+        first = self.first
+        detector, cutter = self.studio.suited_models(path, model or first.detector, segmenter or first.segmenter)
+        return model or detector, segmenter or cutter
 
     def _picture(self, path: str) -> Image.Image:
         if not path:

@@ -193,9 +193,10 @@ class Page:
             told = place
         picture = first.result(stop)
         if session.suited != query.path:
-            suited = start(lambda: self.studio.suited_detector(path, query.model)).result(stop)
-            if suited != query.model:  # the page chooses it, and asks again
-                yield gr.update(suited={"model": suited, "path": path})
+            taken = {"detector": query.model, "segmenter": query.segmenter}
+            best = start(lambda: self.studio.suited_models(path, *taken.values())).result(stop)
+            if suited := {kind: name for kind, name in zip(taken, best, strict=True) if name != taken[kind]}:
+                yield gr.update(suited={**suited, "path": path})  # the page chooses them, and asks again
             session.suited = query.path
 
         def show(findings: Findings | None) -> dict[str, Any]:

@@ -320,14 +320,18 @@ class Studio:
         return Picture(image, shown)
 
     @_within_memory
-    def suited_detector(self, path: str | Path, model: str) -> str:
-        """The detector that comes along and knows pictures of that kind, see `picture_kinds`; another one stays.
+    def suited_models(self, path: str | Path, detector: str, segmenter: str) -> tuple[str, str]:
+        """Detector and segmenter that come along and know pictures of that kind, see `picture_kinds`; others stay.
 
         Raises:
             ValueError: the picture cannot be read.
         """
-        offered = self.detectors.cards
-        return suited(self.image(path), model, offered) if is_choice(model, offered) else model
+
+        def best(model: str, models: ModelCache[Any, Any], cards: Mapping[str, Any]) -> str:
+            offered = models.cards
+            return suited(self.image(path), model, offered, cards) if is_choice(model, offered) else model
+
+        return best(detector, self.detectors, MODELS), best(segmenter, self.segmenters, SEGMENTERS)
 
     @_within_memory
     def find(

@@ -13,6 +13,8 @@ from groundingdino.files.downloads import Progress, WebFile
 from groundingdino.inputs.image_files import named
 
 EMBEDDED_SEGMENTER = MODEL_ASSETS / "segmenter" / "model.safetensors"
+PHOTOGRAPHS_SEGMENTER = MODEL_ASSETS / "segmenter" / "photographs.safetensors"
+COME_ALONG = {"embedded": EMBEDDED_SEGMENTER, "embedded-photos": PHOTOGRAPHS_SEGMENTER}
 _WEIGHT_FILES = (".pth", ".pt", ".safetensors")
 
 
@@ -59,6 +61,25 @@ class SegmenterCard:
         return f"{self.about} Licence: {self.licence}." if self.licence else self.about
 
 
+def _embedded(
+    name: str, title: str, size_bytes: int, about: str, knows: tuple[str, ...] = (PHOTOGRAPHS,)
+) -> SegmenterCard:
+    """One of those that come along."""
+    return SegmenterCard(
+        name,
+        title,
+        size_bytes,
+        about,
+        knows=knows,
+        points_per_side=64,  # all cells of its embedding
+        min_quality=0.54,
+        min_stability=0.6,
+        single_for_box=True,
+        close_ups=True,
+        proposes=True,
+    )
+
+
 def _sam1(name: str, title: str, filename: str, size: int, sha256: str, about: str) -> SegmenterCard:
     url = f"https://dl.fbaipublicfiles.com/segment_anything/{filename}"
     return SegmenterCard(name, title, size, about, WebFile(url, size, sha256), licence="Apache-2.0")
@@ -96,18 +117,18 @@ def _sam_hq(size: str, megabytes: int, about: str) -> SegmenterCard:
 SEGMENTERS: dict[str, SegmenterCard] = {
     card.name: card
     for card in (
-        SegmenterCard(
+        _embedded(
             name="embedded",
             title="Embedded (emoji scenes)",
             size_bytes=7_838_686,
-            about="Comes with the program. Cuts out things drawn as emoji, and in photos roughly; people best.",
+            about="Comes with the program. Cuts out things drawn as emoji; no photos.",
             knows=(DRAWINGS,),
-            points_per_side=64,  # all cells of its embedding
-            min_quality=0.54,
-            min_stability=0.6,
-            single_for_box=True,
-            close_ups=True,
-            proposes=True,
+        ),
+        _embedded(
+            name="embedded-photos",
+            title="Embedded (photographs)",
+            size_bytes=8_554_670,
+            about="Comes with the program. Small: cuts out of photos what is boxed or found, with rough edges.",
         ),
         _sam2(
             "sam2.1-tiny",
@@ -199,7 +220,7 @@ def has_segmenter(name: str) -> bool:
     card = SEGMENTERS[name]
     if card.repository is not None:
         return hub.cached_model_folder(card.repository, whole=False) is not None
-    return EMBEDDED_SEGMENTER.is_file() if card.source is None else downloads.cached(card.source) is not None
+    return COME_ALONG[name].is_file() if card.source is None else downloads.cached(card.source) is not None
 
 
 def find_segmenter(
@@ -214,7 +235,7 @@ def find_segmenter(
         if card.repository is not None:
             return hub.fetch_model_folder(card.repository, local_files_only, progress), card
         source = card.source
-        return (EMBEDDED_SEGMENTER if source is None else downloads.fetch(source, local_files_only, progress)), card
+        return (COME_ALONG[name] if source is None else downloads.fetch(source, local_files_only, progress)), card
     if os.path.exists(path):  # where `Path.exists` raises, as for a name that is too long, this says no
         return path, None
     if hub.is_repository(name) and path.suffix not in _WEIGHT_FILES:

@@ -6,8 +6,8 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
 
-from groundingdino.model.backbones import ResNet
-from groundingdino.model.config import ResNetConfig
+from groundingdino.model.backbones import ResNet, TimmBackbone, build_backbone
+from groundingdino.model.config import ResNetConfig, TimmConfig
 from groundingdino.segmentation.packing import pack, unpack
 
 IMAGE_SIZE = 512  # pixels of the long side; masks have half as many cells, which scales as the picture does
@@ -17,7 +17,6 @@ FINE_STRIDE = 2  # of the fine map and of masks
 DIM = 96
 FINE_DIM = DIM // 8  # what the mask decoder's enlarging ends with
 FINE_WIDTH = 16
-BACKBONE = ResNetConfig()  # the embedded detector's, so that training starts from what that has learned to see
 
 
 class ObjectHead(nn.Module):
@@ -57,16 +56,24 @@ class ObjectHead(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """In the place of segment-anything's `ImageEncoderViT`."""
+    """In the place of segment-anything's `ImageEncoderViT`.
 
-    def __init__(self, img_size: int):
+    Args:
+        img_size: pixels of the square that pictures are fitted into.
+        backbone: that of an embedded detector, so that training starts from what that has learned to see.
+    """
+
+    def __init__(self, img_size: int, backbone: ResNetConfig | TimmConfig):
         super().__init__()
         self.img_size = img_size  # `Sam` and `SamPredictor` read it under this name
-        self.backbone = ResNet(BACKBONE)
-        self.neck = nn.Sequential(nn.Conv2d(BACKBONE.pyramid_dim, DIM, 1), LayerNorm2d(DIM))
-        self.fine_stem = ConvNormAct(BACKBONE.stem_width, FINE_WIDTH, 3)
-        self.fine_shallow = ConvNormAct(BACKBONE.channels[0], FINE_WIDTH, 3)
-        self.fine_deep = ConvNormAct(BACKBONE.pyramid_dim, FINE_WIDTH, 1)
+        built = build_backbone(backbone)
+        assert isinstance(built, ResNet | TimmBackbone)
+        self.backbone = built
+        half, quarter, *_ = built.level_channels
+        self.neck = nn.Sequential(nn.Conv2d(backbone.pyramid_dim, DIM, 1), LayerNorm2d(DIM))
+        self.fine_stem = ConvNormAct(half, FINE_WIDTH, 3)
+        self.fine_shallow = ConvNormAct(quarter, FINE_WIDTH, 3)
+        self.fine_deep = ConvNormAct(backbone.pyramid_dim, FINE_WIDTH, 1)
         # Normalised to the scale of what the decoder adds to it for the prompt: were it larger, the sum would hardly
         # depend on the prompt, and training would go into the fine map alone.
         self.fine_out = nn.Sequential(nn.Conv2d(FINE_WIDTH, FINE_DIM, 3, padding=1), LayerNorm2d(FINE_DIM))
@@ -74,12 +81,9 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W), sides multiples of 8, to (B, C + 16 (F + 3), H / 8, W / 8): see `split_features`."""
-        half = self.backbone.stem[0](pixels.contiguous(memory_format=torch.channels_last))
-        quarter = self.backbone.stages[0](self.backbone.stem[1](half))
-        levels, x = {}, quarter
-        for index, stage in enumerate(self.backbone.stages[1:]):
-            x = levels[str(index)] = stage(x)
-        finest, *others = self.backbone.pyramid(levels).values()
+        levels = self.backbone.levels(pixels)
+        half, quarter, *_ = levels
+        finest, *others = self.backbone.merge_levels(levels)
         for level in others:
             finest = finest + F.interpolate(level, finest.shape[2:], mode="bilinear")
         fine = self.fine_shallow(quarter) + _double(self.fine_deep(finest))

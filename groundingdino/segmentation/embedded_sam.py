@@ -1,6 +1,6 @@
 """The embedded segmenter: a Segment Anything model (arXiv 2304.02643) small enough to train and run on a CPU.
 
-segment-anything's own prompt encoder and mask decoder on the detector's small residual backbone, where published models
+segment-anything's own prompt encoder and mask decoder on the backbone of an embedded detector, where published models
 have a ViT: convolutions learn edges from far fewer pictures. Edges come from a fine map of the picture beside its
 embedding, which the decoder adds while it enlarges a mask, as HQ-SAM (arXiv 2306.01567) and SAM 2 do.
 """
@@ -13,6 +13,7 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
 
 from groundingdino.files.weight_files import half_state, write_weights
+from groundingdino.model.config import ResNetConfig, TimmConfig
 from groundingdino.segmentation.embedded_decoder import FineMaskDecoder
 from groundingdino.segmentation.embedded_encoder import DIM, IMAGE_SIZE, STRIDE, ImageEncoder
 
@@ -87,14 +88,18 @@ class DrawingPromptEncoder(PromptEncoder):
         return maps.clamp(-self.FARTHEST, self.FARTHEST)
 
 
-def build_embedded_sam(image_size: int = IMAGE_SIZE) -> Sam:
+DRAWING_BACKBONE, PHOTOGRAPHIC_BACKBONE = ResNetConfig(), TimmConfig()
+
+
+def build_embedded_sam(image_size: int = IMAGE_SIZE, backbone: ResNetConfig | TimmConfig = DRAWING_BACKBONE) -> Sam:
     """The architecture with fresh weights, whose shapes do not depend on the size.
 
     Args:
         image_size: pixels of the square that pictures are fitted into, a multiple of 32.
+        backbone: of the image encoder.
     """
     return Sam(
-        image_encoder=ImageEncoder(image_size),
+        image_encoder=ImageEncoder(image_size, backbone),
         prompt_encoder=DrawingPromptEncoder(image_size),
         mask_decoder=FineMaskDecoder(),
     )

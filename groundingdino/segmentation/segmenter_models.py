@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from groundingdino.files.downloads import Progress
 from groundingdino.files.weight_files import check_finite, load_strictly, read_weights
 from groundingdino.runtime.devices import check_device
 from groundingdino.segmentation.available_models import SEGMENTERS, SegmenterCard, find_segmenter
-from groundingdino.segmentation.embedded_sam import build_embedded_sam
+from groundingdino.segmentation.embedded_sam import PHOTOGRAPHIC_BACKBONE, build_embedded_sam
 from groundingdino.segmentation.transformers_segmenters import load_folder
 
 
@@ -30,6 +31,12 @@ _MARK = r"image_encoder\.(?:pos_embed|backbone\..+)"  # pattern of a name that e
 
 # Meta's files do not say their size; the width of the image encoder tells.
 _PUBLISHED: dict[int, Callable[[], Sam]] = {768: build_sam_vit_b, 1024: build_sam_vit_l, 1280: build_sam_vit_h}
+
+# Our own differ in the backbone; a weight that only one of them has.
+_EMBEDDED: dict[str, Callable[[], Sam]] = {
+    "image_encoder.backbone.stem.0.conv.weight": build_embedded_sam,
+    "image_encoder.backbone.features.conv_stem.weight": partial(build_embedded_sam, backbone=PHOTOGRAPHIC_BACKBONE),
+}
 
 
 def load_segmenter(
@@ -64,7 +71,7 @@ def _load_file(path: Path, card: SegmenterCard | None) -> LoadedSegmenter:
     model = build().eval()
     load_strictly(model, state, f"'{path}'")
     if card is None:
-        alike = "embedded" if build is build_embedded_sam else "vit_b"
+        alike = "embedded" if build in _EMBEDDED.values() else "vit_b"
         card = _nameless_card(alike, path.stem, path.stat().st_size)
     return LoadedSegmenter(model, card)
 
@@ -93,8 +100,9 @@ def _nameless_card(alike: str, name: str, size_bytes: int) -> SegmenterCard:
 
 def _recognise(state: Mapping[str, Tensor], path: Path) -> Callable[[], Sam]:
     """What builds the architecture of a weight file, which does not name it."""
-    if any(name.startswith("image_encoder.backbone.") for name in state):
-        return build_embedded_sam
+    for mark, build in _EMBEDDED.items():
+        if mark in state:
+            return build
     position = state.get("image_encoder.pos_embed")
     width = None if position is None else position.shape[-1]
     if width not in _PUBLISHED:

@@ -201,11 +201,12 @@ def _load(path: Path, device: torch.device) -> dict[str, Any]:
         raise ValueError(f"'{path}' is damaged: remove it to begin anew.") from error
 
 
-def read_options(parser: argparse.ArgumentParser, stages: int) -> argparse.Namespace:
-    """The command line of a training by a plan of that many stages; wrong ones end the program with a sentence."""
+def read_options(parser: argparse.ArgumentParser, stages_of: Callable[[argparse.Namespace], int]) -> argparse.Namespace:
+    """The command line of a training by a plan of so many stages; wrong ones end the program with a sentence."""
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--stage", type=int, default=0, help="of the plan to begin with, counted from 0")
     options = parser.parse_args()
+    stages = stages_of(options)
     if not 0 <= options.stage < stages:
         parser.error(f"--stage should be from 0 to {stages - 1}, but is {options.stage}.")
     if (options.start or options.stage) and (options.output / "checkpoint.pt").exists():

@@ -65,6 +65,20 @@ def test_without_a_name_the_model_that_knows_such_pictures_is_asked(name, asked,
     assert told is (model == "embedded-photos")
 
 
+@pytest.mark.parametrize(
+    ("name", "asked", "cutter"),
+    [("cat", [], "embedded-photos"), ("picnic", [], "embedded"), ("cat", ["--segmenter", "embedded"], "embedded")],
+)
+def test_without_a_name_the_segmenter_that_knows_such_pictures_cuts_out(name, asked, cutter, capsys):
+    picture = str(ASSETS / "examples" / f"{name}.webp")
+    command = ["segment", picture, "", "--box", "20,20,120,120", "--device", "cpu", "--json", "-"]
+    assert main([*command, *asked]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["model"] == cutter
+    told = "it looks like a photograph, so embedded-photos cuts out: --segmenter asks another" in err
+    assert told is (cutter == "embedded-photos")
+
+
 def test_json_is_the_contract(model, picture, capsys, tmp_path):
     detect = ["detect", picture, "cat . dog", "--model", model, "--json"]
     assert main([*detect, "-"]) == 0

@@ -24,7 +24,8 @@ from groundingdino.files import hub
 from groundingdino.files.hub import HubFile, HubFolder, is_repository
 from groundingdino.model import GroundingDINO
 from groundingdino.page.model_cache import readable_size
-from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS, has_segmenter
+from groundingdino.segmentation.available_models import COME_ALONG as WITH_THE_PROGRAM
+from groundingdino.segmentation.available_models import SEGMENTERS, has_segmenter
 from tests.conftest import ROOT
 
 
@@ -199,15 +200,17 @@ def test_the_page_on_segmenters_says_what_the_cards_say():
         assert card.repository is None or f"(https://huggingface.co/{card.repository})" in source
 
 
-def test_the_embedded_segmenter_comes_along():
-    assert SEGMENTERS["embedded"].source is None
-    assert EMBEDDED_SEGMENTER.is_file()
-    assert has_segmenter("embedded")
+@pytest.mark.parametrize("name", WITH_THE_PROGRAM)
+def test_segmenters_come_along(name):
+    assert SEGMENTERS[name].source is None
+    assert has_segmenter(name)
+    assert SEGMENTERS[name].size_bytes == WITH_THE_PROGRAM[name].stat().st_size <= 9_000_000
 
 
-def test_the_embedded_segmenters_card_knows_its_size():
-    assert SEGMENTERS["embedded"].size_bytes == pytest.approx(EMBEDDED_SEGMENTER.stat().st_size, rel=0.05)
-    assert EMBEDDED_SEGMENTER.stat().st_size <= 8_000_000
+def test_detectors_and_segmenters_that_come_along_have_the_same_names():
+    assert WITH_THE_PROGRAM.keys() == COME_ALONG.keys()
+    for name in COME_ALONG:
+        assert SEGMENTERS[name].knows == MODELS[name].knows
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from groundingdino.detection.picture_kinds import is_photograph, suited
 from groundingdino.files.assets import ASSETS
+from groundingdino.segmentation.available_models import SEGMENTERS
 from groundingdino.training.detector.picture_kinds import fit
 from groundingdino.training.scenes.examples import PHOTOGRAPHED
 from groundingdino.training.scenes.scenes import evaluation_scenes
@@ -30,6 +31,7 @@ def test_the_photographed_examples_are_photographs(name):
     image = Image.open(FOLDER / name).convert("RGB")
     assert is_photograph(image)
     assert suited(image, "embedded") == "embedded-photos"
+    assert suited(image, "embedded", cards=SEGMENTERS) == "embedded-photos"
 
 
 def test_drawn_scenes_are_drawings():

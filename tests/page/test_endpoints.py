@@ -22,7 +22,7 @@ from groundingdino.page.endpoints import Endpoints
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.studio import OFF, NoFewSteps, Studio
 from groundingdino.runtime.interruption import StopCheck
-from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER
+from groundingdino.segmentation.available_models import EMBEDDED_SEGMENTER, SEGMENTERS
 from tests.dauber import INPAINTER, Dauber
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
@@ -154,6 +154,20 @@ def test_without_a_name_the_model_that_knows_such_pictures_is_asked(endpoints, o
             options = {"mode": "blur"} if endpoint == endpoints.inpaint else {}
             endpoint(str(ASSETS / "examples" / f"{name}.webp"), "cat", **asked, **options)
             assert loaded == [expected]
+
+
+def test_without_a_name_the_segmenter_that_knows_such_pictures_cuts_out(endpoints):
+    cutter = endpoints.studio.segmenters.get(endpoints.first.segmenter)
+    cards = {name: SEGMENTERS[name] for name in ("embedded", "embedded-photos")}
+    endpoints.studio.segmenters = ModelCache(cards, lambda *_, **__: cutter, lambda _: True)
+    endpoints.first = endpoints.first._replace(segmenter="embedded")
+    for name, asked, expected in (
+        ("cat", {}, "embedded-photos"),
+        ("picnic", {}, "embedded"),
+        ("cat", {"segmenter": "embedded"}, "embedded"),
+    ):
+        picture = str(ASSETS / "examples" / f"{name}.webp")
+        assert endpoints.segment(picture, boxes=[[20, 20, 90, 90]], **asked)[1]["model"] == expected
 
 
 def test_tiles_are_looked_at_if_asked_for(endpoints, picture, oracle):

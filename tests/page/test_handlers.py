@@ -25,6 +25,7 @@ from groundingdino.page.query import BOXES, DETECT, FILL, INPAINT, LABELS, OUTLI
 from groundingdino.page.session import Session
 from groundingdino.page.studio import Studio
 from groundingdino.results import export
+from groundingdino.segmentation.available_models import SEGMENTERS
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
 
@@ -130,20 +131,28 @@ def test_what_is_typed_is_found(browser: Browser, picture: str):
 def test_a_new_picture_is_asked_of_the_model_that_knows_such_pictures():
     cards = {name: MODELS[name] for name in ("embedded", "embedded-photos", "swin-t")}
     known: ModelCache[Any, Any] = ModelCache(cards, lambda *_, **__: Oracle({}), lambda _: True)
-    page = Page(Studio(known, ModelCache({}, lambda *_, **__: Scissors({}), lambda _: True)))
+    cutters = {name: SEGMENTERS[name] for name in ("embedded", "embedded-photos", "vit_b")}
+    page = Page(Studio(known, ModelCache(cutters, lambda *_, **__: Scissors({}), lambda _: True)))
     photograph, drawing = (str(EXAMPLES / f"{name}.webp") for name in ("cat", "picnic"))
 
-    def suited(session: Session, path: str, model: str) -> list[Any]:
-        query, sent = query_of(path, "cat", model=model)
+    def suited(session: Session, path: str, model: str, segmenter: str) -> list[Any]:
+        query, sent = query_of(path, "cat", model=model, segmenter=segmenter)
         updates = page.render(session, {**sent, "canvas": CANVAS, "stamp": 1.0}, *query)
-        return [update["suited"]["model"] for update in updates if "suited" in update]
+        chosen = [update["suited"] for update in updates if "suited" in update]
+        assert all(one.pop("path") == path for one in chosen)
+        return chosen
 
-    session = Session()
-    assert suited(session, photograph, "embedded") == ["embedded-photos"]
-    assert suited(session, photograph, "embedded") == [], "who chose the other one has it"
-    assert suited(session, drawing, "embedded-photos") == ["embedded"]
-    for path, model in ((photograph, "embedded-photos"), (drawing, "embedded"), (photograph, "swin-t")):
-        assert suited(Session(), path, model) == []
+    session, photos = Session(), "embedded-photos"
+    assert suited(session, photograph, "embedded", "embedded") == [{"detector": photos, "segmenter": photos}]
+    assert suited(session, photograph, "embedded", "embedded") == [], "who chose the other one has it"
+    assert suited(session, drawing, photos, "vit_b") == [{"detector": "embedded"}]
+    assert suited(Session(), drawing, "swin-t", photos) == [{"segmenter": "embedded"}]
+    for path, model, segmenter in (
+        (photograph, photos, photos),
+        (drawing, "embedded", "embedded"),
+        (photograph, "swin-t", "vit_b"),
+    ):
+        assert suited(Session(), path, model, segmenter) == []
 
 
 def test_thresholds_do_not_run_the_model(browser: Browser, detector: Oracle, picture: str):

@@ -7,17 +7,22 @@ import torch
 from segment_anything import build_sam_vit_b, build_sam_vit_h, build_sam_vit_l
 
 from groundingdino.files import downloads
-from groundingdino.segmentation import available_models, segmenter_models
-from groundingdino.segmentation.available_models import SEGMENTERS
-from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.segmentation import segmenter_models
+from groundingdino.segmentation.available_models import COME_ALONG, SEGMENTERS
+from groundingdino.segmentation.embedded_sam import (
+    DRAWING_BACKBONE,
+    PHOTOGRAPHIC_BACKBONE,
+    build_embedded_sam,
+    save_embedded_sam,
+)
 from groundingdino.segmentation.segmenter_models import load_segmenter
 
 
-@pytest.fixture
-def trained(tmp_path):
-    """A file of the embedded architecture, as training saves it."""
+@pytest.fixture(params=[DRAWING_BACKBONE, PHOTOGRAPHIC_BACKBONE], ids=["drawings", "photos"])
+def trained(request, tmp_path):
+    """A file of an embedded architecture, as training saves it."""
     torch.manual_seed(0)
-    model = build_embedded_sam()
+    model = build_embedded_sam(backbone=request.param)
     path = tmp_path / "mine.safetensors"
     save_embedded_sam(model, path)
     return model, path
@@ -32,13 +37,17 @@ def test_our_own_file_is_loaded_whole(trained):
         torch.testing.assert_close(loaded.model.state_dict()[name], value, rtol=1e-3, atol=1e-6)
 
 
-def test_embedded_is_the_file_that_comes_along(trained, monkeypatch):
-    monkeypatch.setattr(available_models, "EMBEDDED_SEGMENTER", trained[1])
-    assert load_segmenter("embedded").card is SEGMENTERS["embedded"]
+@pytest.mark.parametrize("name", COME_ALONG)
+def test_a_name_is_the_file_that_comes_along(name, trained, monkeypatch):
+    monkeypatch.setitem(COME_ALONG, name, trained[1])
+    assert load_segmenter(name).card is SEGMENTERS[name]
 
 
-def test_the_shipped_file_fits():
-    assert load_segmenter("embedded").card is SEGMENTERS["embedded"]
+@pytest.mark.parametrize("name", COME_ALONG)
+def test_the_shipped_file_fits(name):
+    loaded = load_segmenter(name)
+    assert loaded.card is SEGMENTERS[name]
+    assert loaded.card.size_bytes == COME_ALONG[name].stat().st_size
 
 
 @pytest.mark.parametrize("build", [build_sam_vit_b, build_sam_vit_l, build_sam_vit_h])
@@ -123,7 +132,7 @@ def test_other_files_are_refused(content, sentence, tmp_path):
 @pytest.mark.parametrize(
     ("name", "device", "sentence"),
     [
-        ("vit_x", "cpu", "There is no segmenter 'vit_x': expected embedded, sam2.1-tiny, sam2.1-small, "),
+        ("vit_x", "cpu", "There is no segmenter 'vit_x': expected embedded, embedded-photos, sam2.1-tiny, "),
         ("vit_x", "cpu", "vit_h, sam3-tracker, the path of a weight file or folder, or a Hugging Face repository"),
         ("missing.pth", "cpu", "There is no segmenter 'missing.pth'"),
         ("embedded", "toaster", "The device 'toaster' cannot be used"),

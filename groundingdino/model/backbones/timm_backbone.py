@@ -42,6 +42,11 @@ class TimmBackbone(nn.Module):
         """The network's stages, each of several blocks."""
         return list(self.features.get_submodule("blocks").children())
 
+    @property
+    def network(self) -> list[nn.Module]:
+        """What lies in front of the pyramid."""
+        return [self.features]
+
     def levels(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, H, W) to five maps (B, C, H / 2, W / 2), ..., (B, C, H / 32, W / 32), sizes rounded up."""
         return self.features(pixels.contiguous(memory_format=torch.channels_last))

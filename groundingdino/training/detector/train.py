@@ -273,7 +273,7 @@ def main() -> None:
     )
     parser.add_argument("--settings", type=Path, default=SETTINGS, help="what is known of the sets: %(default)s")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights; by default those of the installed package")
-    arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
+    arguments = read_options(parser, lambda _: len(EMBEDDED_PLAN.stages))
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
     torch.manual_seed(EMBEDDED_PLAN.seed)

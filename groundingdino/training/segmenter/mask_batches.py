@@ -52,6 +52,7 @@ class Stage:
     measured: bool = True
     close_up: bool = False  # parts of pictures around one object each, as `close_ups` shows them
     proposals_alone: bool = False  # learn; the rest stays, and needs no objects
+    imitates: bool = False  # the image encoder learns to answer as that of the segmenter before; needs no objects
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,13 @@ class Plan(InStages[Stage]):
     average: float = 0.995  # decay of the averaged weights, which are what is kept
     corrected: float = 0.3  # of the steps: the prompt has been corrected by clicks
     most_corrections: int = 3
+    kinds: tuple[float, float, float] = (0.45, 0.4, 0.15)  # of the pictures: pointed at by box, click and scribble
     enlarged: float = 0.25  # of the pictures: made smaller and enlarged, as small pictures are for the model
     reduced: float = 0.3  # of the pictures: made larger and reduced, as most pictures are for the model
     restarts: tuple[int, ...] = ()  # stages at whose start the rate begins anew
+    frozen: tuple[str, ...] = ()  # parts of names of parameters that stay as they are
+    follows: str | None = None  # the segmenter to go on from, unless another one is named
+    scenes: float = 0.5  # of the pictures: drawings, where there are photographs too
     least_area: int = 30  # pixels: fewer are no object one would point at
     seed: int = 0
 

@@ -64,9 +64,9 @@ def correction(predicted: np.ndarray, mask: np.ndarray, rng: np.random.Generator
     return np.array([x, y], np.float32), int(mask[y, x])
 
 
-def draw_kind(rng: np.random.Generator) -> str:
-    """What one points with: "box", "click" or "scribble"."""
-    return str(rng.choice(("box", "click", "scribble"), p=(0.45, 0.4, 0.15)))
+def draw_kind(rng: np.random.Generator, shares: tuple[float, float, float]) -> str:
+    """What one points with: "box", "click" or "scribble", each of its share."""
+    return str(rng.choice(("box", "click", "scribble"), p=shares))
 
 
 class Pointing:

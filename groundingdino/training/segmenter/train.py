@@ -1,9 +1,10 @@
-"""Train the embedded segmenter on synthetic scenes, whose masks are exact, and on photographs that have outlines.
+"""Train an embedded segmenter on synthetic scenes, whose masks are exact, and on photographs that have outlines.
 
     python -m groundingdino.training.segmenter.train --photographs DATA --output runs/segmenter
 
 trains it, from the embedded detector's backbone: DATA holds folders in COCO's layout, as the detector's training takes
-them. Started again with the same folder, it goes on.
+them. With `--detector embedded-photos` it trains the one for photographs. Started again with the same folder, it goes
+on.
 """
 
 import argparse
@@ -19,51 +20,21 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 
 from groundingdino.artwork.drawings import Artwork
-from groundingdino.detection.available_models import EMBEDDED_FILE
 from groundingdino.detection.precision import multiplies_bfloat16
-from groundingdino.files.weight_files import load_strictly, read_weights
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import find_device
-from groundingdino.segmentation.embedded_encoder import DEEPEST_STRIDE, IMAGE_SIZE, STRIDE, ImageEncoder
-from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
-from groundingdino.segmentation.segmenter_models import load_segmenter
+from groundingdino.segmentation.embedded_encoder import DEEPEST_STRIDE, STRIDE
+from groundingdino.segmentation.embedded_sam import save_embedded_sam
 from groundingdino.training.detector.mixture import SETTINGS, read_settings
 from groundingdino.training.detector.targets import mix
 from groundingdino.training.loop import follow, numbers, rate, read_options, update
 from groundingdino.training.scenes.scenes import SceneMaker
-from groundingdino.training.segmenter.mask_batches import MaskBatch, MaskBatches, Plan, Source, Stage
+from groundingdino.training.segmenter.mask_batches import MaskBatch, MaskBatches, Plan, Source
 from groundingdino.training.segmenter.mask_losses import mask_iou, mask_losses, object_losses
 from groundingdino.training.segmenter.photographs import MaskedPhotographs, outlined
+from groundingdino.training.segmenter.plans import PLANS
 from groundingdino.training.segmenter.pointing import Pointing, draw_kind
-
-# Parts of pictures and whole ones in turns: what learns one alone forgets the other.
-IN_TURNS = (
-    Stage(48, pictures=16, objects=2, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
-    Stage(16, pictures=8, objects=4, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
-)
-TURNS = 70
-SCENES_SHARE = 0.5  # of the pictures: drawings, where there are photographs too
-# About five hours of one core that multiplies float32 at 80 GFLOP/s, and the turns fifteen more, or half an hour of a
-# GPU: first what is cheap, last what is asked of it.
-EMBEDDED_PLAN = Plan(
-    stages=(
-        Stage(steps=150, pictures=8, objects=0, side=192, whole=False, stages_learn=False),
-        Stage(steps=300, pictures=8, objects=6, side=192, whole=False, stages_learn=False),
-        Stage(steps=50, pictures=8, objects=6, side=192, whole=False, stages_learn=True),
-        Stage(steps=250, pictures=3, objects=6, side=256, whole=False, stages_learn=True),
-        Stage(steps=450, pictures=2, objects=6, side=384, whole=False, stages_learn=True),
-        Stage(steps=2250, pictures=2, objects=6, side=448, whole=False, stages_learn=True),
-        Stage(steps=480, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
-        Stage(steps=640, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
-        Stage(steps=2000, pictures=2, objects=6, side=448, whole=False, stages_learn=True, measured=False),
-        Stage(steps=1250, pictures=2, objects=6, side=IMAGE_SIZE, whole=True, stages_learn=True, measured=False),
-        Stage(1200, pictures=4, objects=3, side=320, whole=False, stages_learn=True, measured=False, close_up=True),
-        *(TURNS * IN_TURNS),
-        # What finds objects costs little without the rest, and needs more pictures than it saw with it.
-        Stage(1800, pictures=16, objects=0, side=IMAGE_SIZE, whole=True, stages_learn=False, proposals_alone=True),
-    ),
-    restarts=(10, 11, 11 + TURNS * len(IN_TURNS)),
-)
+from groundingdino.training.segmenter.starting import imitation_step, start_from
 
 
 def training_step(
@@ -80,8 +51,11 @@ def training_step(
     batch = batch.to(device)
     sam.train(not stage.proposals_alone).requires_grad_(not stage.proposals_alone)
     if not stage.stages_learn:
-        for part in (sam.image_encoder.backbone.stem, sam.image_encoder.backbone.stages):
+        for part in sam.image_encoder.backbone.network:
             part.eval().requires_grad_(False)
+    for name, parameter in sam.named_parameters():
+        if any(part in name for part in plan.frozen):
+            parameter.requires_grad_(False)
     sam.image_encoder.objects.train().requires_grad_()
     for module in sam.modules():
         if isinstance(module, nn.BatchNorm2d) and not stage.measured:
@@ -104,7 +78,7 @@ def training_step(
     with in_bfloat16():
         features = sam.image_encoder(padded)
     features = features.float()
-    for kind, pictures in _deal_kinds(batch.masks, rng).items():
+    for kind, pictures in _deal_kinds(batch.masks, plan.kinds, rng).items():
         masks = torch.cat([batch.masks[picture] for picture in pictures])
         prompts_each = [len(batch.masks[picture]) for picture in pictures]
         own = features[pictures]
@@ -129,12 +103,14 @@ def training_step(
     return numbers(losses | {"gradient": norm} | overlaps)
 
 
-def _deal_kinds(masks: list[Tensor], rng: np.random.Generator) -> dict[str, list[int]]:
+def _deal_kinds(
+    masks: list[Tensor], shares: tuple[float, float, float], rng: np.random.Generator
+) -> dict[str, list[int]]:
     """Which of the pictures that show objects are pointed at with what: those of a kind are decoded at once."""
     dealt: dict[str, list[int]] = {}
     for picture, own in enumerate(masks):
         if len(own):
-            dealt.setdefault(draw_kind(rng), []).append(picture)
+            dealt.setdefault(draw_kind(rng, shares), []).append(picture)
     return dealt
 
 
@@ -173,32 +149,6 @@ def coverage(masks: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return shares, inside.expand_as(shares)
 
 
-def start_from_detector(model: Sam, path: Path = EMBEDDED_FILE) -> None:
-    """Take over the backbone of the trained detector, which knows the things already."""
-    state, _ = read_weights(path)
-    backbone = {name.removeprefix("backbone."): x.float() for name, x in state.items() if name.startswith("backbone.")}
-    load_strictly(model.image_encoder.backbone, backbone, f"The backbone of '{path}'")
-
-
-def start_from(learned: str | None) -> Sam:
-    """The embedded segmenter before its training.
-
-    Args:
-        learned: name or path of one to go on from; by default all behind the detector's backbone is fresh.
-
-    Raises:
-        ValueError: one sentence: a file cannot be read, or is of another kind.
-    """
-    if learned is None:
-        model = build_embedded_sam()
-        start_from_detector(model)
-        return model
-    model, _ = load_segmenter(learned, local_files_only=True)
-    if not isinstance(model.image_encoder, ImageEncoder):
-        raise ValueError(f"--start should be a segmenter of the embedded kind, but {learned} is Meta's.")
-    return model
-
-
 def photographs(folder: Path, settings: Mapping[str, Any], seed: int = 0) -> MaskedPhotographs:
     """Training pictures of what has outlines in the sets of the settings, which are folders under one folder.
 
@@ -212,7 +162,8 @@ def make_optimizer(model: Sam, plan: Plan) -> torch.optim.AdamW:
     """AdamW with a rate of its own for the backbone, and decay on matrices only."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((".backbone." in name, parameter.ndim > 1), []).append(parameter)
+        is_backbone = ".backbone." in name and ".pyramid." not in name
+        groups.setdefault((is_backbone, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
@@ -227,11 +178,26 @@ def make_optimizer(model: Sam, plan: Plan) -> torch.optim.AdamW:
     )
 
 
-def train(model: Sam, source: Source, plan: Plan, folder: Path, workers: int = 1, first_stage: int = 0) -> Sam:
-    """Follow the plan from a stage on, where the rate begins anew, or from `folder`'s checkpoint; see `loop.follow`."""
+def train(
+    model: Sam,
+    source: Source,
+    plan: Plan,
+    folder: Path,
+    workers: int = 1,
+    first_stage: int = 0,
+    before: nn.Module | None = None,
+) -> Sam:
+    """Follow the plan from a stage on, where the rate begins anew, or from `folder`'s checkpoint; see `loop.follow`.
+
+    Args:
+        before: whose features are to be imitated, in stages that ask for it.
+    """
     optimizer = make_optimizer(model, plan)
 
     def take_step(step: int, batch: MaskBatch) -> dict[str, float]:
+        if plan.stage_at(step).imitates:
+            assert before is not None
+            return imitation_step(model, before, batch, optimizer, plan)
         return training_step(model, batch, optimizer, plan, step)
 
     restarts = list(map(plan.first_step, (*plan.restarts, first_stage)))
@@ -260,34 +226,43 @@ def _pick(logits: Tensor, index: Tensor) -> Tensor:
 
 
 def main() -> None:
-    """Train the embedded segmenter on synthetic scenes and write its model file."""
-    parser = argparse.ArgumentParser(description="Train the embedded segmenter, from the embedded detector's backbone.")
+    """Train an embedded segmenter and write its model file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m groundingdino.training.segmenter.train",
+        description="Train an embedded segmenter, from an embedded detector's backbone.",
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/segmenter"), help="folder of checkpoint, log and model"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that make pictures; a GPU empties many")
+    parser.add_argument(
+        "--detector", choices=PLANS, default="embedded", help="whose backbone it begins with: %(default)s"
+    )
     parser.add_argument("--start", help="name or path of an embedded segmenter to go on from")
     parser.add_argument(
         "--photographs", type=Path, help="folder of the sets in the settings; without it, drawings alone"
     )
     parser.add_argument("--settings", type=Path, default=SETTINGS, help="names the sets: %(default)s")
-    arguments = read_options(parser, len(EMBEDDED_PLAN.stages))
+    arguments = read_options(parser, lambda options: len(PLANS[options.detector].stages))
+    plan = PLANS[arguments.detector]
     torch.set_num_threads(arguments.threads)
     keep_freed_memory()
-    torch.manual_seed(EMBEDDED_PLAN.seed)
+    torch.manual_seed(plan.seed)
     try:
-        model, photos = start_from(arguments.start), None
+        start, photos = start_from(arguments.start or plan.follows, arguments.detector), None
         if arguments.photographs:
-            photos = photographs(arguments.photographs, read_settings(arguments.settings), EMBEDDED_PLAN.seed)
+            photos = photographs(arguments.photographs, read_settings(arguments.settings), plan.seed)
     except ValueError as error:
         parser.error(str(error))
-    model.to(find_device())
+    model, before = (part.to(find_device()) for part in start)
     model.mask_decoder.to(memory_format=torch.channels_last)  # as its inputs are
     artwork = Artwork(resolution=320)  # edges are what is learned, and blur with enlarging
-    source: Source = SceneMaker(artwork, seed=EMBEDDED_PLAN.seed).scene
+    source: Source = SceneMaker(artwork, seed=plan.seed).scene
     if photos:
-        source = mix([(SCENES_SHARE, source), (1 - SCENES_SHARE, photos)], EMBEDDED_PLAN.seed)
-    average = train(model, source, EMBEDDED_PLAN, arguments.output, arguments.workers, first_stage=arguments.stage)
+        source = mix([(plan.scenes, source), (1 - plan.scenes, photos)], plan.seed)
+    average = train(
+        model, source, plan, arguments.output, arguments.workers, arguments.stage, before=before.image_encoder
+    )
     save_embedded_sam(average, arguments.output / "model.safetensors")
 
 

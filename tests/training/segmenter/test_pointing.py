@@ -77,7 +77,7 @@ def test_prompts_grow_by_clicks_on_mistakes():
     kinds = set()
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        pointing = Pointing(masks, draw_kind(rng), rng)
+        pointing = Pointing(masks, draw_kind(rng, (0.45, 0.4, 0.15)), rng)
         points, boxes, logits = pointing.tensors((0, 0))
         assert (points is None) == (boxes is not None)
         assert (pointing.kind == "box") == (points is None)

@@ -8,16 +8,15 @@ import pytest
 import torch
 from segment_anything.modeling import Sam
 
-from groundingdino.detection.available_models import EMBEDDED_FILE
-from groundingdino.files.weight_files import read_weights, write_weights
-from groundingdino.segmentation.embedded_sam import build_embedded_sam, save_embedded_sam
+from groundingdino.files.weight_files import read_weights
+from groundingdino.segmentation.embedded_sam import PHOTOGRAPHIC_BACKBONE, build_embedded_sam, save_embedded_sam
 from groundingdino.training.segmenter import train as train_segmenter
 from groundingdino.training.segmenter.mask_batches import MaskBatches, Plan, Stage
 from groundingdino.training.segmenter.pointing import Pointing
 from groundingdino.training.segmenter.train import (
     coverage,
     decode,
-    start_from_detector,
+    make_optimizer,
     train,
     training_step,
 )
@@ -159,16 +158,20 @@ def test_a_few_steps_learn_a_block(sam, batch):
     )
 
 
-def test_training_starts_from_the_detectors_backbone(tmp_path):
-    model = build_embedded_sam(128)
-    state, _ = read_weights(EMBEDDED_FILE)
-    start_from_detector(model)
-    weight = model.image_encoder.backbone.stem[0].conv.weight
-    assert torch.equal(weight, state["backbone.stem.0.conv.weight"].float())
-    del state["backbone.stem.0.conv.weight"]
-    write_weights(state, {}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"stem\.0\.conv\.weight"):
-        start_from_detector(model, tmp_path / "other.safetensors")
+def test_named_weights_stay_as_they_are(sam, batch):
+    plan = replace(PLAN, frozen=(".stem.", ".conv2."))
+    before = {name: x.clone() for name, x in sam.named_parameters()}
+    training_step(sam, batch, torch.optim.SGD(sam.parameters(), 0.1), plan, 1)
+    backbone = {name for name in before if ".backbone." in name}
+    changed = {name for name, x in sam.named_parameters() if not torch.equal(x, before[name])}
+    assert {name for name in backbone if ".stem." in name or ".conv2." in name} == backbone - changed
+
+
+def test_the_backbones_network_learns_slower_than_all_else(sam):
+    optimizer = make_optimizer(sam, PLAN)
+    rates = {parameter: group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    slow = {name for name, x in sam.named_parameters() if rates[x] == PLAN.backbone_rate * PLAN.learning_rate}
+    assert slow == {name for name, _ in sam.named_parameters() if "backbone.st" in name}
 
 
 def test_a_run_can_begin_with_a_later_stage(tmp_path, monkeypatch):
@@ -176,6 +179,20 @@ def test_a_run_can_begin_with_a_later_stage(tmp_path, monkeypatch):
     monkeypatch.setattr(train_segmenter, "training_step", lambda *arguments: steps.append(arguments[-1]) or {})
     train(build_embedded_sam(128), blocks, PLAN, tmp_path, workers=0, first_stage=2)
     assert steps == [31]
+
+
+def test_a_run_can_begin_by_seeing_as_another_does(tmp_path):
+    torch.manual_seed(0)
+    before, model = build_embedded_sam(128), build_embedded_sam(128, PHOTOGRAPHIC_BACKBONE)
+    stage = replace(PLAN.stages[1], steps=12, objects=0, imitates=True)
+    plan = replace(PLAN, stages=(stage,), average=0.0, learning_rate=2e-3)
+    old = {name: x.clone() for name, x in model.state_dict().items()}
+    train(model, blocks, plan, tmp_path, workers=0, before=before.image_encoder)
+    changed = {".".join(name.split(".")[:2]) for name, x in model.state_dict().items() if not torch.equal(x, old[name])}
+    # Neither the decoder nor the backbone's network, nor what features do not show.
+    parts = ("backbone", "neck", "fine_stem", "fine_shallow", "fine_deep", "fine_out")
+    assert changed == {f"image_encoder.{part}" for part in parts}
+    assert all(torch.equal(x, old[name]) for name, x in model.state_dict().items() if ".features." in name)
 
 
 def test_training_saves_what_segmenters_load(tmp_path):
