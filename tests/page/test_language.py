@@ -22,6 +22,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted(file for file in PAGE_FILES.glob("*.js") if file.stem != "review")
 # What programs, agents and hosts read is English.
 OTHERS: tuple[str, ...] = (
+    "calls",
     "endpoints",
     "fetching",
     "mcp_answers",
