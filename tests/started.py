@@ -100,13 +100,13 @@ class Started:
             one
             for one in config["dependencies"]
             if str(one["api_name"]).startswith("download")
-            and one["inputs"]
-            and model in [choice[1] for choice in values[one["inputs"][0]].get("choices") or ()]
-            and values[one["inputs"][0]]["elem_id"] != "tracker"  # some are of the same name and files
+            and len(one["inputs"]) == 3  # the row, the list of models, and how often one was ready
+            and model in [choice[1] for choice in values[one["inputs"][1]].get("choices") or ()]
+            and values[one["inputs"][1]]["elem_id"] != "tracker"  # some are of the same name and files
             and [kind for _, kind in one["targets"]] == ["click"]
         )
         me = f"visitor {time.monotonic()}"
-        body = {"data": [model, 0], "fn_index": event["id"], "session_hash": me}
+        body = {"data": [None, model, 0], "fn_index": event["id"], "session_hash": me}
         self.http.post("gradio_api/queue/join", json=body).raise_for_status()
         with self.http.stream("GET", "gradio_api/queue/data", params={"session_hash": me}) as stream:
             for line in stream.iter_lines():
