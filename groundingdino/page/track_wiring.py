@@ -76,8 +76,8 @@ def wire_tracks(
         "js": STAMP,
         **PRIVATE,
     }
-    # A visitor follows in one video at a time: the button is not there meanwhile. Who presses it right after a cancel, of
-    # which the browser has not heard the end yet, is heard, too.
+    # A visitor follows in one video at a time: the button is not there meanwhile. Who presses it right after a cancel
+    # whose end has not reached the browser yet is heard, too.
     controls.run.click(answering(partial(tracks.run, True), 4), trigger_mode="always_last", **making)
     controls.cancel.click(tracks.cancel, [session, result], None, queue=False, js=INTERRUPT, **PRIVATE)
     again = answering(partial(tracks.run, True, again=True), 4)
