@@ -298,7 +298,7 @@ def test_output_is_the_picture_with_masks(segmenter, picture, tmp_path, capsys):
         (["--point", "5,5,0"], "needs a box, or a point or stroke with label 1"),
         (["--box", "500,5,600,9"], "lies outside the picture"),
         (["--point", "5,5,1", "--segmenter", "vit_x"], "There is no segmenter 'vit_x'"),
-        (["--point", "5,5,1", "--device", "toaster"], "The device 'toaster' cannot be used"),
+        (["--point", "5,5,1", "--segmenter", "embedded", "--device", "toaster"], "The device 'toaster' cannot be used"),
         (["--point", "5,5,1", "--output", "out.txt"], "does not name a kind of picture"),
         (["--point", "5,5,1"] * 150, "at most 100 points and strokes, but it has 150"),
         (["--box", "5,5,9,9"] * 5000, "At most 200 points, boxes and strokes can be given at once, but there are 5000"),
