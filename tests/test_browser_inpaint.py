@@ -198,6 +198,7 @@ def test_what_is_asked_after_an_edit_is_shown_instead_of_its_result(visitor: Vis
 
 def test_what_is_drawn_suffices_without_a_prompt(visitor: Visitor):
     visitor.open_tab("Inpaint")
+    expect(visitor.message).to_contain_text("or draw over it with the brush")  # nothing moves any more
     visitor.brush("Brush").click()
     visitor.drag((140, 200), BESIDE)
     expect(visitor.message).to_contain_text("What you drew:")
