@@ -432,9 +432,8 @@ class Page:
         cut = select(objects, np.array(marked)) if marked else objects
         alone = "".join(f"-{export.file_names(labels_of(objects))[index]}" for index in marked)
         models = [query.segmenter] if findings.segmenter else []
-        if (
-            query.names_something or selection.examples.like or not models
-        ):  # what was only pointed at, no detector found
+        by_detector = query.names_something or bool(selection.examples.like)
+        if by_detector or not models:  # what was only pointed at, no detector has found
             models.insert(0, query.model)
         what = "boxes" if query.tab == DETECT else "overlay"
         data, ending = {

@@ -326,12 +326,13 @@ class Studio:
         Raises:
             ValueError: the picture cannot be read.
         """
-
-        def best(model: str, models: ModelCache[Any, Any], cards: Mapping[str, Any]) -> str:
-            offered = models.cards
-            return suited(self.image(path), model, offered, cards) if is_choice(model, offered) else model
-
-        return best(detector, self.detectors, MODELS), best(segmenter, self.segmenters, SEGMENTERS)
+        detector_depends = is_choice(detector, self.detectors.cards)
+        segmenter_depends = is_choice(segmenter, self.segmenters.cards)
+        if not (detector_depends or segmenter_depends):
+            return detector, segmenter
+        # Looked at once for both: those that come along have the same names.
+        best = suited(self.image(path), detector if detector_depends else segmenter)
+        return best if detector_depends else detector, best if segmenter_depends else segmenter
 
     @_within_memory
     def find(

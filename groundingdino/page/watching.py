@@ -23,20 +23,17 @@ def watch_part() -> Watching:
     options: dict[str, Any] = {"show_label": False, "container": False, "elem_id": "track-view"}
     shown = gr.Radio([STILL, MOVING], value=STILL, interactive=True, **options)  # no event takes it in
     video = gr.Video(show_label=False, interactive=False, buttons=[], autoplay=True, loop=True, elem_id="track-video")
-    strip = gr.HTML(
-        {},
-        html_template='<div class="strip" role="group" aria-label="The video"></div>',
-        js_on_load=(ASSETS / "page" / "strip.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        view=NO_STRIP,
-        elem_id="strip",
-    )
-    tracks = gr.HTML(
-        {},
-        html_template='<div class="timeline" role="group" aria-label="Tracks"></div>',
-        js_on_load=(ASSETS / "page" / "timeline.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-        view=NO_TRACKS,
-        elem_id="tracks",
-    )
+    strip = _drawn("strip", "The video", view=NO_STRIP, elem_id="strip")
+    tracks = _drawn("timeline", "Tracks", view=NO_TRACKS, elem_id="tracks")
     return Watching(shown, video, strip, tracks)
+
+
+def _drawn(name: str, label: str, **options: Any) -> gr.HTML:
+    """What the script of that name draws."""
+    return gr.HTML(
+        {},
+        html_template=f'<div class="{name}" role="group" aria-label="{label}"></div>',
+        js_on_load=(ASSETS / "page" / f"{name}.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        **options,
+    )
