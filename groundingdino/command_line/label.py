@@ -18,7 +18,7 @@ from groundingdino.command_line.search import (
     nms_threshold,
     read_phrases,
     read_thresholds,
-    suited_model,
+    suited_models,
 )
 from groundingdino.runtime.extras import missing
 
@@ -60,8 +60,9 @@ def label(options: argparse.Namespace) -> int | None:
         raise ValueError(
             f"'{same[0]}' and '{same[1]}' would have one label file in {format.upper()}: rename one, or write COCO."
         )
-    for kind in ("model", *(["segmenter"] if options.masks else [])):
-        setattr(options, kind, suited_model(options, _some_of(pictures), "they look like photographs", kind))
+    kinds = ("model", *(["segmenter"] if options.masks else []))
+    models = suited_models(options, _some_of(pictures), "they look like photographs", *kinds)
+    vars(options).update(zip(kinds, models, strict=True))
     path = options.output.with_name(f"{options.output.name}.journal.jsonl")
     with reporting_errors_of(path):
         journal = Journal(path, _asked(options), options.restart)

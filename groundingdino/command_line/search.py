@@ -83,7 +83,7 @@ def search_picture(options: argparse.Namespace, image: "Image.Image", search: Se
 
     if is_cut(found.objects, search.pointing):
         return found._replace(objects=cut(None, None, found.objects, search.pointing, min_area))
-    name = suited_model(options, [image], "it looks like a photograph", "segmenter")
+    (name,) = suited_models(options, [image], "it looks like a photograph", "segmenter")
     segmenter = load_model(Segmenter.from_pretrained, name, options)
     objects = cut(segmenter, segmenter.encode_image(image), found.objects, search.pointing, min_area)
     return found._replace(objects=objects, models=[*found.models, segmenter.card.name])
@@ -101,9 +101,8 @@ def ground(options: argparse.Namespace, image: "Image.Image", masks: bool = Fals
     from groundingdino.detection.detector import Detector
     from groundingdino.detection.phrases import NMS_THRESHOLD
 
-    detector = load_model(
-        Detector.from_pretrained, suited_model(options, [image], "it looks like a photograph"), options
-    )
+    (name,) = suited_models(options, [image], "it looks like a photograph", "model")
+    detector = load_model(Detector.from_pretrained, name, options)
     grounding = _ground_like(options, image, detector) if options.like else _ground_words(options, image, detector)
     for note in grounding.notes:
         say(note)
@@ -120,27 +119,34 @@ def ground(options: argparse.Namespace, image: "Image.Image", masks: bool = Fals
     return Found(objects, grounding.phrases, [detector.card.name], search)
 
 
-def suited_model(options: argparse.Namespace, images: Iterable["Image.Image"], seen: str, kind: str = "model") -> str:
-    """The model that was asked for, or else the one that comes along and knows most of some pictures.
+def suited_models(
+    options: argparse.Namespace, images: Iterable["Image.Image"], seen: str, *kinds: str
+) -> tuple[str, ...]:
+    """The models that were asked for, or else those that come along and know most of some pictures.
 
     Args:
-        images: Some; they are not read where the model was asked for.
+        images: Some, looked at once for all kinds; they are not read where it does not depend on them.
         seen: what is told where they are photographs, as "it looks like a photograph".
-        kind: "model" finds, "segmenter" cuts out.
+        kinds: "model" finds, "segmenter" cuts out.
     """
-    from groundingdino.detection.available_models import MODELS
-    from groundingdino.detection.picture_kinds import suited
-    from groundingdino.segmentation.available_models import SEGMENTERS
+    from groundingdino.detection.picture_kinds import is_choice, suited
+    from groundingdino.segmentation.available_models import COME_ALONG
 
-    asked = str(getattr(options, kind))
-    if getattr(options, f"{kind}_is_chosen"):
-        return asked
-    cards, does = (MODELS, "is asked") if kind == "model" else (SEGMENTERS, "cuts out")
-    votes = Counter(suited(image, asked, cards=cards) for image in images).most_common(1)
-    model = votes[0][0] if votes else asked
-    if model != asked:
-        say(f"{seen}, so {model} {does}: --{kind} asks another")
-    return model
+    asked = {kind: str(getattr(options, kind)) for kind in kinds}
+    depend = [
+        kind
+        for kind, name in asked.items()
+        if not getattr(options, f"{kind}_is_chosen") and is_choice(name, COME_ALONG)
+    ]
+    if not depend:
+        return tuple(asked.values())
+    votes = Counter(suited(image, asked[depend[0]]) for image in images).most_common(1)
+    for kind in depend if votes else ():
+        before, asked[kind] = asked[kind], votes[0][0]
+        if asked[kind] != before:
+            does = "is asked" if kind == "model" else "cuts out"
+            say(f"{seen}, so {asked[kind]} {does}: --{kind} asks another")
+    return tuple(asked.values())
 
 
 def _ground_words(options: argparse.Namespace, image: "Image.Image", detector: "Detector") -> "Grounding":

@@ -19,7 +19,7 @@ from groundingdino.command_line.search import (
     load_model,
     read_phrases,
     read_thresholds,
-    suited_model,
+    suited_models,
 )
 from groundingdino.tracking.available_trackers import EMBEDDED
 
@@ -51,9 +51,10 @@ def track(options: argparse.Namespace) -> None:
     from groundingdino.tracking.video import Video
 
     video = Video(options.video)
-    for kind in ("model", *(["segmenter"] if options.masks else [])):
-        frames = (Image.fromarray(frame.pixels) for frame in islice(_frames(options, video), 1))
-        setattr(options, kind, suited_model(options, frames, "its frames look like photographs", kind))
+    kinds = ("model", *(["segmenter"] if options.masks else []))
+    frames = (Image.fromarray(frame.pixels) for frame in islice(_frames(options, video), 1))
+    models = suited_models(options, frames, "its frames look like photographs", *kinds)
+    vars(options).update(zip(kinds, models, strict=True))
     options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
     if os.path.exists(options.output) and not (options.restart or os.path.exists(path)):
