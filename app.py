@@ -54,6 +54,7 @@ from groundingdino.page.theme import THEME
 from groundingdino.page.track_handlers import TrackPage
 from groundingdino.page.track_layout import track_column
 from groundingdino.page.track_wiring import wire_tracks
+from groundingdino.page.whole_updates import WholeUpdates
 from groundingdino.page.wiring import Controls, wire
 from groundingdino.runtime.allocation import keep_freed_memory
 from groundingdino.runtime.devices import check_device, is_cpu
@@ -70,7 +71,7 @@ def build(studio: Studio, hosting: Settings | None = None, examples: Path = EXAM
     entries = json.loads((examples / "examples.json").read_text(encoding="utf-8"))
     prompts = {str(examples / entry["file"]): entry["prompt"] for entry in entries}
     gr.set_static_paths([examples])  # served from where they are, whatever folder the page was started in
-    with gr.Blocks(title="Grounding DINO", analytics_enabled=False, delete_cache=(SWEEP, KEEP)) as demo:
+    with WholeUpdates(title="Grounding DINO", analytics_enabled=False, delete_cache=(SWEEP, KEEP)) as demo:
         title = "<h1>Grounding DINO</h1><p>Type what you are looking for. Boxes and masks appear while you type.</p>"
         gr.HTML(title, elem_id="title")
         # Columns of their own, so that a phone can show the answer between the question and the settings.
