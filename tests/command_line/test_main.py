@@ -235,14 +235,46 @@ def test_picture_and_record_need_a_file_each(picture, tmp_path, capsys):
     assert "cannot both become" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("end", "status", "told"), [("| true", 0, ""), (">/dev/full", 2, "cannot be written")])
-@pytest.mark.parametrize("json", ["", "--json -"])
-def test_results_that_nobody_takes_end_without_a_traceback(model, picture, end, status, told, json):
-    command = f"{sys.executable} -m groundingdino detect {picture} cat --model {model} --box-threshold 0 {json}"
-    ended = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {end}"], capture_output=True, text=True)
-    assert ended.returncode == status, ended.stderr
-    assert told in ended.stderr
-    assert ended.stderr.count("\n") == bool(told)
+# What takes seconds to import is imported once; then a copy of the process is the program, for each place to write to:
+# a file, or "" for a pipe from which nobody reads. Prints of each the status and what it wrote to stderr.
+ENDING = """
+import json, os, runpy, sys, tempfile
+import groundingdino.command_line.search, groundingdino.detection.detector, groundingdino.results.export
+ended = []
+for place, *command in json.loads(sys.argv[1]):
+    errors = tempfile.TemporaryFile()
+    child = os.fork()
+    if not child:
+        reads, writes = os.pipe()
+        os.dup2(os.open(place, os.O_WRONLY) if place else writes, 1)
+        os.close(reads)
+        os.dup2(errors.fileno(), 2)
+        sys.argv = ["groundingdino", *command]
+        runpy.run_module("groundingdino", run_name="__main__", alter_sys=True)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    errors.seek(0)
+    ended.append([status, errors.read().decode()])
+print(json.dumps(ended))
+"""
+ENDS = [(place, options) for options in ([], ["--json", "-"]) for place in ("", "/dev/full")]
+
+
+@pytest.fixture(scope="module")
+def ended(model: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
+    """How a command ended at each of `ENDS`."""
+    path = tmp_path_factory.mktemp("ended") / "picture.png"
+    Image.linear_gradient("L").resize((120, 80)).convert("RGB").save(path)
+    command = ["detect", str(path), "cat", "--model", model, "--box-threshold", "0"]
+    given = json.dumps([[place, *command, *options] for place, options in ENDS])
+    return json.loads(subprocess.run([sys.executable, "-c", ENDING, given], stdout=subprocess.PIPE, check=True).stdout)
+
+
+@pytest.mark.parametrize("number", range(len(ENDS)), ids=[f"{place} {options}" for place, options in ENDS])
+def test_results_that_nobody_takes_end_without_a_traceback(ended: list[tuple[int, str]], number: int):
+    (place, _), (status, told) = ENDS[number], ended[number]
+    assert status == (2 if place else 0), told
+    assert ("cannot be written" in told) is bool(place)
+    assert told.count("\n") == bool(place)
 
 
 def test_fill_removes_holes_and_specks(segmenter, noise, capsys):
