@@ -129,6 +129,13 @@ class Visitor:
         """The clicks, boxes and lines that are drawn on the picture."""
         return self.find("#result .gestures > g")
 
+    def themes(self) -> Iterator[str]:
+        """Light, then dark: the page takes the colours of its visitor's machine without being opened again."""
+        for theme, classes in (("light", re.compile(r"^(?!.*\bdark\b)")), ("dark", re.compile(r"\bdark\b"))):
+            self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+            expect(self.find("body")).to_have_class(classes)
+            yield theme
+
     def open_tab(self, name: str) -> None:
         """Switches to the tab Detect, Segment, Inpaint or Track."""
         self.page.get_by_role("tab", name=name).click()
