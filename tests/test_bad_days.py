@@ -490,6 +490,17 @@ def _end_while_it_follows(ending: Started, other: Started, folder: Path) -> None
     assert [one["phrase"] for one in record["tracks"]] == ["cat"]
 
 
+def test_sigterm_ends_the_program(server: Started):
+    """The last test that needs it."""
+    image = server.upload("picnic.webp", PICNIC.read_bytes())
+    (_, record), _ = server.call("detect", image=image, prompt="cat")
+    check_cat(record)
+    assert server.end(signal.SIGTERM) == 0
+    (line,) = (one for one in server.requests if one["request"] == "detect")
+    assert (line["model"], line["ended"]) == ("embedded", "ok")
+    assert "prompt" not in line
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="disks in memory are mounted as Linux does")
 def test_a_full_disk_is_told_and_once_there_is_room_all_goes_on(tmp_path: Path, disk: Disk):
     places = {"GRADIO_TEMP_DIR": str(disk.folder / "files"), "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}

@@ -1,7 +1,6 @@
 """Whether it is ready, its end, and its files."""
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +16,7 @@ from gradio_client.utils import Status
 import app
 from groundingdino.page import operation as page_operation
 from groundingdino.page.operation import ENDING, KEEP, Operation, sweep
-from tests.conftest import ROOT
 from tests.oracle import Oracle
-from tests.started import started
 from tests.test_app import CAT, SIZE, studio_of
 
 
@@ -114,15 +111,3 @@ def test_nothing_begins_at_the_end(served: tuple[gr.Blocks, Operation]):
         operation.ending.set()
         refused = httpx.post(call, json={})
     assert (refused.status_code, refused.json()["detail"]) == (503, ENDING)
-
-
-def test_sigterm_ends_the_program(tmp_path: Path):
-    places = {"GRADIO_TEMP_DIR": str(tmp_path / "files")}
-    with started(tmp_path / "log", places, "--local-files-only") as server:
-        image = server.upload("picnic.webp", (ROOT / "assets" / "examples" / "picnic.webp").read_bytes())
-        (_, record), _ = server.call("detect", image=image, prompt="cat")
-        assert [one["phrase"] for one in record["objects"]] == ["cat"]
-        assert server.end(signal.SIGTERM) == 0
-    (line,) = server.requests
-    assert (line["request"], line["model"], line["ended"]) == ("detect", "embedded", "ok")
-    assert "prompt" not in line
