@@ -292,6 +292,34 @@ def test_an_edit_is_cancelled_within_a_step_and_runs_again(visitor: Visitor, ser
     expect(visitor.message).to_have_text("Done.")
 
 
+def test_run_is_heard_at_once_after_a_cancel_and_pressed_twice_makes_one_edit(visitor: Visitor, server: Server):
+    select(visitor)
+    server.inpainter.seconds = 20
+    run(visitor, "red", "Painting: step 0 of 5")
+    server.inpainter.seconds = 0
+    painted = len(server.inpainter.painted)
+    # As soon as the button is there, which is before Gradio knows that the cancelled edit is over.
+    press = """() => new MutationObserver((_, observer) => {
+        if (document.querySelector("#page").hasAttribute("data-working")) return;
+        observer.disconnect();
+        document.querySelector("#run").click();
+    }).observe(document.querySelector("#page"), {attributes: true})"""
+    visitor.page.evaluate(press)
+    visitor.find("#cancel").click()
+    expect(visitor.message).to_have_text("Done.")
+    assert len(server.inpainter.painted) == painted + 1
+
+    server.inpainter.seconds = 0.3
+    visitor.find("#run").dblclick()
+    expect(visitor.message).to_contain_text("Painting: step")
+    visitor.find("#put textarea").press("Control+Enter")
+    expect(visitor.message).to_have_text("Done.")
+    visitor.page.wait_for_timeout(1500)
+    assert len(server.inpainter.painted) == painted + 2
+    visitor.find("#run").click()
+    wait_until(visitor, lambda: len(server.inpainter.painted) == painted + 3)
+
+
 def test_a_cancelled_try_leaves_the_result_before_it(visitor: Visitor, server: Server):
     select(visitor)
     run(visitor)

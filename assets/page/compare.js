@@ -13,6 +13,7 @@ const isDone = () => !edit().working && edit().candidates.length > 0;
 function takeEdit() {
   newest = "edit";
   const { candidates, working, run, status } = edit();
+  if (!props.edit.working && props.edit.run === asked.run) asked.isOver = true;
   if (working && run !== shownRun) {
     shownRun = run; // on a phone the button that started it is below
     if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block: "center", behavior: "smooth" });
@@ -26,6 +27,25 @@ function takeEdit() {
   }
   drawEdit();
   drawStatus();
+}
+
+// While an edit is under way Gradio holds Run back, and heeds it once that is over: who cancelled it before, or chose
+// another picture, means the next one; who did not pressed twice.
+let asked = { run: 0, picture: "", isOver: true, isCancelled: false };
+let meanwhile = null; // the edit that was under way when Run was pressed last
+function notePress({ type, key, target }) {
+  if (type === "click" && target.closest("#cancel")) asked.isCancelled = true;
+  if (type === "click" ? !target.closest("#run") : key !== "Enter" || !target.closest("#put")) return;
+  const isMeant = asked.isOver || asked.isCancelled || asked.picture !== props.view.picture;
+  meanwhile = isMeant ? null : asked;
+}
+for (const type of ["click", "keydown"]) document.addEventListener(type, notePress, true);
+
+// Whether to leave an edit that is about to be asked for; see wiring.py.
+function isTwice(run) {
+  if (meanwhile?.isOver) return true;
+  asked = { run, picture: props.view.picture, isOver: false, isCancelled: false };
+  return false;
 }
 
 // What an edit lacked may have been given since.

@@ -40,5 +40,6 @@ new MutationObserver(nameExamples).observe(document.querySelector("#page"), { ch
 window.groundingDino = {
   replacePrompt,
   selectExample,
+  isTwice,
   showExample: (index) => replacePrompt(props.examples[index].prompt),
 };

@@ -79,7 +79,9 @@ class InpaintPage:
         self.files = WrittenFiles()  # that were written; reported to Gradio, which deletes old ones
 
     def run(self, session: Session, sent: dict[str, Any], *values: Any) -> Generator[Any, None, None]:
-        """Updates of the result: how far the edit is, and then the candidates."""
+        """Updates of the result: how far the edit is, and then the candidates; none if Run was pressed twice for it."""
+        if sent.get("twice"):
+            return
         query, form = Query(*values[: len(Query._fields)]), Form(*values[len(Query._fields) :])
         stamp, canvas = float(sent["stamp"]), Canvas.parse(sent.get("canvas"))
         if not query.path:

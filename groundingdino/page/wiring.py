@@ -29,9 +29,14 @@ STAMP = """(session, sent, ...query) => {
   const typed = Number(document.querySelector("#prompt")?.dataset.typed ?? -Infinity);
   return [session, {...sent, stamp: performance.now(), canvas, typing: performance.now() - typed < 500}, ...query];
 }"""
+# Of an edit: also whether Run was pressed while another one was under way, see assets/page/compare.js.
+STAMP_EDIT = f"""(...sent) => {{
+  const [session, stamped, ...rest] = ({STAMP})(...sent);
+  return [session, {{...stamped, twice: groundingDino.isTwice(stamped.stamp)}}, ...rest];
+}}"""
 # Gives up the requests under way, without waiting for an answer.
 INTERRUPT = "(session) => [session, {stamp: performance.now()}]"
-# The three are in assets/page/prompt.js.
+# These are in assets/page/prompt.js.
 REPLACE_PROMPT = "(text) => (groundingDino.replacePrompt(text), text)"
 SHOW_EXAMPLE = "(index) => (groundingDino.showExample(index), index)"
 SELECT_PROMPT = "() => groundingDino.selectExample()"
@@ -219,15 +224,16 @@ def _wire_edits(
 ) -> None:
     question, answer, edit_form, _, _, painting = controls
     result, picture, inpainter = answer.result, question.picture, painting.inpainter
-    # A visitor has one edit under way.
+    # A visitor has one edit under way. Who presses Run right after a cancel whose end has not reached the browser yet
+    # is heard, too.
     gr.on(
         [edit_form.run.click, edit_form.text.submit],
         answering(edits.run),
         [session, result, *query, *form],
         result,
-        trigger_mode="once",
+        trigger_mode="always_last",
         concurrency_limit=FOLLOWED,
-        js=STAMP,
+        js=STAMP_EDIT,
         **PRIVATE,
     )
     edit_form.cancel.click(edits.cancel, [session, result], None, queue=False, js=INTERRUPT, **PRIVATE)

@@ -244,6 +244,12 @@ def test_who_leaves_stops_the_edit(browser: Browser, dauber: Dauber):
     wait_until_stopped(dauber)
 
 
+def test_what_was_asked_twice_is_done_once(browser: Browser, dauber: Dauber):
+    assert [*browser.request(twice=True)] == []
+    assert dauber.painted == []
+    assert browser.run(twice=False)[-1]["status"]["message"] == "Done."
+
+
 def test_cancelling_does_not_wait_for_what_cannot_be_stopped(browser: Browser, monkeypatch):
     edit, over = browser.edits.studio.edit, Event()
     monkeypatch.setattr(browser.edits.studio, "edit", lambda *given: (over.wait(60), edit(*given))[1])
