@@ -36,6 +36,10 @@ def write(
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
     kind: str | None = None,
+    sound: np.ndarray | None = None,
+    sound_codec: str = "aac",
+    sound_rate: int = 44100,
+    late: float = 0.0,
 ) -> Path:
     """A video's file.
 
@@ -45,6 +49,8 @@ def write(
         turn: Degrees, counter-clockwise, that players are told to turn it.
         options, container: Of the encoder and of the file, by FFmpeg's names.
         kind: Of the container, where the name does not tell.
+        sound: (channels, samples) float32, from -1 to 1, of so many samples a second.
+        late: Seconds after which it begins.
     """
     pixels = [picture(number) for number in range(frames)] if isinstance(frames, int) else list(frames)
     ticks = Fraction(1, 1000)
@@ -57,13 +63,51 @@ def write(
             stream.codec_context.time_base = stream.time_base = ticks
         if turn:
             stream.set_display_rotation(turn)
+        voice = None
+        if sound is not None:
+            voice = file.add_stream(sound_codec, rate=sound_rate)
+            voice.codec_context.layout = "mono" if len(sound) == 1 else "stereo"
         for number, one in enumerate(pixels):
             frame = av.VideoFrame.from_ndarray(one)
             if times is not None:
                 frame.pts, frame.time_base = round(times[number] * 1000), ticks
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
+        if voice is not None and sound is not None:
+            _encode(file, voice, sound, sound_rate, late)
     return path
+
+
+def _encode(
+    file: av.container.OutputContainer, voice: av.AudioStream, sound: np.ndarray, rate: int, late: float
+) -> None:
+    layout = voice.codec_context.layout.name
+    for at in range(0, sound.shape[1], 960):
+        block = np.ascontiguousarray(sound[:, at : at + 960], np.float32)
+        frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, round(late * rate) + at, Fraction(1, rate)
+        file.mux(voice.encode(frame))
+    file.mux(voice.encode())
+
+
+def hear(path: Path) -> tuple[np.ndarray, int]:
+    """The first channel of a file's sound, from 0 seconds on, and its samples a second."""
+    with av.open(str(path)) as file:
+        stream = file.streams.audio[0]
+        heard, length = [np.zeros(0, np.float32)], 0
+        for frame in file.decode(stream):
+            samples = frame.to_ndarray().astype(np.float32)
+            samples = samples[0] if frame.format.is_planar else samples[0, :: frame.layout.nb_channels]
+            if frame.format.name.startswith("s16"):
+                samples /= 32768
+            place = round(float(frame.pts * frame.time_base) * frame.sample_rate)
+            if place > length + 100:  # some containers round times
+                heard.append(np.zeros(place - length, np.float32))
+            elif length == 0:
+                samples = samples[max(0, -place) :]
+            heard.append(samples)
+            length = sum(map(len, heard))
+        return np.concatenate(heard), stream.rate
 
 
 def write_sound(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
@@ -13,9 +14,10 @@ from groundingdino.editing.tasks import Task
 from groundingdino.tracking.drawing import FrameDrawing
 from groundingdino.tracking.edits import edit_frame
 from groundingdino.tracking.exports import Frames, write_json, write_masks, write_mot, write_youtube_vis
+from groundingdino.tracking.sound import sound_of
 from groundingdino.tracking.track_file import TrackFile, filled
 from groundingdino.tracking.tracker import TrackedFrame
-from groundingdino.tracking.video import Frame, VideoInfo
+from groundingdino.tracking.video import Frame, Video, VideoInfo
 from groundingdino.tracking.writing import PictureWriter, VideoWriter
 
 VIDEO, PICTURES = "video", "frames"  # formats that show frames
@@ -71,19 +73,24 @@ def write_list(
 
 
 def write_frames(
-    path: Path, format: str, pairs: Iterable[tuple[Frame, TrackedFrame]], rate: float, task: Task | None = None
+    path: Path, format: str, pairs: Iterable[tuple[Frame, TrackedFrame]], video: Video, task: Task | None = None
 ) -> None:
     """A file of `VIDEO` or `PICTURES`: the frames with what is followed drawn on them, or after an edit.
 
     Args:
-        rate: Frames a second.
+        video: Of which they are frames: its sound goes along in a `VIDEO`.
         task: As `check_task` wants it; None: boxes or masks with names are drawn.
     """
+    rate = video.info.rate
     drawing = FrameDrawing(rate)
-    with VideoWriter(path, rate) if format == VIDEO else PictureWriter(path) as writer:
+    with ExitStack() as opened, VideoWriter(path, rate) if format == VIDEO else PictureWriter(path) as writer:
         first = None
         for frame, what in pairs:
-            first = frame.seconds if first is None else first
+            if first is None:
+                first = frame.seconds
+                sound = opened.enter_context(sound_of(video, first)) if isinstance(writer, VideoWriter) else None
+                if sound is not None and isinstance(writer, VideoWriter):
+                    writer.add_sound(sound)
             changed = drawing.draw(frame.pixels, what) if task is None else edit_frame(frame.pixels, what.objects, task)
             writer.add(changed, frame.seconds - first)
 

@@ -93,6 +93,7 @@ class Video:
     Attributes:
         info: What the file says.
         damaged: Whether parts of it could not be read, as far as it was.
+        sound_lost: Whether none of its sound could be read, once it was wanted, though it has some.
 
     Raises:
         ValueError: one sentence: there is no such file, it is no video, it is damaged, or larger than the limits.
@@ -101,13 +102,13 @@ class Video:
     def __init__(self, path: VideoSource, limits: VideoLimits = VideoLimits()):
         self.path = os.fspath(path)
         self.limits = limits
-        self.damaged = False
+        self.damaged = self.sound_lost = False
         self._name = named(self.path)
         if not os.path.isfile(self.path):
             raise ValueError(f"There is no video at {self._name}: expected the path of a file such as clip.mp4.")
         if os.path.getsize(self.path) == 0:
             raise ValueError(f"{self._name} is empty: expected a video.")
-        with self._opened() as (container, stream):
+        with self.opened() as (container, stream):
             self._check_pixels(stream.width, stream.height)
             first = next(self._decoded(container, stream), None)
             if first is None:
@@ -129,6 +130,11 @@ class Video:
         if limits.seconds is not None and self.info.seconds > limits.seconds + 1 / rate:
             raise ValueError(self._too_long(f"it lasts {self.info.seconds:.0f} seconds"))
 
+    @property
+    def begins(self) -> Fraction:
+        """When its first frame is shown, in seconds of the file's clock, by which its sound is timed."""
+        return self._first * self._base
+
     def frames(self, start: float = 0.0, end: float | None = None) -> Iterator[Frame]:
         """The frames in order, one at a time.
 
@@ -139,11 +145,9 @@ class Video:
             ValueError: there is none between the two, or the video turns out to be longer than the limit.
         """
         longest = self.limits.seconds
-        with self._opened() as (container, stream):
-            if start > 0:
-                self._seek(container, stream, start)
+        with self.opened() as (container, stream):
             index, last = 0, -math.inf
-            for frame in self._decoded(container, stream):
+            for frame in self._decoded_from(container, stream, start):
                 seconds = self._seconds_of(frame, last)
                 if end is not None and seconds >= end:
                     break
@@ -159,7 +163,7 @@ class Video:
     def frame_near(self, seconds: float) -> Frame:
         """The frame that is shown at a time: the last that does not begin later. Its index is 0."""
         found, when = None, 0.0
-        with self._opened() as (container, stream):
+        with self.opened() as (container, stream):
             if seconds > 0:
                 self._seek(container, stream, seconds)
             last = -math.inf
@@ -184,7 +188,8 @@ class Video:
                 yield Frame(number, frame.seconds, small)
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+    def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        """The file, opened anew, and the stream of its frames."""
         options = {"format_whitelist": f"{_VIDEOS},{_SOUNDS}", "protocol_whitelist": "file"}
         try:
             container = av.open(f"file:{self.path}", options=options, metadata_errors="replace")
@@ -225,6 +230,23 @@ class Video:
                 self.damaged |= frame.is_corrupt
                 yield frame
 
+    def _decoded_from(self, container: InputContainer, stream: VideoStream, start: float) -> Iterator[VideoFrame]:
+        """The same from a time or earlier on; from the beginning where a file leads to what cannot be decoded alone, as
+        MPEG-TS does between key frames."""
+        if start > 0:
+            self._seek(container, stream, start)
+            decoded = self._decoded(container, stream)
+            first = next(decoded, None)
+            if first is not None and first.pts is not None and (first.pts - self._first) * self._base <= start:
+                yield first
+                yield from decoded
+                return
+            try:  # by its pictures' order of decoding the first may be earlier than it is shown
+                container.seek(self._first - math.ceil(1 / self._base), stream=stream, backward=True)
+            except FFmpegError:
+                container.seek(self._first, stream=stream, backward=True)
+        yield from self._decoded(container, stream)
+
     def _seek(self, container: InputContainer, stream: VideoStream, seconds: float) -> None:
         """To the last key frame before a time; where a file knows none, to its start."""
         target = self._first + int(seconds / self._base)
@@ -248,7 +270,7 @@ class Video:
     def _count(self) -> tuple[int, float]:
         """Frames and seconds of a file that does not say: as recordings by a browser, which nobody went back over."""
         count, end = 0, self._first
-        with self._opened() as (container, stream), suppress(FFmpegError):
+        with self.opened() as (container, stream), suppress(FFmpegError):
             for packet in container.demux(stream):
                 count += packet.size > 0
                 if packet.pts is not None:

@@ -14,6 +14,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 from typing_extensions import Self
 
+from groundingdino.tracking.sound import Sound
+
 _TICKS = 90_000  # a second: all usual rates are whole numbers of them
 _BT709, _LIMITED = 1, 1  # by FFmpeg's numbers: the colours and the range that players take for granted
 
@@ -67,7 +69,12 @@ class VideoWriter(_File):
         self._quality = quality
         self._container = av.open(str(self.partial), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream: VideoStream | None = None
+        self._sound: Sound | None = None
         self._ticks = -1
+
+    def add_sound(self, sound: Sound) -> None:
+        """What is heard, from the first frame on: to be told before that is added."""
+        self._sound = sound
 
     def add(self, pixels: np.ndarray, seconds: float) -> None:
         height, width = pixels.shape[:2]
@@ -80,6 +87,8 @@ class VideoWriter(_File):
         frame.pts = self._ticks = max(round(seconds * _TICKS), self._ticks + 1)
         frame.time_base = Fraction(1, _TICKS)
         self._mux(frame)
+        if self._sound is not None:
+            self._sound.write(self._ticks / _TICKS)
 
     def _open_stream(self, width: int, height: int) -> VideoStream:
         stream = self._container.add_stream("libx264", rate=self._rate)
@@ -90,6 +99,8 @@ class VideoWriter(_File):
         context.color_range = _LIMITED
         # Without frames that look ahead, which the container would tell wrong durations of where these vary.
         context.options = {"crf": str(self._quality), "preset": "veryfast", "bf": "0"}
+        if self._sound is not None:
+            self._sound.begin(self._container)
         return stream
 
     def _mux(self, frame: VideoFrame | None) -> None:
@@ -102,6 +113,9 @@ class VideoWriter(_File):
         try:
             if whole and self._stream is not None:
                 self._mux(None)
+                if self._sound is not None:
+                    self._sound.write(self._ticks / _TICKS + float(1 / self._rate))
+                    self._sound.end()
         finally:
             self._container.close()
 
