@@ -330,6 +330,12 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--start", type=values.seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
     command.add_argument("--end", type=values.seconds, metavar="SECONDS", help="end there (with the video)")
+    command.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="FILE.json",
+        help='what is in some frames, as /track takes it: [{"seconds": 1.5, "objects": [{"phrase", "box"}]}, ...]',
+    )
     command.add_argument("--masks", action="store_true", help="masks, too; edits then follow outlines")
     command.add_argument("--segmenter", metavar="NAME", help=f"{_A_MODEL} (the tracker, if it is one)")
     _add_model(command)

@@ -1,9 +1,10 @@
 """`track VIDEO PROMPT --output OUT`: what the prompt names is followed through a video, and shown, listed or edited."""
 
 import argparse
+import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -25,7 +26,8 @@ from groundingdino.tracking.available_trackers import EMBEDDED
 
 if TYPE_CHECKING:
     from groundingdino.editing.tasks import Task
-    from groundingdino.tracking.track_file import TrackFile
+    from groundingdino.tracking.corrections import Correction
+    from groundingdino.tracking.track_file import Earlier, TrackFile
     from groundingdino.tracking.video import Video
 
 _SUFFIXES = {".mp4": ("video",), ".zip": ("frames", "masks"), ".json": ("json", "youtube-vis"), ".txt": ("mot",)}
@@ -40,13 +42,15 @@ def track(options: argparse.Namespace) -> None:
     task = _task(options, format)
     if not options.masks:
         refuse_unread(options, "Tracking without --masks", ("segmenter",))
+    corrections = () if options.corrections is None else _corrections(options.corrections)
     options.segmenter_is_chosen = options.segmenter is not None
     options.segmenter = options.segmenter or options.tracker  # of one name; the embedded one is of the segmenter's
     check_models(options, "model", "tracker", *(["segmenter"] if options.masks else []))
 
     from PIL import Image
 
-    from groundingdino.tracking.track_file import TrackFile
+    from groundingdino.tracking.corrected_runs import forget_earlier, open_corrected
+    from groundingdino.tracking.corrections import heeded, unheeded_in_words
     from groundingdino.tracking.tracker import looks_each_second, looks_every
     from groundingdino.tracking.video import Video
 
@@ -61,19 +65,33 @@ def track(options: argparse.Namespace) -> None:
         raise ValueError(
             f"'{options.output}' is there, and not by `track`: give another --output, or --restart to write over it."
         )
+    length = video.info.seconds
+    if told := unheeded_in_words(corrections, options.start, min(options.end or length, length)):
+        say(told)
+    corrections = heeded(corrections, options.start, options.end)
     with reporting_errors_of(path):
-        file = TrackFile(path, _asked(options), video.info.size, options.restart)
+        asked = _asked(options, corrections)
+        file, earlier = open_corrected(path, asked, video.info.size, options.restart, joins=by_memory)
     with file:
         if not file.finished:
-            _follow(options, video, file)
+            _follow(options, video, file, corrections, earlier)
+        forget_earlier(path)
         with reporting_errors_of(options.output):
             _write(options, format, task, video, file, phrases)
         _tell(options.output, phrases, file)
     if video.damaged:
         say(f"'{options.video}' is damaged: what could not be read of it is left out.")
+    if video.sound_lost:
+        say(f"The sound of '{options.video}' cannot be read and is left out.")
 
 
-def _follow(options: argparse.Namespace, video: "Video", file: "TrackFile") -> None:
+def _follow(
+    options: argparse.Namespace,
+    video: "Video",
+    file: "TrackFile",
+    corrections: "Sequence[Correction]",
+    earlier: "Earlier",
+) -> None:
     from groundingdino.detection.detector import Detector
     from groundingdino.segmentation.segmenter import Segmenter
     from groundingdino.tracking.looks import cut_out, look_by, start_score
@@ -92,7 +110,7 @@ def _follow(options: argparse.Namespace, video: "Video", file: "TrackFile") -> N
     if options.tracker != EMBEDDED:
         assert segmenter is not None
         tracker = MaskTracker(look, segmenter, load_model(load_video_model, options.tracker, options), settings, notes)
-    followed = partial(follow, _frames(options, video), tracker, file)
+    followed = partial(follow, _frames(options, video), tracker, file, corrections=corrections, earlier=earlier)
     if segmenter is not None and options.tracker == EMBEDDED:
         followed = partial(followed, partial(cut_out, segmenter))
     with reporting_errors_of(file.path), closing(followed()) as frames:
@@ -113,7 +131,7 @@ def _write(
     frames = partial(frames_of, file, options.every, options.masks, task is not None)
     if format in ("video", "frames"):
         pairs = zip(_frames(options, video), frames(), strict=False)  # both end with the video
-        write_frames(options.output, format, _with_bar("writing", pairs, video), video.info.rate, task)
+        write_frames(options.output, format, _with_bar("writing", pairs, video), video, task)
         return
     about = f"Tracked by Grounding DINO, {options.model}: {options.prompt}"
     write_list(options.output, format, frames, video.info, Path(options.video).name, about, phrases)
@@ -175,7 +193,24 @@ def _task(options: argparse.Namespace, format: str) -> "Task | None":
     return task
 
 
-def _asked(options: argparse.Namespace) -> dict[str, Any]:
+def _corrections(path: Path) -> "tuple[Correction, ...]":
+    """What somebody said of single frames, in the words of the endpoint `/track`."""
+    from groundingdino.tracking.corrections import parse_corrections
+
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"'{path}' is no JSON: expected a list of corrections, as /track takes it.") from error
+    try:
+        return parse_corrections(values)
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(f"'{path}' has none: {told[0].lower()}{told[1:]}") from error
+
+
+def _asked(options: argparse.Namespace, corrections: "Sequence[Correction]") -> dict[str, Any]:
     """What decides what is followed. The output and edits do not: for another one no model runs."""
     return {
         "video": identity(options.video),
@@ -189,4 +224,5 @@ def _asked(options: argparse.Namespace) -> dict[str, Any]:
         "every": options.every,
         "start": options.start,
         "end": options.end,
+        **({"corrections": [one.written() for one in corrections]} if corrections else {}),
     }

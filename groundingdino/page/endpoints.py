@@ -382,8 +382,7 @@ class Endpoints:
                 pass
             made = self.follower.make(followed, VIDEO, show, partial(watched, stop=stop))
             record = json.loads(Path(self.follower.make(followed, "json")).read_text(encoding="utf-8"))
-            if followed.video.damaged:
-                notes.append("The video is damaged: what could not be read of it is left out.")
+            notes += followed.notes()
         return made, {**record, "notes": notes}
 
     def models(self) -> list[dict[str, Any]]:

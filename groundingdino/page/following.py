@@ -29,7 +29,7 @@ from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, raise_if
 from groundingdino.tracking.available_trackers import EMBEDDED
-from groundingdino.tracking.corrections import Correction
+from groundingdino.tracking.corrections import Correction, heeded, unheeded_in_words
 from groundingdino.tracking.looks import cut_out, look_by
 from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
 from groundingdino.tracking.mask_tracker import MaskTracker
@@ -72,8 +72,7 @@ class TrackQuestion:
     @property
     def heeded(self) -> tuple[Correction, ...]:
         """The corrections of frames that are followed."""
-        end = float("inf") if self.end is None else self.end
-        return tuple(one for one in self.corrections if self.start - 1e-3 <= one.seconds < end)
+        return heeded(self.corrections, self.start, self.end)
 
     @property
     def cutter(self) -> str | None:
@@ -146,6 +145,12 @@ class Followed:
         """Seconds of its start and end."""
         length = self.video.info.seconds
         return self.question.start, min(self.question.end or length, length)
+
+    def notes(self) -> list[str]:
+        """Sentences on what was sent and has no effect, or could not be read so far."""
+        damaged = "The video is damaged: what could not be read is left out." if self.video.damaged else ""
+        sound = "The sound of the video cannot be read and is left out." if self.video.sound_lost else ""
+        return [*filter(None, [damaged, sound, unheeded_in_words(self.question.corrections, *self.stretch)])]
 
 
 class Follower:
@@ -262,7 +267,7 @@ class Follower:
         if format in (VIDEO, PICTURES):
             frames = followed.frames(show, task is not None)
             pairs = zip(followed.video.frames(question.start, question.end), frames, strict=False)
-            write_frames(path, format, watch(pairs), followed.video.info.rate, task)
+            write_frames(path, format, watch(pairs), followed.video, task)
         else:
             models = " + ".join(dict.fromkeys(filter(None, [question.model, question.cutter, question.by_memory])))
             about = f"Tracked by Grounding DINO, {models}: {question.prompt}"

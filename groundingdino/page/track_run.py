@@ -101,12 +101,11 @@ class TrackRun:
                 tracks = list(tracks_of(followed.frames()))
                 seconds = max((track.until for track in tracks), default=question.start)
                 message = f"Cancelled: {_count(followed)} are kept, and Track goes on from there."
-                status = sentence(message, "hint", f"{seconds:.1f} s")
+                status = sentence(" ".join([message, *followed.notes()]), "hint", f"{seconds:.1f} s")
                 return Made(tracks_view(followed, tracks), None, status, question)
-            damaged = "The video is damaged: what could not be read is left out." if followed.video.damaged else ""
             words = f"{in_words(tracks)}." if tracks else "Nothing was followed: try another word or threshold."
             detail = f"{monotonic() - begun:.1f} s · {studio.detectors.card(question.model).title}"
-            status = sentence(" ".join(filter(None, [words, damaged, *notes])), "done" if tracks else "nothing", detail)
+            status = sentence(" ".join([words, *followed.notes(), *notes]), "done" if tracks else "nothing", detail)
             return Made(tracks_view(followed, tracks), path, status, question)
 
     def _watch(self, followed: Followed, stop: StopCheck, notes: list[str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _BLOCK = 1 << 16
+_LONGEST = 200  # letters of a value in a sentence
 
 
 def line(value: Mapping[str, Any]) -> bytes:
@@ -75,7 +76,11 @@ def as_written(asked: Mapping[str, Any]) -> dict[str, Any]:
 def another_run(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """A sentence on a file of a run that asked something else."""
     differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    was = ", ".join(f"{name.replace('_', ' ')} {json.dumps(before.get(name), ensure_ascii=False)}" for name in differ)
+    values = {name: json.dumps(before.get(name), ensure_ascii=False) for name in differ}
+    was = ", ".join(
+        f"{name.replace('_', ' ')} {text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
+        for name, text in values.items()
+    )
     return (
         f"'{path}' holds what was found with {was}: give another --output, or --restart, which forgets it and begins "
         "anew."

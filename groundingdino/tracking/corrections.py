@@ -14,6 +14,7 @@ import supervision as sv
 from scipy.optimize import linear_sum_assignment
 from typing_extensions import Self
 
+from groundingdino.inputs.coordinates import shown
 from groundingdino.segmentation.mask_prompts import Box, read_box
 from groundingdino.segmentation.masks import compact
 from groundingdino.tracking.matching import iou
@@ -22,10 +23,12 @@ SURE = 100.0  # what somebody said of a name outweighs so many looks of a detect
 MOST = 200  # corrections of a video, and objects in each
 _SAME = 0.3  # overlap of boxes from which what is said is of a track
 _BOTH = 0.1  # by which one of the same phrase is rather meant
+_SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
+_NAMED = 3  # of frames that are followed by none, in a sentence
 
 _WRONG = (
     "Expected corrections as [{{'seconds', 'objects': [{{'phrase', 'box': [x0, y0, x1, y1], 'followed', 'gone'}}]}}, "
-    "...], got {value!r}."
+    "...], got {value}."
 )
 
 
@@ -56,13 +59,15 @@ class Said:
         """Reads what `written` gave; only the phrase and the box are needed."""
         was = value.get("was")
         phrase = " ".join(str(value["phrase"]).split())
-        if not phrase:
-            raise ValueError("An object has a phrase.")
+        box, flags = read_box(value["box"]), (value.get("followed", True), value.get("gone", False))
+        if not phrase or box[0] >= box[2] or box[1] >= box[3] or not all(isinstance(flag, bool) for flag in flags):
+            raise ValueError(
+                "An object has a phrase, a box with x0 < x1 and y0 < y1, and flags that are true or false."
+            )
         return cls(
             phrase,
-            read_box(value["box"]),
-            bool(value.get("followed", True)),
-            bool(value.get("gone", False)),
+            box,
+            *flags,
             None if was is None else read_box(was),
             float(value.get("score", 1.0)),
             int(value.get("class", -1)),
@@ -108,7 +113,7 @@ class Correction:
                 raise ValueError
             return cls(seconds, tuple(map(Said.parse, objects)))
         except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
-            raise ValueError(_WRONG.format(value=value)) from error
+            raise ValueError(_WRONG.format(value=shown(value))) from error
 
     def written(self) -> dict[str, Any]:
         """As JSON."""
@@ -128,13 +133,30 @@ class Correction:
 def parse_corrections(values: Any) -> tuple[Correction, ...]:
     """Reads a list of them, see `Correction.parse`; in the order of their frames."""
     if not isinstance(values, list | tuple) or len(values) > MOST:
-        raise ValueError(_WRONG.format(value=values))
+        raise ValueError(_WRONG.format(value=shown(values)))
     return in_order(map(Correction.parse, values))
 
 
 def in_order(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
     """By the time of their frames."""
     return tuple(sorted(corrections, key=lambda one: one.seconds))
+
+
+def heeded(corrections: Iterable[Correction], start: float, end: float | None) -> tuple[Correction, ...]:
+    """Those of frames that are followed: from `start` on, and before `end`; None: to the end of the video."""
+    last = float("inf") if end is None else end
+    return tuple(one for one in corrections if start - _SAME_TIME <= one.seconds < last)
+
+
+def unheeded_in_words(corrections: Sequence[Correction], start: float, end: float) -> str:
+    """A sentence on those of frames that are not followed, outside `start` to `end`; "" where there are none."""
+    known = heeded(corrections, start, end)
+    others = [f"{one.seconds:.2f}" for one in corrections if one not in known]
+    if not others:
+        return ""
+    more = f" (+{len(others) - _NAMED})" if len(others) > _NAMED else ""
+    times = ", ".join(others[:_NAMED]) + more
+    return f"Corrections at {times} s change nothing: only {start:.2f} to {end:.2f} s are followed."
 
 
 def paired(said: Sequence[Said], followed: Sequence[tuple[int | None, str]], boxes: np.ndarray) -> dict[int, int]:

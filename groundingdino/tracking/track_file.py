@@ -89,8 +89,8 @@ class TrackFile:
 
 def frames_in(path: Path, size: Size) -> Iterator[TrackedFrame]:
     """The frames that are in a file by now, of a video of that (width, height)."""
-    lines = read_lines(path, os.path.getsize(path))
-    next(lines)
+    lines = read_lines(path, whole_bytes(path))
+    next(lines, None)
     return (_read(entry, size) for entry in lines if "frame" in entry)
 
 

@@ -15,7 +15,7 @@ from groundingdino.files.assets import ASSETS
 from groundingdino.segmentation.segmenter import Segmenter
 from groundingdino.tracking import track_file
 from groundingdino.tracking.video import Video
-from tests.clips import write
+from tests.clips import hear, write
 from tests.scissors import Scissors
 from tests.tiny_segmenters import save_video
 
@@ -219,6 +219,101 @@ def test_another_question_is_refused_until_restarted(track, tmp_path, capsys):
     assert {one["phrase"] for one in read(tmp_path / "out.json")["tracks"]} <= {"zebra"}
 
 
+def rows(path: Path) -> list[list[tuple]]:
+    """Of each frame the objects that are followed in it."""
+    return [
+        [(one["id"], one["phrase"], tuple(one["box"])) for one in frame["objects"]] for frame in read(path)["frames"]
+    ]
+
+
+def write_corrections(tmp_path, *corrections) -> tuple[str, str]:
+    (tmp_path / "said.json").write_text(json.dumps(corrections))
+    return "--corrections", str(tmp_path / "said.json")
+
+
+BALL = {"seconds": 0.6, "objects": [{"phrase": "ball", "box": [20, 30, 60, 70]}]}
+
+
+def test_a_frame_is_corrected_and_only_what_comes_after_it_is_another(track, tmp_path, monkeypatch):
+    assert track("out.json") == 0
+    before = rows(tmp_path / "out.json")
+    monkeypatch.setattr(Detector, "ground_batch", None)  # what it saw is known
+    assert track("out.json", *write_corrections(tmp_path, BALL)) == 0
+    after = rows(tmp_path / "out.json")
+    assert after[:4] == before[:4], "before it was first seen what is the ball now"
+    assert not any(phrase == "ball" for frame in before for _, phrase, _ in frame)
+    (ball,) = {id for id, phrase, _ in after[6] if phrase == "ball"}
+    assert (ball, "ball", (20, 30, 60, 70)) in after[6]
+    gone = {"seconds": 0.9, "objects": [{"phrase": f"ball {ball}", "box": [20, 30, 60, 70], "gone": True}]}
+    assert track("out.json", *write_corrections(tmp_path, gone, BALL)) == 0
+    assert rows(tmp_path / "out.json")[:9] == after[:9]
+    assert ball not in [id for frame in rows(tmp_path / "out.json")[9:] for id, *_ in frame]
+    assert track("out.json") == 0, "taken back"
+    assert rows(tmp_path / "out.json") == before
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == ["out.tracks.jsonl"]
+
+
+def test_killed_while_it_is_corrected_it_asks_the_detector_nothing_twice(track, tmp_path, monkeypatch):
+    assert track("once.json", *write_corrections(tmp_path, BALL)) == 0
+    assert track("out.json") == 0
+    append, lines = track_file.append, []
+
+    def die(file, text):
+        lines.append(text)
+        if len(lines) > 9:
+            append(file, text[:20])
+            raise Killed
+        append(file, text)
+
+    monkeypatch.setattr(track_file, "append", die)
+    monkeypatch.setattr(Detector, "ground_batch", None)
+    for corrections in ([BALL], [BALL | {"seconds": 0.2}]):
+        lines.clear()
+        with pytest.raises(Killed):
+            track("out.json", *write_corrections(tmp_path, *corrections))
+    monkeypatch.setattr(track_file, "append", append)
+    assert track("out.json", *write_corrections(tmp_path, BALL)) == 0
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "once.json").read_bytes()
+    assert not (tmp_path / "out.tracks.before.jsonl").exists()
+
+
+def test_of_frames_that_are_not_followed_corrections_are_told(track, tmp_path, capsys):
+    late = BALL | {"seconds": 1.2}
+    assert track("out.json", *write_corrections(tmp_path, late)) == 0
+    assert complaint(capsys) == (
+        "groundingdino: Corrections at 1.20 s change nothing: only 0.00 to 1.20 s are followed."
+    )
+    assert track("out.json") == 0, "it is the same question"
+    assert track("short.json", "--start", "0.3", "--end", "0.7", *write_corrections(tmp_path, BALL)) == 0
+    assert capsys.readouterr().err == ""
+    corrections = [BALL | {"seconds": seconds} for seconds in (0, 0.2, 0.3, 0.7, 0.8)]
+    assert track("brief.json", "--start", "0.3", "--end", "0.7", *write_corrections(tmp_path, *corrections)) == 0
+    assert "Corrections at 0.00, 0.20, 0.70 (+1) s change nothing: only 0.30 to 0.70 s" in complaint(capsys)
+    assert any(phrase == "ball" for _, phrase, _ in rows(tmp_path / "brief.json")[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "said.json' cannot be read: No such file or directory."),
+        (b"ball at 0.6", "said.json' is no JSON: expected a list of corrections, as /track takes it."),
+        (b"\xff\xfe", "said.json' is no JSON"),
+        (b"[" * 100_000, "said.json' is no JSON"),
+        (b"{}", "said.json' has none: expected corrections as [{'seconds', 'objects'"),
+        (b'[{"seconds": 1, "objects": [{"phrase": "ball"}]}]', "said.json' has none: expected corrections as"),
+        (b'[{"seconds": NaN}]', "said.json' has none: expected corrections as"),
+        (b"[" + b"0," * 10_000 + b"0]", "got [0, 0, 0, 0, 0, 0, ...]."),
+    ],
+)
+def test_corrections_that_are_none_are_one_line(content, told, track, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Detector, "from_pretrained", None)
+    if content is not None:
+        (tmp_path / "said.json").write_bytes(content)
+    assert track("out.json", "--corrections", str(tmp_path / "said.json")) == 2
+    assert told in complaint(capsys)
+    assert not (tmp_path / "out.tracks.jsonl").exists()
+
+
 def test_a_damaged_video_is_followed_as_far_as_it_goes(track, tmp_path, capsys):
     noise = np.random.default_rng(0)
     frames = [noise.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(8)]
@@ -227,6 +322,19 @@ def test_a_damaged_video_is_followed_as_far_as_it_goes(track, tmp_path, capsys):
     assert track("out.json", video=whole) == 0
     assert "cut.mp4' is damaged: what could not be read of it is left out." in complaint(capsys)
     assert 3 <= len(read(tmp_path / "out.json")["frames"]) < 8
+
+
+def test_sound_goes_along_and_what_cannot_be_read_of_it_is_told(track, clip, tmp_path, capsys):
+    frames = [frame.pixels for frame in Video(clip).frames()]
+    tone = np.sin(np.arange(8000) / 3)[None].astype(np.float32)
+    loud = write(tmp_path / "loud.mp4", frames=frames, sound=tone, sound_rate=8000)
+    assert track("out.mp4", "--blur", video=loud) == 0
+    assert np.abs(hear(tmp_path / "out.mp4")[0]).max() > 0.5
+    assert capsys.readouterr().err == ""
+    strange = write(tmp_path / "strange.mkv", frames=frames, sound=tone, sound_rate=8000)
+    strange.write_bytes(strange.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    assert track("other.mp4", "--blur", video=strange) == 0
+    assert complaint(capsys).endswith("strange.mkv' cannot be read and is left out.")
 
 
 @pytest.mark.parametrize(

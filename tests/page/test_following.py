@@ -163,6 +163,24 @@ def test_a_file_that_was_made_is_handed_out_again(follower: Follower, clip: str)
     assert made(follower, asking(clip), "video", Show("blur")) != first
 
 
+def test_the_video_has_the_sound_of_the_stretch_or_a_sentence_says_why_not(follower: Follower, tmp_path: Path):
+    tone = np.sin(np.arange(2 * 8000) / 3)[None].astype(np.float32)
+    frames = [clips.picture(3, SIZE)] * FRAMES
+    clip = clips.write(tmp_path / "loud.mp4", frames=frames, sound=tone, sound_rate=8000)
+    question = asking(str(clip), start=0.5, end=1.0)
+    follow(follower, question)
+    heard, rate = clips.hear(made(follower, question, "video"))
+    assert len(heard) / rate == pytest.approx(0.5, abs=0.15)
+    assert np.abs(heard[: rate // 4]).max() > 0.5
+    strange = clips.write(tmp_path / "strange.mkv", frames=frames, sound=tone, sound_rate=8000)
+    strange.write_bytes(strange.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    follow(follower, asking(str(strange)))
+    with follower.followed(asking(str(strange))) as followed:
+        assert followed.notes() == []
+        assert Video(follower.make(followed, "video")).info.frames == FRAMES
+        assert followed.notes() == ["The sound of the video cannot be read and is left out."]
+
+
 def test_outlines_are_followed_where_they_are_wanted(follower: Follower, clip: str):
     follow(follower, asking(clip))
     with pytest.raises(ValueError, match="There are no masks: switch them on"):

@@ -52,7 +52,13 @@ ROOMS = [
             "files/hub",
         ),
         *("inputs/image_files", "inputs/prompt", "segmentation/available_models", "segmentation/object_ids"),
-        *("tracking/available_trackers", "tracking/edits", "tracking/exports", "tracking/video"),
+        *(
+            "tracking/available_trackers",
+            "tracking/corrections",
+            "tracking/edits",
+            "tracking/exports",
+            "tracking/video",
+        ),
     )
 ]
 # Sentences in these modules that no visitor of the page reads, by their beginnings.
@@ -76,6 +82,7 @@ UNSEEN = (
     *(
         "Expected a list",
         "Expected a task",
+        *("Expected corrections as", "An object has", "The mask of"),
         "Expected regions as",
         "Expected a picture",
         "Expected a file",

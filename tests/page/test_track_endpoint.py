@@ -113,6 +113,8 @@ def test_frames_can_be_corrected(endpoints: Endpoints, clip: str, oracle: Oracle
     assert tracks[0] == (2, "ball", 0)
     assert {phrase for _, phrase, _ in tracks[1:]} == {"cat"}
     assert oracle.prepared == looks
+    _, record = endpoints.track(clip, "cat", end=0.3, corrections=corrections)
+    assert record["notes"] == ["Corrections at 0.40 s change nothing: only 0.00 to 0.30 s are followed."]
     with pytest.raises(gr.Error, match="Expected corrections as"):
         endpoints.track(clip, "cat", corrections=[{"objects": []}])
 

@@ -197,6 +197,9 @@ def test_what_is_ticked_on_the_paused_frame_starts_the_tracks(tracks: TrackPage,
     assert len(kept(elsewhere)) == 2, "that picture is no paused frame of this visitor's"
     untouched = run(tracks, session, form(clip, start=0.5), stamp=2.0, query=query)
     assert len(kept(untouched)) == 2, "the frame is not followed"
+    told = "Corrections at 0.00 s change nothing: only 0.50 to 2.00 s are followed."
+    assert message(untouched) == f"2 things were followed. {told}"
+    assert told not in message(last)
 
 
 def test_what_is_pointed_at_is_a_track_by_its_name(tracks: TrackPage, clip: str):

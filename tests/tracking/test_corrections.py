@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from groundingdino.tracking.corrections import Correction, Said, paired, parse_corrections, track_named
+from groundingdino.tracking.corrections import (
+    Correction,
+    Said,
+    heeded,
+    paired,
+    parse_corrections,
+    track_named,
+    unheeded_in_words,
+)
 from groundingdino.tracking.track_file import Earlier, TrackFile, follow
 from groundingdino.tracking.tracker import EmbeddedTracker, TrackedFrame, TrackerSettings
 from groundingdino.tracking.video import Frame
@@ -56,12 +64,24 @@ def test_a_phrase_and_a_box_are_enough():
         [{"seconds": 1, "objects": [{"phrase": "cat"}]}],
         [{"seconds": 1, "objects": [{"phrase": " ", "box": BOX}]}],
         [{"seconds": 1, "objects": [{"phrase": "cat", "box": [1, 2, 3]}]}],
+        [{"seconds": 1, "objects": [{"phrase": "cat", "box": [3, 2, 1, 4]}]}],
+        [{"seconds": 1, "objects": [{"phrase": "cat", "box": BOX, "gone": "no"}]}],
         [{"seconds": 1}] * 201,
     ],
 )
 def test_what_means_nothing_is_refused(value: Any):
     with pytest.raises(ValueError, match="Expected corrections as"):
         parse_corrections(value)
+
+
+def test_of_frames_that_are_not_followed_nothing_is_heeded_and_that_is_told():
+    said = tuple(map(Correction, (0.5, 1.0, 1.5, 2.0)))
+    assert [one.seconds for one in heeded(said, 1.0, 2.0)] == [1.0, 1.5]
+    assert heeded(said, 0.0, None) == said
+    told = "Corrections at 0.50, 2.00 s change nothing: only 1.00 to 2.00 s are followed."
+    assert unheeded_in_words(said, 1.0, 2.0) == told
+    assert unheeded_in_words(said, 0.0, 3.0) == ""
+    assert unheeded_in_words(said, 5.0, 6.0).startswith("Corrections at 0.50, 1.00, 1.50 (+1) s change nothing")
 
 
 def test_objects_are_tracks_by_place_and_by_name():
