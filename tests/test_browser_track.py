@@ -192,6 +192,12 @@ def test_a_bad_video_is_told_of_and_on_a_phone_everything_is_there(
     expect(visitor.find("#tracks .track")).to_have_count(1)
     wide = "() => document.documentElement.scrollWidth <= innerWidth"
     assert visitor.page.evaluate(wide), "nothing reaches beyond the screen"
+    visitor.expect_apart("#tracks label", "#tracks .way")
+    visitor.choose("track-view", "Frame")
+    visitor.find("#result tbody input").first.click()
+    visitor.find("#track-run").click()
+    expect(visitor.message).to_contain_text("Nothing was followed")
+    expect(visitor.find("#tracks .corrected")).to_be_visible()  # to be taken back
     visitor.open_tab("Detect")
     expect(visitor.find("#track-form")).to_be_hidden()
     expect(visitor.find("#tracks")).to_be_hidden()
