@@ -24,7 +24,7 @@ class TrackerCard:
         about: How it follows, in a sentence or two.
         size_bytes: Of its weights.
         repository: On the hub, in transformers' layout; the segmenter of that name is of the same files.
-        licence: Of its weights.
+        licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
     """
 
@@ -74,6 +74,7 @@ def has_tracker(name: str) -> bool:
     return name == EMBEDDED or has_segmenter(name)
 
 
+        _with_memory("sam3-tracker", "SAM 3's tracker, without its words: a detector finds what is new; for a GPU."),
 def find_tracker(
     name_or_path: str | Path, local_files_only: bool = False, progress: Progress | None = None
 ) -> tuple[Path | None, TrackerCard | None]:
