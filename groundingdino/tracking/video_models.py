@@ -72,15 +72,15 @@ def load_video_model(
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
-    kind, values = read_json(file, lambda values: (values["model_type"], dict(values)))
+    kind, whole = read_json(file, lambda values: (values["model_type"], dict(values)))
     if kind not in WITH_MEMORY:
         raise ValueError(f"'{file}' describes a {named(str(kind))}: expected a tracker, {', '.join(WITH_MEMORY)}.")
-    architecture, values = recognise(values, file)
+    architecture, values = recognise(whole, file)
     weights = read_folder_weights(folder)
     check_finite(weights.state, f"'{folder}'")
     model, session = _build(architecture.name, values, file)
-    whole = architecture._replace(dropped=())
-    load_strictly(model, named_weights(whole, weights.state), f"'{folder}'")
+    state = named_weights(architecture._replace(dropped=()), weights.state)
+    load_strictly(model, state, f"'{folder}'")
     name = str(name_or_path)
     card = card or TrackerCard(name, name, weights.size_bytes, "Your own weights.")
     return VideoModel(model.to(device).eval(), session, pixels_of(folder, model.image_size, architecture), card)
