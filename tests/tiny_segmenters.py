@@ -23,6 +23,9 @@ from transformers import (
     Sam3TrackerConfig,
     Sam3TrackerModel,
     Sam3TrackerProcessor,
+    Sam3TrackerVideoConfig,
+    Sam3TrackerVideoModel,
+    Sam3TrackerVideoProcessor,
     SamHQConfig,
     SamHQModel,
     SamHQProcessor,
@@ -223,10 +226,11 @@ def _wide(parts: dict[str, Any]) -> dict[str, Any]:
 VIDEO_KINDS: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any], type, type]] = {
     "sam2_video": (sam2_parts, _SAM2_MEMORY, Sam2VideoConfig, Sam2VideoModel),
     "edgetam_video": (edgetam_parts, _EDGETAM_MEMORY, EdgeTamVideoConfig, EdgeTamVideoModel),
+    "sam3_tracker_video": (sam3_parts, _SAM2_MEMORY, Sam3TrackerVideoConfig, Sam3TrackerVideoModel),
 }
 
 
-def build_video(kind: str) -> tuple[Any, Sam2VideoProcessor]:
+def build_video(kind: str) -> tuple[Any, Any]:
     """A model that follows by memory, in eval mode, and its processor; masks depend on all that is remembered.
 
     Args:
@@ -248,8 +252,10 @@ def build_video(kind: str) -> tuple[Any, Sam2VideoProcessor]:
                 module.momentum = 1.0
         model.train().get_image_features(torch.randn(1, 3, SIDE, SIDE))
         model.eval().mask_decoder.pred_obj_score_head.proj_out.bias.fill_(1.0)  # most are in most frames
-    images, videos = Sam2ImageProcessor(size=SQUARE), Sam2VideoVideoProcessor(size=SQUARE)
-    return model, Sam2VideoProcessor(images, videos, target_size=SIDE)
+    videos = Sam2VideoVideoProcessor(size=SQUARE)
+    if kind == "sam3_tracker_video":
+        return model, Sam3TrackerVideoProcessor(Sam3ImageProcessor(size=SQUARE), videos, target_size=SIDE)
+    return model, Sam2VideoProcessor(Sam2ImageProcessor(size=SQUARE), videos, target_size=SIDE)
 
 
 def save_video(kind: str, folder: Path) -> Path:

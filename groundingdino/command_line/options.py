@@ -328,6 +328,11 @@ def _add_tracking(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--every", type=values.count, metavar="K", help="look at one frame of K (six a second; by outlines one)"
     )
+    command.add_argument(
+        "--backward",
+        action="store_true",
+        help="by outlines: follow what a look finds first back to the look before, too",
+    )
     command.add_argument("--start", type=values.seconds, default=0.0, metavar="SECONDS", help="begin there (0)")
     command.add_argument("--end", type=values.seconds, metavar="SECONDS", help="end there (with the video)")
     command.add_argument(

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from groundingdino.command_line.search import (
     read_thresholds,
     suited_models,
 )
-from groundingdino.tracking.available_trackers import EMBEDDED
+from groundingdino.tracking.available_trackers import EMBEDDED, FORWARD_ONLY
 
 if TYPE_CHECKING:
     from groundingdino.editing.tasks import Task
@@ -37,6 +37,8 @@ def track(options: argparse.Namespace) -> None:
     """Follow what is not followed yet, and write the output; what another run followed must be of the same question."""
     phrases = read_phrases(options.prompt)
     by_memory = options.tracker != EMBEDDED
+    if options.backward and not by_memory:
+        raise ValueError(FORWARD_ONLY)
     options.masks = options.masks or by_memory
     format = _format(options)
     task = _task(options, format)
@@ -109,12 +111,14 @@ def _follow(
     tracker: Tracker = EmbeddedTracker(look, settings)
     if options.tracker != EMBEDDED:
         assert segmenter is not None
-        tracker = MaskTracker(look, segmenter, load_model(load_video_model, options.tracker, options), settings, notes)
+        model = load_model(load_video_model, options.tracker, options)
+        tracker = MaskTracker(look, segmenter, model, settings, notes, options.backward)
     followed = partial(follow, _frames(options, video), tracker, file, corrections=corrections, earlier=earlier)
     if segmenter is not None and options.tracker == EMBEDDED:
         followed = partial(followed, partial(cut_out, segmenter))
     with reporting_errors_of(file.path), closing(followed()) as frames:
-        for _ in _with_bar("tracking", frames, video):
+        each = (next(steps) for _, steps in groupby(frames, lambda pair: pair[0].index))  # a backward pass has many
+        for _ in _with_bar("tracking", each, video):
             pass
 
 
@@ -212,12 +216,15 @@ def _corrections(path: Path) -> "tuple[Correction, ...]":
 
 def _asked(options: argparse.Namespace, corrections: "Sequence[Correction]") -> dict[str, Any]:
     """What decides what is followed. The output and edits do not: for another one no model runs."""
+    from groundingdino.tracking.look_back import frames_back
+
     return {
         "video": identity(options.video),
         "prompt": options.prompt,
         "model": identity(options.model),
         "segmenter": identity(options.segmenter) if options.masks else None,
         **({"tracker": identity(options.tracker)} if options.tracker != EMBEDDED else {}),
+        **({"backward": frames_back(options.every)} if options.backward else {}),
         **read_thresholds(options),
         "each": options.each,
         "tiles": options.tiles,

@@ -316,6 +316,7 @@ class Endpoints:
         tiles: bool | None = None,
         tracker: str | None = None,
         corrections: list[dict[str, Any]] | None = None,
+        backward: bool | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Follows what a prompt names through a video: each thing keeps its id; it is shown, blurred or cut out.
 
@@ -346,6 +347,8 @@ class Endpoints:
             corrections: What is in some frames: [{"seconds", "objects": [{"phrase", "box": [x0, y0, x1, y1]}]}, ...].
                 An object is followed from there on; with "followed": false it is not shown from there on, and with
                 "gone": true the track in its place ends. A phrase such as "cat 1" means the track of that id.
+            backward: What a look finds first is followed back to the look before, too; not by the tracker "embedded",
+                which fills in its boxes anyway.
 
         Returns:
             The video as MP4, and {"video", "about", "width", "height", "rate", "tracks": [{"id", "phrase", "score",
@@ -365,7 +368,8 @@ class Endpoints:
         question = TrackQuestion(
             str(video), words, model or self.first.detector, segmenter, thresholds, *stretch, tracker
         )
-        question = replace(question, corrections=parse_corrections(corrections or []))
+        said = parse_corrections(corrections or [])
+        question = replace(question, corrections=said, backward=bool(flag_of("backward", backward)))
         if not (model and cutter):
             frame, _ = self.follower.frame(str(video), start)
             model, cutter = self._suited(frame, model, cutter)

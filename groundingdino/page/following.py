@@ -28,8 +28,9 @@ from groundingdino.page.files import DISK_ERRORS, refusal, short, write_file
 from groundingdino.page.studio import Studio, Thresholds
 from groundingdino.results import export
 from groundingdino.runtime.interruption import StopCheck, raise_if
-from groundingdino.tracking.available_trackers import EMBEDDED
+from groundingdino.tracking.available_trackers import EMBEDDED, FORWARD_ONLY
 from groundingdino.tracking.corrections import Correction, heeded, unheeded_in_words
+from groundingdino.tracking.look_back import frames_back
 from groundingdino.tracking.looks import cut_out, look_by
 from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
 from groundingdino.tracking.mask_tracker import MaskTracker
@@ -68,6 +69,7 @@ class TrackQuestion:
     end: float | None = None
     tracker: str = EMBEDDED
     corrections: tuple[Correction, ...] = ()  # in the order of their frames
+    backward: bool = False  # what a look finds first is followed back to the look before, too
 
     @property
     def heeded(self) -> tuple[Correction, ...]:
@@ -89,6 +91,8 @@ class TrackQuestion:
             raise ValueError("The prompt names nothing to follow: type phrases such as “cat . red car”.")
         if self.every is not None and not 1 <= self.every <= 1000:
             raise ValueError(f"The detector looks at one frame of 1 to 1000, not of {self.every}.")
+        if self.backward and self.by_memory is None:
+            raise ValueError(FORWARD_ONLY)
         if self.start < 0:
             raise ValueError(f"A video begins at 0 seconds: {self.start:g} is before it.")
         if self.end is not None and self.end <= self.start:
@@ -100,6 +104,8 @@ class TrackQuestion:
         stretch: dict[str, Any] = {"every": every, "start": self.start, "end": self.end}
         if self.tracker != EMBEDDED:
             stretch["tracker"] = self.tracker
+        if self.backward:
+            stretch["backward"] = frames_back(every)
         if self.heeded:
             stretch["corrections"] = [one.written() for one in self.heeded]
         return {"video": self.video, "prompt": self.prompt, **models, **self.thresholds.named(), **stretch}
@@ -234,7 +240,8 @@ class Follower:
         finish: dict[str, Any] = {}
         if question.tracker != EMBEDDED:
             assert segmenter is not None
-            tracker = MaskTracker(look, segmenter, self.studio.trackers.get(question.tracker), settings, told)
+            model = self.studio.trackers.get(question.tracker)
+            tracker = MaskTracker(look, segmenter, model, settings, told, question.backward)
         elif segmenter is not None:
             finish = {"finish": partial(cut_out, segmenter)}
         earlier = _earlier(followed)

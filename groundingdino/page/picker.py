@@ -54,6 +54,8 @@ class Picker(Generic[M, C]):
         hidden = f'<span hidden data-ignores="{ignored}"></span>' if ignored else ""
         if getattr(card, "takes_examples", False):  # of a detector
             hidden += '<span hidden data-takes="examples"></span>'
+        if getattr(card, "goes_back", False):  # of a tracker
+            hidden += '<span hidden data-takes="backward"></span>'
         names = getattr(card, "names", ())  # of a detector that knows few
         known = f" It knows: {', '.join(names)}." if names else ""
         if getattr(card, "makes_masks", False):

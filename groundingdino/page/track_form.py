@@ -8,6 +8,7 @@ from groundingdino.page.edit_form import hex_color
 from groundingdino.page.following import Show, TrackQuestion
 from groundingdino.page.query import Query
 from groundingdino.page.track_view import EFFECTS
+from groundingdino.tracking.available_trackers import EMBEDDED
 
 NO_VIDEO = "Choose a video to start."
 
@@ -23,6 +24,7 @@ class TrackForm(NamedTuple):
     effect: str  # one of `EFFECTS`
     color: str
     tracker: str
+    backward: bool  # shown where the tracker can
 
     def question(self, query: Query) -> TrackQuestion:
         """What is followed; a ValueError in a sentence if it is nothing."""
@@ -31,7 +33,8 @@ class TrackForm(NamedTuple):
         segmenter = query.segmenter if self.masks else None
         every = int(self.every) or None
         question = TrackQuestion(self.video, query.prompt, query.model, segmenter, query.thresholds, every)
-        return replace(question, start=self.start or 0.0, end=self.end, tracker=self.tracker)
+        backward = self.backward and self.tracker != EMBEDDED
+        return replace(question, start=self.start or 0.0, end=self.end, tracker=self.tracker, backward=backward)
 
     def show(self, ticked: Any, key: str) -> Show:
         """What is made of it.

@@ -27,6 +27,7 @@ class TrackControls(NamedTuple):
     effect: gr.Radio
     color: gr.ColorPicker
     tracker: Choice
+    backward: gr.Checkbox
     run: gr.Button
     cancel: gr.Button
 
@@ -60,8 +61,28 @@ def track_column(limits: Limits, picker: Picker[Any, Any]) -> TrackControls:
     effect = gr.Radio([*EFFECTS], value="Boxes", label="In the video", elem_id="track-effect")
     color = gr.ColorPicker("#00b140", label="Colour", elem_id="track-color")
     tracker = choice(picker, EMBEDDED, "Tracker")
+    backward = gr.Checkbox(
+        label="Backward pass",
+        info="What a look finds first is followed back to the look before, too.",
+        elem_id="track-backward",
+    )
     info = "0 looks six times a second; a tracker of outlines once."
     every = slider(0, 60, 0, step=1, label="Look at one frame of", info=info, elem_id="track-every")
     return TrackControls(
-        video, record, about, at, start, end, from_here, to_here, every, masks, effect, color, tracker, run, cancel
+        video,
+        record,
+        about,
+        at,
+        start,
+        end,
+        from_here,
+        to_here,
+        every,
+        masks,
+        effect,
+        color,
+        tracker,
+        backward,
+        run,
+        cancel,
     )

@@ -42,6 +42,7 @@ def wire_tracks(
         effect=controls.effect,
         color=controls.color,
         tracker=controls.tracker.model,
+        backward=controls.backward,
     )
     tracker, described = controls.tracker, [controls.tracker.about, controls.tracker.fetch]
     taken = result.take_tracker(

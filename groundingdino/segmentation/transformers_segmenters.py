@@ -66,6 +66,7 @@ class Architecture(NamedTuple):
     fit: type[Fit]
     pixels: Pixels = IMAGENET
     dropped: tuple[str, ...] = ()  # patterns of the beginnings of names that a picture does not need
+    others: tuple[str, ...] = ()  # of another model's in the same file, which a video does not need either
     renamed: tuple[tuple[str, str], ...] = ()  # pattern, replacement; before anything is dropped
     same: tuple[str, ...] = ()  # names of one tensor, of which a file has some or all
 
@@ -87,7 +88,8 @@ _SAM3 = Architecture(
     Sam2Decoder,
     Stretch,
     CENTRED,
-    dropped=(*VIDEO, r"detector_model\."),  # of the detector only the backbone is shared
+    dropped=VIDEO,
+    others=(r"detector_model\.",),  # but for the backbone, which is shared
     renamed=(
         (r"^tracker_model\.", ""),
         (r"^detector_model\.vision_encoder\.backbone\.", "vision_encoder.backbone."),
@@ -211,7 +213,7 @@ def named_weights(architecture: Architecture, state: Mapping[str, Tensor]) -> di
     for name, tensor in state.items():
         for pattern, replacement in architecture.renamed:
             name = re.sub(pattern, replacement, name)
-        if not any(re.match(pattern, name) for pattern in architecture.dropped):
+        if not any(re.match(pattern, name) for pattern in (*architecture.dropped, *architecture.others)):
             renamed[name] = tensor
     for tensor in [renamed[name] for name in architecture.same if name in renamed][:1]:
         renamed = dict.fromkeys(architecture.same, tensor) | renamed

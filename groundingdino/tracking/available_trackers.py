@@ -14,6 +14,10 @@ from groundingdino.inputs.image_files import named
 from groundingdino.segmentation.available_models import SEGMENTERS, find_segmenter, has_segmenter
 
 EMBEDDED = "embedded"  # needs no files: the detector looks, and between looks boxes are moved
+FORWARD_ONLY = (
+    f"The tracker '{EMBEDDED}' makes no backward pass: it looks often, and fills in its boxes from where it first saw "
+    "a thing. Leave the pass out, or choose a tracker by outlines, such as edgetam."
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class TrackerCard:
         about: How it follows, in a sentence or two.
         size_bytes: Of its weights.
         repository: On the hub, in transformers' layout; the segmenter of that name is of the same files.
-        licence: Of its weights.
+        licence: Of its weights, and what must be done to get them where that is more than to ask.
         knows: What it is for.
     """
 
@@ -35,6 +39,11 @@ class TrackerCard:
     repository: str | None = None
     licence: str = ""
     knows: tuple[str, ...] = (PHOTOGRAPHS,)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it can make a backward pass."""
+        return self.name != EMBEDDED
 
     @property
     def description(self) -> str:
@@ -65,6 +74,7 @@ TRACKERS: dict[str, TrackerCard] = {
         _with_memory("sam2.1-small", "A little slower than tiny, a little better."),
         _with_memory("sam2.1-base-plus", "Cleaner edges than small, half as quick; for a GPU."),
         _with_memory("sam2.1-large", "The largest and best of its kind; for a GPU."),
+        _with_memory("sam3-tracker", "SAM 3's tracker, without its words: a detector finds what is new; for a GPU."),
     )
 }
 

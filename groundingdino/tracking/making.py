@@ -14,8 +14,9 @@ from groundingdino.editing.tasks import Task
 from groundingdino.tracking.drawing import FrameDrawing
 from groundingdino.tracking.edits import edit_frame
 from groundingdino.tracking.exports import Frames, write_json, write_masks, write_mot, write_youtube_vis
+from groundingdino.tracking.filling import filled
 from groundingdino.tracking.sound import sound_of
-from groundingdino.tracking.track_file import TrackFile, filled
+from groundingdino.tracking.track_file import TrackFile
 from groundingdino.tracking.tracker import TrackedFrame
 from groundingdino.tracking.video import Frame, Video, VideoInfo
 from groundingdino.tracking.writing import PictureWriter, VideoWriter

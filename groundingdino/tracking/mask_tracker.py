@@ -3,31 +3,30 @@
     look -> masks by a segmenter -- as one that is followed --> it was seen
                                  -- as none of them ---------> begins, and is followed from this frame on
 
-The detector looks once a second and after each cut. Between looks nothing but the model's memory decides.
+The detector looks once a second and after each cut. Between looks nothing but the model's memory decides. What begins
+at a look can be followed back from there, see `look_back`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import supervision as sv
 from PIL import Image
-from scipy.optimize import linear_sum_assignment
 
 from groundingdino.detection.objects import labels_of, scores_of, select
 from groundingdino.segmentation.cutting import SegmenterLike
 from groundingdino.segmentation.masks import SPECKS, boxes_of, compact, empty_masks, join, smooth_masks
 from groundingdino.tracking.corrections import SURE, Correction, Said, paired, track_named
-from groundingdino.tracking.matching import distinct
+from groundingdino.tracking.look_back import LookBack, frames_back
+from groundingdino.tracking.matching import distinct, ids_of, match_masks, names_of
 from groundingdino.tracking.motion import Camera
 from groundingdino.tracking.tracker import Look, TrackedFrame, Tracker, TrackerSettings
 from groundingdino.tracking.video import Frame
 from groundingdino.tracking.video_memory import VideoMemory, mask_of
 from groundingdino.tracking.video_models import VideoModel
 
-_SAME, _SAME_THING = 0.4, 0.6  # overlap of masks from which one is the other: of one phrase, and of another
 _SAME_SHAPE = 0.8  # overlap of masks from which what somebody showed is what is followed there anyway
-_INSIDE = 0.75  # share of the smaller of two masks from which it is a part of the other
 _SIGHTINGS, _OF_LOOKS = 2, 3  # less of its first looks, and it was a slip of the detector
 MOST = 24  # things at once: each takes a pass of the model, and some megabytes
 
@@ -64,6 +63,8 @@ class MaskTracker(Tracker):
         model: Follows them.
         settings: `every`, `start` and `patience`; `looks_each_second` says how often it should look.
         told: Called with sentences about what is left out.
+        backward: Go back from where something begins, as `look_back` is called: up to the look before, at most
+            `look_back.MOST_FRAMES` frames.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class MaskTracker(Tracker):
         model: VideoModel,
         settings: TrackerSettings,
         told: Callable[[tuple[str, ...]], None] = lambda _: None,
+        backward: bool = False,
     ):
         self.look, self.segmenter, self.settings, self.told = look, segmenter, settings, told
         self._model = model
@@ -82,16 +84,19 @@ class MaskTracker(Tracker):
         self._last_id = 0
         self._to_look = 0  # frames until the next look
         self._known: tuple[np.ndarray, sv.Detections] | None = None  # pixels and things of the last of an earlier run
+        self._back = LookBack(lambda: VideoMemory(model), frames_back(settings.every)) if backward else None
 
     def follow(self, frame: Frame, look: sv.Detections | None = None, said: Correction | None = None) -> TrackedFrame:
         self._go_on()
         size = frame.pixels.shape[1], frame.pixels.shape[0]
+        pixels = frame.pixels if self._back is None else self._memory.fit(frame.pixels)
         _, cut = self._camera.see(frame.pixels)
         if cut:
             self._forget(self._followed)
             self._to_look = 0
-        seen = self._memory.follow(frame.pixels)
+        seen = self._memory.follow(pixels)
         masks = {id: compact(mask_of(one, size)) for id, one in seen.items()}
+        last_id = self._last_id
         if look is None and self._to_look == 0:
             look = self.look(frame.pixels)
         if look is not None:
@@ -101,32 +106,55 @@ class MaskTracker(Tracker):
         if said is not None:
             self._correct(frame.pixels, said, masks)
         ignored = self._shown(masks, size, True) if any(one.ignored for one in self._followed) else None
-        return TrackedFrame(frame.index, frame.seconds, self._shown(masks, size), look, ignored=ignored)
+        tracked = TrackedFrame(frame.index, frame.seconds, self._shown(masks, size), look, ignored=ignored)
+        self._remember(frame.index, pixels, tracked, last_id, cut, said)
+        return tracked
+
+    def look_back(self, tracked: TrackedFrame) -> Iterator[TrackedFrame]:
+        for index, found in self._back.steps() if self._back is not None else ():
+            tracked = replace(tracked, before={index: found, **tracked.before})
+            yield tracked
+
+    def _remember(
+        self,
+        index: int,
+        pixels: np.ndarray,
+        tracked: TrackedFrame,
+        last_id: int,
+        cut: bool,
+        said: Correction | None,
+    ) -> None:
+        """Keeps a frame for a backward pass. None goes beyond a cut, nor to a frame of which somebody said what is in
+        it, nor beyond: these stay as they were shown to him."""
+        if self._back is None:
+            return
+        if cut or said is not None:
+            self._back.forget()
+        new = np.array([row for row, id in enumerate(ids_of(tracked.objects)) if id > last_id], int)
+        self._back.see(index, pixels, _all_of(tracked), select(tracked.objects, new))
+        if said is not None:
+            self._back.forget()
 
     def recall(self, frame: Frame, known: TrackedFrame, said: Correction | None = None) -> None:
         """It goes on from the masks of the last frame that is recalled: what is not in that one begins anew."""
-        del said  # what came of it is known
-        self._camera.see(frame.pixels)
-        hidden = known.ignored
-        objects = known.objects if hidden is None else sv.Detections.merge([known.objects, hidden])
-        numbers = objects.class_id
+        _, cut = self._camera.see(frame.pixels)
+        objects = _all_of(known)
+        if self._back is not None:
+            last_id = max([self._last_id, *ids_of(objects)])
+            self._remember(frame.index, self._memory.fit(frame.pixels), known, last_id, cut, said)
         self._known = frame.pixels, objects
         if known.look is not None:
             self._to_look = self.settings.every
         self._to_look -= 1
         before = {one.id: one for one in self._followed}
         self._followed = []
-        assert objects.tracker_id is not None
-        assert numbers is not None
-        rows = zip(objects.tracker_id, numbers, labels_of(objects), scores_of(objects), strict=True)
-        for id, number, label, score in rows:
-            name = int(number), label
-            one = before.get(int(id)) or _Followed(int(id), {name: 0.0}, float(score), looks=_OF_LOOKS, seen=_OF_LOOKS)
+        for id, name, score in zip(ids_of(objects), names_of(objects), scores_of(objects), strict=True):
+            one = before.get(id) or _Followed(id, {name: 0.0}, float(score), looks=_OF_LOOKS, seen=_OF_LOOKS)
             if known.look is not None:
                 one.scores[name] = one.scores.get(name, 0.0) + float(score)
             one.ignored = len(self._followed) >= len(known.objects)
             self._followed.append(one)
-            self._last_id = max(self._last_id, int(id))
+            self._last_id = max(self._last_id, id)
 
     def _go_on(self) -> None:
         """After frames of an earlier run: remembers the last of them."""
@@ -147,13 +175,11 @@ class MaskTracker(Tracker):
         kept = distinct(np.asarray(look.xyxy, np.float64), scores_of(look), np.array(labels_of(look), dtype=str))
         found = select(look, kept)
         found = self._cut_out(pixels, found) if len(found) else found
-        numbers = found.class_id if found.class_id is not None else np.zeros(len(found), int)
-        names = [(int(number), label) for number, label in zip(numbers, labels_of(found), strict=True)]
-        scores = scores_of(found)
+        names, scores = names_of(found), scores_of(found)
         size = pixels.shape[1], pixels.shape[0]
         here = join([masks[one.id] for one in self._followed], size)
         shapes = found.mask if isinstance(found.mask, sv.CompactMask) else empty_masks(size)
-        pairs, new = _paired(here, shapes, [one.named for one in self._followed], names)
+        pairs, new = match_masks(here, shapes, [one.named for one in self._followed], names)
         for row, column in pairs:
             self._followed[row].meet(names[column], float(scores[column]))
         self._drop_lost()
@@ -257,24 +283,6 @@ class MaskTracker(Tracker):
         )
 
 
-def _paired(
-    followed: sv.CompactMask,
-    found: sv.CompactMask,
-    names: list[tuple[int, str]],
-    found_names: list[tuple[int, str]],
-) -> tuple[list[tuple[int, int]], list[int]]:
-    """Pairs what is followed with what was found, by overlap and phrase; and what was found that is new.
-
-    What lies in something of its phrase that is followed, or around it, is no second thing.
-    """
-    if not len(followed) or not len(found):
-        return [], list(range(len(found)))
-    overlap = sv.mask_iou_batch(followed, found)
-    same = np.array([[name == other for other in found_names] for name in names], bool)
-    fits = overlap >= np.where(same, _SAME, _SAME_THING)
-    rows, columns = linear_sum_assignment(-np.where(fits, overlap + 0.2 * same, 0.0))
-    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if fits[row, column]]
-    taken = {column for _, column in pairs}
-    within = (sv.mask_iou_batch(followed, found, sv.OverlapMetric.IOS) >= _INSIDE) & same
-    known = fits.any(0) | within.any(0)
-    return pairs, [column for column in range(len(found)) if column not in taken and not known[column]]
+def _all_of(tracked: TrackedFrame) -> sv.Detections:
+    """All that is followed in a frame; what is shown comes first."""
+    return tracked.objects if tracked.ignored is None else sv.Detections.merge([tracked.objects, tracked.ignored])

@@ -2,7 +2,12 @@
 
 import cv2
 import numpy as np
+import supervision as sv
 from scipy.optimize import linear_sum_assignment
+
+from groundingdino.detection.objects import labels_of
+
+Name = tuple[int, str]  # class id and phrase
 
 _REACH = 0.25  # of a box's sides by which it grows on each side, so that what moved by its own size still touches
 _LEAST_OVERLAP = 0.08  # of boxes grown so
@@ -12,10 +17,12 @@ _SAME_PLACE = 0.7  # overlap from which a weaker box is the same thing by anothe
 _WITHIN = 0.75  # share of the smaller of two boxes of one phrase from which it is a part of the same thing
 _HIDES = 0.35  # share of the smaller of two boxes from which one may hide the other
 _TWINS = 0.5  # share of the larger of two boxes from which the smaller is of about its size
+_SAME, _SAME_THING = 0.4, 0.6  # overlap of masks from which one is the other: of one phrase, and of another
+_INSIDE = 0.75  # share of the smaller of two masks from which it is a part of the other
 _BINS = (6, 8, 8)  # of lightness and two axes of colour
 _SIDE = 24  # pixels of the copy of a box's content that colours are counted in
 
-_INSIDE = cv2.ellipse(
+_ELLIPSE = cv2.ellipse(
     np.zeros((_SIDE, _SIDE), np.uint8), ((_SIDE / 2, _SIDE / 2), (0.85 * _SIDE, 0.85 * _SIDE), 0), 1, cv2.FILLED
 )
 
@@ -42,6 +49,40 @@ def match(
     left = sorted(set(range(len(tracks))) - {row for row, _ in pairs})
     new = sorted(set(range(len(found))) - {column for _, column in pairs})
     return pairs, left, new
+
+
+def match_masks(
+    followed: sv.CompactMask,
+    found: sv.CompactMask,
+    names: list[Name],
+    found_names: list[Name],
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Pairs what is followed with what was found, by overlap and phrase; and what was found that is new.
+
+    What lies in something of its phrase that is followed, or around it, is no second thing.
+    """
+    if not len(followed) or not len(found):
+        return [], list(range(len(found)))
+    overlap = sv.mask_iou_batch(followed, found)
+    same = np.array([[name == other for other in found_names] for name in names], bool)
+    fits = overlap >= np.where(same, _SAME, _SAME_THING)
+    rows, columns = linear_sum_assignment(-np.where(fits, overlap + 0.2 * same, 0.0))
+    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if fits[row, column]]
+    taken = {column for _, column in pairs}
+    within = (sv.mask_iou_batch(followed, found, sv.OverlapMetric.IOS) >= _INSIDE) & same
+    known = fits.any(0) | within.any(0)
+    return pairs, [column for column in range(len(found)) if column not in taken and not known[column]]
+
+
+def names_of(objects: sv.Detections) -> list[Name]:
+    """Class id and phrase of each."""
+    numbers = objects.class_id if objects.class_id is not None else np.zeros(len(objects), int)
+    return [(int(number), label) for number, label in zip(numbers, labels_of(objects), strict=True)]
+
+
+def ids_of(objects: sv.Detections) -> list[int]:
+    """Of which track each is; none where these are no tracks."""
+    return [] if objects.tracker_id is None else objects.tracker_id.tolist()
 
 
 def distinct(boxes: np.ndarray, scores: np.ndarray, phrases: np.ndarray) -> np.ndarray:
@@ -113,5 +154,5 @@ def colours_of(pixels: np.ndarray, box: np.ndarray) -> np.ndarray | None:
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     # Most colours lie around the middle of both axes; the strong ones share the outer bins.
     lab[..., 1:] = np.clip(lab[..., 1:], 64, 191)
-    count = cv2.calcHist([lab], [0, 1, 2], _INSIDE, list(_BINS), [0, 256, 64, 192, 64, 192]).ravel()
+    count = cv2.calcHist([lab], [0, 1, 2], _ELLIPSE, list(_BINS), [0, 256, 64, 192, 64, 192]).ravel()
     return np.sqrt(count / max(float(count.sum()), 1.0))

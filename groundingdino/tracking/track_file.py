@@ -1,7 +1,8 @@
 """What was followed, on disk: a line for each frame, written when it is done; of it only one line is in memory at once.
 
 So a run that was killed goes on where it was. Beside what is shown a line holds what the detector saw, to the last
-digit: the tracker is told it again and comes to where it was, without a model.
+digit: the tracker is told it again and comes to where it was, without a model. What a backward pass from a frame found
+in earlier ones is in that frame's line, and put in its place as the file is read.
 """
 
 import os
@@ -19,13 +20,12 @@ from groundingdino.detection.objects import labels_of, scores_of
 from groundingdino.results.export import record
 from groundingdino.results.labelled_picture import picture_of
 from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
-from groundingdino.segmentation.masks import compact, join
 from groundingdino.tracking.corrections import Correction
-from groundingdino.tracking.matching import iou
+from groundingdino.tracking.filling import Size, completed
+from groundingdino.tracking.matching import ids_of, iou
 from groundingdino.tracking.tracker import TrackedFrame, Tracker
 from groundingdino.tracking.video import Frame
 
-Size = tuple[int, int]  # (width, height)
 _SAME_PLACE = 0.9  # overlap of boxes
 _SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
 
@@ -35,7 +35,8 @@ class TrackFile:
 
     Args:
         path: Of the file.
-        asked: What is followed and how, as JSON: another run's frames are none of this one.
+        asked: What is followed and how, as JSON: another run's frames are none of this one. "backward" in it is how
+            many frames a backward pass goes back; without it there is none.
         size: (width, height) of the video's frames.
         restart: Forget the frames of another run.
 
@@ -90,8 +91,8 @@ class TrackFile:
 def frames_in(path: Path, size: Size) -> Iterator[TrackedFrame]:
     """The frames that are in a file by now, of a video of that (width, height)."""
     lines = read_lines(path, whole_bytes(path))
-    next(lines, None)
-    return (_read(entry, size) for entry in lines if "frame" in entry)
+    reach = next(lines, {}).get("asked", {}).get("backward", 0)
+    return completed((_read(entry, size) for entry in lines if "frame" in entry), size, reach)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def follow(
         earlier: What is known of another run.
 
     Yields:
-        Each frame with what is followed in it.
+        Each frame with what is followed in it; one from which there is a backward pass again after each of its steps.
     """
     known, before, waiting = file.read(), iter(earlier.frames), deque(corrections)
     joined = False
@@ -138,11 +139,14 @@ def follow(
         while waiting and frame.seconds >= waiting[0].seconds - _SAME_TIME:
             said = waiting.popleft()
         if tracked is None and old is not None and (joined or frame.seconds < earlier.until - _SAME_TIME):
-            tracked = old
-            file.add(old)
+            tracked = replace(old, before={})  # which is in its place already
+            file.add(tracked)
         elif tracked is None:
             tracked = tracker.follow(frame, old.look if old else None, said)
             tracked = _with_masks_of(old, tracked) or finish(frame.pixels, tracked)
+            for so_far in tracker.look_back(tracked):
+                tracked = so_far
+                yield frame, tracked  # whoever wants something else meanwhile waits for a step of it alone
             file.add(tracked)
             is_later = said is not None and said.seconds > earlier.until + _SAME_TIME
             joined = earlier.joins and is_later and old is not None and _are_same(old, tracked)
@@ -157,7 +161,7 @@ def _are_same(one: TrackedFrame, other: TrackedFrame) -> bool:
     """Whether the same tracks are in the same places."""
     for mine, theirs in ((one.objects, other.objects), (one.ignored, other.ignored)):
         rows, others = (
-            {} if objects is None else dict(zip(map(int, _ids_of(objects)), objects.xyxy, strict=True))
+            {} if objects is None else dict(zip(ids_of(objects), objects.xyxy, strict=True))
             for objects in (mine, theirs)
         )
         if rows.keys() != others.keys() or any(iou(rows[id], others[id]).item() < _SAME_PLACE for id in rows):
@@ -169,8 +173,8 @@ def _with_masks_of(old: TrackedFrame | None, tracked: TrackedFrame) -> TrackedFr
     """The same with the masks of an earlier run, if that had these very boxes, and masks."""
     if old is None or tracked.objects.mask is not None or old.objects.mask is None:
         return None
-    rows = {id: row for row, id in enumerate(_ids(old))}
-    ids = _ids(tracked)
+    rows = {id: row for row, id in enumerate(ids_of(old.objects))}
+    ids = ids_of(tracked.objects)
     if not len(ids) or any(id not in rows for id in ids):
         return None
     at = np.array([rows[id] for id in ids])
@@ -216,69 +220,10 @@ def tracks_of(frames: Iterable[TrackedFrame]) -> list[Track]:
 
 def rows_of(objects: sv.Detections) -> list[tuple[int, str, float]]:
     """Id, phrase and score of each object of a frame."""
-    ids = objects.tracker_id if objects.tracker_id is not None else np.empty(0, int)
     return [
-        (int(id), phrase, float(score))
-        for id, phrase, score in zip(ids, labels_of(objects), scores_of(objects), strict=True)
+        (id, phrase, float(score))
+        for id, phrase, score in zip(ids_of(objects), labels_of(objects), scores_of(objects), strict=True)
     ]
-
-
-def filled(frames: Iterable[TrackedFrame], size: Size, reach: int) -> Iterator[TrackedFrame]:
-    """The same with each track from where it was first seen on, some frames before it could be told from an error.
-
-    Args:
-        reach: How many frames that may be. So many are held back, without their pixels.
-    """
-    held: deque[TrackedFrame] = deque()
-    for frame in frames:
-        boxes = dict(zip(map(int, _ids(frame)), frame.objects.xyxy, strict=True))
-        for id, (first, box) in frame.begun.items():
-            for place, one in enumerate(held):
-                if id in boxes and one.index >= first and id not in _ids(one):
-                    share = (one.index - first) / (frame.index - first)
-                    between = (1 - share) * np.array(box) + share * boxes[id]
-                    at = int(np.flatnonzero(_ids(frame) == id)[0])
-                    held[place] = _with(one, frame.objects, at, between, size)
-        held.append(frame)
-        if len(held) > reach:
-            yield held.popleft()
-    yield from held
-
-
-def _with(frame: TrackedFrame, others: sv.Detections, at: int, box: np.ndarray, size: Size) -> TrackedFrame:
-    """A frame with one more object, which is in another frame; where there are masks it has its box as one."""
-    mine = frame.objects
-    box = np.clip(box, 0, (*size, *size)).astype(np.float32)
-    mask = None
-    if others.mask is not None:
-        whole = np.zeros(size[::-1], bool)
-        x0, y0 = np.floor(box[:2]).astype(int)
-        x1, y1 = np.ceil(box[2:]).astype(int)
-        whole[y0:y1, x0:x1] = True
-        mask = join([*(compact(one) for one in _masks(mine)), compact(whole)], size)
-    assert others.class_id is not None
-    assert mine.class_id is not None
-    objects = sv.Detections(
-        np.concatenate([mine.xyxy, box[None]]),
-        mask=mask,
-        confidence=np.append(scores_of(mine), scores_of(others)[at]),
-        class_id=np.append(mine.class_id, others.class_id[at]),
-        tracker_id=np.append(_ids(frame), _ids_of(others)[at]),
-        data={"class_name": np.array([*labels_of(mine), labels_of(others)[at]], dtype=str)},
-    )
-    return replace(frame, objects=objects)
-
-
-def _masks(objects: sv.Detections) -> Iterable[np.ndarray]:
-    return () if objects.mask is None else objects.mask
-
-
-def _ids(frame: TrackedFrame) -> np.ndarray:
-    return _ids_of(frame.objects)
-
-
-def _ids_of(objects: sv.Detections) -> np.ndarray:
-    return objects.tracker_id if objects.tracker_id is not None else np.empty(0, int)
 
 
 def _count(path: Path, whole: int) -> tuple[int, bool]:
@@ -303,14 +248,16 @@ def _written(frame: TrackedFrame, size: Size) -> dict[str, Any]:
         seen = [[[float(edge) for edge in box], float(score), int(number), name] for box, score, number, name in rows]
     begun = [[id, first, box] for id, (first, box) in frame.begun.items()]
     entry = {"frame": frame.index, "seconds": frame.seconds, "objects": objects, "look": seen, "begun": begun}
-    return entry if frame.ignored is None else {**entry, "ignored": _rows(frame.ignored, size)}
+    entry |= {} if frame.ignored is None else {"ignored": _rows(frame.ignored, size)}
+    before = [[index, _rows(found, size)] for index, found in sorted(frame.before.items())]
+    return {**entry, "before": before} if before else entry
 
 
 def _rows(objects: sv.Detections, size: Size) -> list[dict[str, Any]]:
     rows, classes = record(objects, size, "")["objects"], objects.class_id
     assert classes is not None
-    for entry, id, number in zip(rows, _ids_of(objects), classes, strict=True):
-        entry |= {"id": int(id), "class": int(number)}
+    for entry, id, number in zip(rows, ids_of(objects), classes, strict=True):
+        entry |= {"id": id, "class": int(number)}
     return rows
 
 
@@ -334,4 +281,5 @@ def _read(entry: Mapping[str, Any], size: Size) -> TrackedFrame:
     begun = {id: (first, tuple(box)) for id, first, box in entry["begun"]}
     objects, ignored = (None if key not in entry else _objects(entry[key], size) for key in ("objects", "ignored"))
     assert objects is not None
-    return TrackedFrame(entry["frame"], entry["seconds"], objects, look, begun, ignored)
+    before = {index: _objects(rows, size) for index, rows in entry.get("before", ())}
+    return TrackedFrame(entry["frame"], entry["seconds"], objects, look, begun, ignored, before)

@@ -6,7 +6,7 @@ frame, and of each thing a few numbers, so that a video may be as long as it lik
     track -> tentative -- two of three looks --> shown -- missed n times, or left --> gone -- it comes back --> shown
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from groundingdino.detection.objects import labels_of, scores_of, select
 from groundingdino.tracking.corrections import SURE, Correction, Said, paired, track_named
 from groundingdino.tracking.crossings import taken_apart
 from groundingdino.tracking.flow import Flow
-from groundingdino.tracking.matching import alike_in_size, colours_of, distinct, entangled, iou, match
+from groundingdino.tracking.matching import alike_in_size, colours_of, distinct, entangled, iou, match, names_of
 from groundingdino.tracking.motion import Camera, Motion
 from groundingdino.tracking.video import Frame
 
@@ -36,6 +36,7 @@ class TrackedFrame:
         look: What the detector found here, also what is too weak to begin a track; None where it did not look.
         begun: Where the tracks that are shown here for the first time were seen first: id -> (index, xyxy).
         ignored: What is followed but not shown, as somebody said; only of trackers that go on from what they drew.
+        before: What of `objects` was in frames before, as a backward pass found: index -> as `objects`.
     """
 
     index: int
@@ -44,6 +45,7 @@ class TrackedFrame:
     look: sv.Detections | None = None
     begun: dict[int, tuple[int, tuple[float, ...]]] = field(default_factory=dict)
     ignored: sv.Detections | None = None
+    before: dict[int, sv.Detections] = field(default_factory=dict)
 
 
 class Tracker(Protocol):
@@ -60,6 +62,11 @@ class Tracker(Protocol):
 
     def recall(self, frame: Frame, known: TrackedFrame, said: Correction | None = None) -> None:
         """The next frame, of which an earlier run noted what came of it, told the same: no model runs."""
+
+    def look_back(self, tracked: TrackedFrame) -> Iterator[TrackedFrame]:  # noqa: ARG002
+        """The last frame with more and more of what its new tracks were in frames before, in steps of a frame each; of
+        a tracker that makes a backward pass."""
+        yield from ()
 
 
 @dataclass(frozen=True)
@@ -255,14 +262,14 @@ class EmbeddedTracker(Tracker):
     def _match(self, frame: Frame, look: sv.Detections) -> dict[int, tuple[int, tuple[float, ...]]]:
         """Tells what was seen to the things; the ids that are new, with where they were first seen."""
         tracks = [thing for thing in self._things if thing.id is not None]
-        same = np.array([[thing.named == name for thing in tracks] for name in _names(look)], bool)
+        same = np.array([[thing.named == name for thing in tracks] for name in names_of(look)], bool)
         single, apart = taken_apart(
             np.asarray(look.xyxy, np.float64), scores_of(look), _places(tracks), same.reshape(len(look), len(tracks))
         )
         look = select(look, single)
         kept = distinct(np.asarray(look.xyxy, np.float64), scores_of(look), np.array(labels_of(look), dtype=str))
         look = select(look, kept)
-        boxes, scores, names = np.asarray(look.xyxy, np.float64), scores_of(look), _names(look)
+        boxes, scores, names = np.asarray(look.xyxy, np.float64), scores_of(look), names_of(look)
         colours = [colours_of(frame.pixels, box) for box in boxes]
         # Tracks choose first, so that nothing tentative takes a detection from one.
         left = np.arange(len(boxes))
@@ -356,12 +363,6 @@ class EmbeddedTracker(Tracker):
             tracker_id=np.array([thing.id for thing in shown], int),
             data={"class_name": np.array([thing.named[1] for thing in shown], dtype=str)},
         )
-
-
-def _names(look: sv.Detections) -> list[tuple[int, str]]:
-    """Class id and phrase of each."""
-    ids = look.class_id if look.class_id is not None else np.zeros(len(look), int)
-    return [(int(number), label) for number, label in zip(ids, labels_of(look), strict=True)]
 
 
 def _places(things: list[_Thing]) -> np.ndarray:

@@ -68,6 +68,10 @@ class VideoMemory:
         storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in _tensors(kept)}
         return sum(storages.values())
 
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        """A frame (H, W, 3) as the model sees it, (S, S, 3) uint8: to follow things in this one is the same."""
+        return self._stretch.apply_image(pixels)
+
     def follow(self, pixels: np.ndarray) -> dict[int, Seen]:
         """The next frame, (H, W, 3) uint8; each object that is followed by its id."""
         self._index += 1

@@ -1,7 +1,7 @@
 """Models that follow by memory, in transformers' layout: what `config.json` describes, built and loaded strictly.
 
-They are the segmenters SAM 2.1 and EdgeTAM with what these leave out: see `transformers_segmenters`, which reads the
-same files.
+They are the segmenters SAM 2.1, EdgeTAM and SAM 3's tracker with what these leave out: see `transformers_segmenters`,
+which reads the same files.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,16 +17,16 @@ from groundingdino.files.weight_files import check_finite, load_strictly
 from groundingdino.inputs.image_files import named
 from groundingdino.runtime.devices import check_device, find_device
 from groundingdino.segmentation.transformers_segmenters import (
-    ARCHITECTURES,
     Pixels,
     check_sizes,
     check_timm,
     named_weights,
     pixels_of,
+    recognise,
 )
 from groundingdino.tracking.available_trackers import EMBEDDED, TrackerCard, find_tracker
 
-WITH_MEMORY = ("sam2_video", "edgetam_video")  # by the `model_type` of config.json
+WITH_MEMORY = ("sam2_video", "edgetam_video", "sam3_tracker_video", "sam3_video")  # by the `model_type` of config.json
 
 # In a configuration these say where it was made, or how it is computed; the latter would fetch code.
 _ASIDE = ("attn_implementation", "_attn_implementation", "architectures", "auto_map", "dtype", "torch_dtype")
@@ -35,7 +35,7 @@ _ASIDE = ("attn_implementation", "_attn_implementation", "architectures", "auto_
 class VideoModel(NamedTuple):
     """A model that follows by memory."""
 
-    model: Any  # transformers' `Sam2VideoModel` or `EdgeTamVideoModel`, in eval mode
+    model: Any  # transformers' `Sam2VideoModel` or another of its kind, in eval mode
     session: type[Any]  # of what it remembers
     pixels: Pixels
     card: TrackerCard
@@ -72,15 +72,15 @@ def load_video_model(
     file = folder / "config.json"
     if not file.is_file():
         raise ValueError(f"'{folder}' is no model folder: expected config.json and model.safetensors in it.")
-    kind, values = read_json(file, lambda values: (values["model_type"], dict(values)))
+    kind, whole = read_json(file, lambda values: (values["model_type"], dict(values)))
     if kind not in WITH_MEMORY:
         raise ValueError(f"'{file}' describes a {named(str(kind))}: expected a tracker, {', '.join(WITH_MEMORY)}.")
-    architecture = ARCHITECTURES[kind]
+    architecture, values = recognise(whole, file)
     weights = read_folder_weights(folder)
     check_finite(weights.state, f"'{folder}'")
     model, session = _build(architecture.name, values, file)
-    whole = architecture._replace(dropped=())
-    load_strictly(model, named_weights(whole, weights.state), f"'{folder}'")
+    state = named_weights(architecture._replace(dropped=()), weights.state)
+    load_strictly(model, state, f"'{folder}'")
     name = str(name_or_path)
     card = card or TrackerCard(name, name, weights.size_bytes, "Your own weights.")
     return VideoModel(model.to(device).eval(), session, pixels_of(folder, model.image_size, architecture), card)

@@ -131,6 +131,12 @@ def test_a_model_that_remembers_follows_outlines_and_goes_on(track, tmp_path, mo
     capsys.readouterr()
     assert track("out.txt") == 2
     assert "--restart" in complaint(capsys), "by another tracker it is another run"
+    assert track("out.json", *options, "--backward") == 2
+    assert "holds what was found with backward null" in complaint(capsys), "as is a backward pass"
+    assert track("back.json", *options, "--backward") == 0
+    assert len(read(tmp_path / "back.json")["frames"]) == 12
+    assert '"backward": 4' in (tmp_path / "back.tracks.jsonl").read_text().splitlines()[0]
+    capsys.readouterr()
     assert track("out.txt", "--tracker", "vit_b") == 2
     assert "There is no tracker 'vit_b': expected embedded, edgetam" in complaint(capsys)
 
@@ -349,6 +355,7 @@ def test_sound_goes_along_and_what_cannot_be_read_of_it_is_told(track, clip, tmp
         ("out.mp4", ["--transparent"], "MP4 has no transparency: name the output out.zip"),
         ("out.mp4", ["--recolor", "nothing"], "nothing"),
         ("out.mp4", ["--segmenter", "vit_b"], "Tracking without --masks makes no use of --segmenter"),
+        ("out.mp4", ["--backward"], "The tracker 'embedded' makes no backward pass: it looks often"),
         ("out.mp4", ["--start", "3", "--end", "2"], "--end 2 is not after --start 3"),
         ("out.mp4", ["--model", "swin-x"], "There is no model 'swin-x'"),
         ("out.mp4", ["--masks", "--segmenter", "vit_x"], "There is no segmenter 'vit_x'"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from groundingdino.detection.available_models import ModelCard
@@ -21,9 +22,12 @@ from groundingdino.page.studio import DetectorLike, Studio, Thresholds
 from groundingdino.runtime.interruption import Stopped
 from groundingdino.segmentation.available_models import SegmenterCard
 from groundingdino.segmentation.cutting import SegmenterLike
+from groundingdino.tracking import mask_tracker
+from groundingdino.tracking.available_trackers import TRACKERS, TrackerCard
 from groundingdino.tracking.corrections import Correction, Said
 from groundingdino.tracking.track_file import TrackFile
 from groundingdino.tracking.video import Video
+from groundingdino.tracking.video_memory import Seen
 from tests import clips
 from tests.oracle import CARD, Oracle
 from tests.scissors import SEGMENTER, Scissors
@@ -48,6 +52,34 @@ def clip(tmp_path: Path) -> str:
 @pytest.fixture
 def oracle() -> Oracle:
     return Oracle({SIZE: {"cat": [(0.9, CAT), (0.6, OTHER_CAT)]}})
+
+
+class Late(Oracle):
+    """Finds nothing in the first frame that it looks at."""
+
+    def prepare(self, image: Image.Image) -> Any:
+        self.pictures = {SIZE: {"cat": [(0.9, CAT)] if self.prepared else []}}
+        return super().prepare(image)
+
+
+class StillMemory:
+    """In the place of `VideoMemory`: things stay where they began."""
+
+    def __init__(self, _: Any):
+        self.masks: dict[int, np.ndarray] = {}
+
+    def fit(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+    def follow(self, _: np.ndarray) -> dict[int, Seen]:
+        return {id: Seen(torch.from_numpy(np.where(mask, 5.0, -5.0)).float(), 1.0) for id, mask in self.masks.items()}
+
+    def begin(self, masks: dict[int, np.ndarray]) -> None:
+        self.masks |= masks
+
+    def forget(self, ids: list[int]) -> None:
+        for id in ids:
+            del self.masks[id]
 
 
 def follower_of(oracle: Oracle, **limits: Any) -> Follower:
@@ -100,6 +132,24 @@ def test_what_was_cancelled_goes_on_where_it_was(follower: Follower, clip: str, 
     assert oracle.prepared == 6, "what is known takes no model"
     follow(follower, asking(clip, "cat . dog"))
     assert oracle.prepared == 12, "another prompt is another question"
+
+
+def test_what_a_look_finds_first_is_followed_back_where_that_is_asked(clip: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mask_tracker, "VideoMemory", StillMemory)
+    cards = {"edgetam": TRACKERS["edgetam"]}
+    trackers: ModelCache[Any, TrackerCard] = ModelCache(cards, lambda *_, **__: object(), lambda _: True)
+    for backward, first in ((False, 4), (True, 0), (False, 4)):
+        studio = follower_of(Late({SIZE: {}})).studio
+        studio.trackers = trackers
+        question = asking(clip, segmenter="embedded", tracker="edgetam", every=4, backward=backward)
+        follow(Follower(studio), question)
+        record = json.loads(made(Follower(studio), question, "json").read_text())
+        assert [(one["id"], one["first"], one["last"]) for one in record["tracks"]] == [(1, first, FRAMES - 1)]
+        tracked = Follower(studio).tracks_at(question, 0.2)
+        assert tracked is not None
+        assert len(tracked.objects) == backward, "as the paused frame shows it"
+    with pytest.raises(ValueError, match="The tracker 'embedded' makes no backward pass"):
+        asking(clip, backward=True)
 
 
 def test_a_track_that_is_ticked_off_is_in_no_file(follower: Follower, clip: str):

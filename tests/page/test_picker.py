@@ -7,6 +7,7 @@ import pytest
 from groundingdino.detection.available_models import MODELS
 from groundingdino.page.model_cache import ModelCache
 from groundingdino.page.picker import Picker, Row, SecondPicker
+from groundingdino.tracking.available_trackers import TRACKERS
 from tests.oracle import CARD, Oracle
 
 CARDS = {"embedded": CARD, "large": replace(CARD, name="large", title="Large", size_bytes=2_000_000)}
@@ -84,3 +85,10 @@ def test_what_a_detector_takes_and_makes_is_told():
     own = "Its masks are shown in the tab Segment, until another segmenter than the embedded one is chosen."
     assert own not in about("owlv2-b")
     assert own in about("sam3")
+
+
+def test_a_tracker_that_makes_a_backward_pass_is_told():
+    about = Picker(ModelCache(TRACKERS, lambda *_, **__: None, lambda _: True)).about
+    told = {name for name in TRACKERS if 'data-takes="backward"' in about(name)}  # page.css shows the tick by it
+    assert told == {*TRACKERS} - {"embedded"}
+    assert "gated; ask for access at https://huggingface.co/facebook/sam3" in about("sam3-tracker")

@@ -92,6 +92,8 @@ def test_a_model_that_remembers_follows_outlines(clip: str, oracle: Oracle, tmp_
     _, record = endpoints.track(clip, "cat", tracker="edgetam", segmenter="other", every=4)
     assert record["about"] == "Tracked by Grounding DINO, embedded + other + edgetam: cat"
     assert oracle.prepared == 3
+    _, record = endpoints.track(clip, "cat", tracker="edgetam", backward=True)
+    assert (oracle.prepared, len(record["frames"])) == (4, 8), "another question"
     with pytest.raises(gr.Error, match=r"SAM 2\.1 tiny is not on this machine yet"):
         endpoints.track(clip, "cat", tracker="sam2.1-tiny")
     with pytest.raises(gr.Error, match="There is no model 'vit_b'; choose one of embedded, edgetam"):
@@ -128,6 +130,8 @@ def test_frames_can_be_corrected(endpoints: Endpoints, clip: str, oracle: Oracle
         ({"effect": "recolor", "color": "loud"}, "loud"),
         ({"masks": "yes"}, "Expected true or false as masks"),
         ({"every": 0}, "one frame of 1 to 1000"),
+        ({"backward": "yes"}, "Expected true or false as backward"),
+        ({"backward": True}, "The tracker 'embedded' makes no backward pass"),
         ({"end": 0}, "The end at 0 seconds is not after the start"),
         ({"model": "large"}, "There is no model 'large'"),
     ],

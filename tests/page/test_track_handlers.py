@@ -86,7 +86,7 @@ def clip(tmp_path: Path) -> str:
 
 
 def form(clip: str | None, **changed: Any) -> TrackForm:
-    return TrackForm(clip, None, None, 0, False, "Boxes", "rgba(255, 0, 0, 1)", "embedded")._replace(**changed)
+    return TrackForm(clip, None, None, 0, False, "Boxes", "rgba(255, 0, 0, 1)", "embedded", False)._replace(**changed)
 
 
 def running(
@@ -390,6 +390,12 @@ def test_what_cannot_be_followed_is_a_sentence(tracks: TrackPage, clip: str, cha
     last = run(tracks, Session(), form(clip, **changed), query=QUERY._replace(prompt=prompt))
     assert message(last).startswith(told)
     assert not last[0]["track"]["working"]
+
+
+def test_a_backward_pass_is_asked_of_a_tracker_that_makes_one(clip: str):
+    assert form(clip, tracker="edgetam", backward=True).question(QUERY).backward
+    assert not form(clip, tracker="edgetam").question(QUERY).backward
+    assert not form(clip, backward=True).question(QUERY).backward, "the page does not show it beside the embedded one"
 
 
 def test_a_name_that_is_not_there_is_no_track(tracks: TrackPage, clip: str):

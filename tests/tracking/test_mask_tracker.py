@@ -1,14 +1,8 @@
-"""The tracker that follows masks: what begins, what is the same, what ends, and where it goes on.
-
-A stand-in for the model follows the colour that a mask began with.
-"""
-
-from typing import Any
+"""The tracker that follows masks: what begins, what is the same, what ends, and where it goes on."""
 
 import numpy as np
 import pytest
 import supervision as sv
-import torch
 
 from groundingdino.tracking import mask_tracker
 from groundingdino.tracking.corrections import Correction, Said
@@ -16,86 +10,16 @@ from groundingdino.tracking.mask_tracker import MaskTracker
 from groundingdino.tracking.track_file import Earlier, TrackFile, follow
 from groundingdino.tracking.tracker import TrackerSettings, looks_each_second
 from groundingdino.tracking.video import Frame
-from groundingdino.tracking.video_memory import Seen
 from groundingdino.tracking.video_models import load_video_model
 from tests.scissors import Scissors
 from tests.tiny_segmenters import save_video
-from tests.tracking.moving import SIZE, Thing, detections, paint
-
-
-class ColourMemory:
-    """In the place of `VideoMemory`: what has the colour that the middle of a mask had."""
-
-    frames = 0  # that any has seen
-
-    def __init__(self, _):
-        self.colours: dict[int, np.ndarray] = {}
-
-    def follow(self, pixels):
-        type(self).frames += 1
-        self.pixels = pixels
-        seen = {}
-        for id, colour in self.colours.items():
-            mask = (pixels == colour).all(2)
-            seen[id] = Seen(torch.from_numpy(np.where(mask, 5.0, -5.0)).float(), 1.0 if mask.any() else -1.0)
-        return seen
-
-    def begin(self, masks):
-        for id, mask in masks.items():
-            rows, columns = np.nonzero(mask)
-            self.colours[id] = self.pixels[int(rows.mean()), int(columns.mean())]
-
-    def forget(self, ids):
-        for id in ids:
-            del self.colours[id]
-
-
-class Film:
-    """Frames whose things are told to the tracker when it looks."""
-
-    def __init__(self, every: int = 4, **settings):
-        self.looks: list[int] = []
-        self.told: list[str] = []
-        self.number = -1
-        self.things: list[Thing] = []
-        model: Any = None
-        self.tracker = MaskTracker(
-            self._look, Scissors(), model, TrackerSettings(every=every, start=0.5, **settings), self.told.extend
-        )
-
-    def _look(self, _):
-        self.looks.append(self.number)
-        return detections(self.things)
-
-    def frame(self, painted, grey: int = 128) -> Frame:
-        self.number += 1
-        return Frame(self.number, self.number / 10, paint(painted, grey))
-
-    def show(
-        self,
-        found: list[Thing],
-        painted: list[Thing] | None = None,
-        grey: int = 128,
-        said: Correction | None = None,
-    ) -> dict[int, str]:
-        """The next frame; id -> phrase of what is followed."""
-        self.things = found
-        self.last = self.tracker.follow(self.frame(found if painted is None else painted, grey), said=said)
-        objects = self.last.objects
-        return dict(zip(objects.tracker_id.tolist(), objects.data["class_name"].tolist(), strict=True))
+from tests.tracking.film import ColourMemory, Film, cat, dog
+from tests.tracking.moving import SIZE, detections, paint
 
 
 @pytest.fixture(autouse=True)
 def colours(monkeypatch):
     monkeypatch.setattr(mask_tracker, "VideoMemory", ColourMemory)
-
-
-def cat(x: int, score: float = 0.9) -> Thing:
-    return ("cat", (x, 30, x + 30, 60), score)
-
-
-def dog(x: int, score: float = 0.9) -> Thing:
-    return ("dog", (x, 70, x + 30, 100), score)
 
 
 def test_what_a_look_finds_is_followed_from_that_frame_on_by_its_mask():

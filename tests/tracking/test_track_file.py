@@ -5,38 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import supervision as sv
 
-from groundingdino.segmentation.masks import compact, join
-from groundingdino.tracking.track_file import Track, TrackFile, filled, follow, tracks_of
-from groundingdino.tracking.tracker import EmbeddedTracker, TrackedFrame, TrackerSettings
+from groundingdino.tracking.track_file import Track, TrackFile, follow, tracks_of
+from groundingdino.tracking.tracker import EmbeddedTracker, TrackerSettings
 from groundingdino.tracking.video import Frame
-from tests.tracking.moving import detections, paint
+from tests.tracking.moving import BOX, SIZE, detections, frame, objects, paint
 
-SIZE = (160, 120)
 ASKED = {"prompt": "cat", "thresholds": (0.3, None)}
-
-
-def objects(boxes, ids, phrases=None, masks=False) -> sv.Detections:
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    dense = np.zeros((len(boxes), SIZE[1], SIZE[0]), bool)
-    for mask, (x0, y0, x1, y1) in zip(dense, boxes.astype(int), strict=True):
-        mask[y0 + 1 : y1, x0:x1] = True
-    return sv.Detections(
-        boxes,
-        mask=join(map(compact, dense), SIZE) if masks else None,
-        confidence=np.full(len(boxes), 0.8125, np.float32),
-        class_id=np.arange(len(boxes)),
-        tracker_id=np.array(ids, int),
-        data={"class_name": np.array(phrases or ["cat"] * len(boxes), dtype=str)},
-    )
-
-
-def frame(index, boxes=(), ids=(), **others) -> TrackedFrame:
-    return TrackedFrame(index, index / 10, objects(boxes, ids, **others))
-
-
-BOX = [10.25, 20.5, 40.75, 60]
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -45,7 +20,7 @@ def test_what_is_written_comes_back(tmp_path, masks):
     look.xyxy += np.float32(1 / 3)
     written = [
         replace(frame(0, [BOX, [0, 0, 5, 5]], [3, 7], masks=masks), look=look, begun={3: (0, (1 / 3, 2.0, 3.0, 4.0))}),
-        replace(frame(1), ignored=objects([BOX], [9], masks=masks)),
+        replace(frame(1), ignored=objects([BOX], [9], masks=masks), before={0: objects([BOX], [7], masks=masks)}),
     ]
     with TrackFile(tmp_path / "t.jsonl", ASKED, SIZE) as file:
         for one in written:
@@ -57,6 +32,10 @@ def test_what_is_written_comes_back(tmp_path, masks):
     ]
     np.testing.assert_array_equal(read[0].look.xyxy, look.xyxy)  # to the last digit
     assert read[0].ignored is None
+    assert read[0].before == {}
+    assert read[1].before.keys() == {0}
+    assert read[1].before[0].tracker_id.tolist() == [7]
+    assert read[1].before[0].xyxy.tolist() == [BOX]
     assert read[1].ignored.tracker_id.tolist() == [9]
     assert read[1].ignored.xyxy.tolist() == [BOX]
     np.testing.assert_array_equal(read[0].look.confidence, look.confidence)
@@ -165,23 +144,13 @@ def test_tracks_have_the_phrase_they_had_most():
     assert tracks_of([]) == []
 
 
-def test_a_track_is_filled_back_to_where_it_was_first_seen():
-    frames = [
-        frame(0),
-        frame(1),
-        frame(2),
-        replace(frame(3, [[20, 0, 30, 10]], [1]), begun={1: (1, (10.0, 0, 20, 10))}),
-    ]
-    found = list(filled(frames, SIZE, reach=2))
-    assert [one.index for one in found] == [0, 1, 2, 3]
-    assert [one.objects.xyxy.tolist() for one in found] == [[], [[10, 0, 20, 10]], [[15, 0, 25, 10]], [[20, 0, 30, 10]]]
-    assert [one.objects.tracker_id.tolist() for one in found[1:]] == [[1]] * 3
-
-
-def test_of_masks_what_is_filled_is_the_whole_box():
-    last = replace(frame(1, [[20, 0, 30, 10]], [1], masks=True), begun={1: (0, (10.0, 2, 20, 12))})
-    first, _ = filled([frame(0, [[50, 50, 60, 60]], [2], masks=True), last], SIZE, reach=5)
-    assert first.objects.tracker_id.tolist() == [2, 1]
-    masks = np.array(first.objects.mask)
-    assert masks.sum((1, 2)).tolist() == [90, 100]
-    assert masks[1, 2:12, 10:20].all()
+def test_what_a_backward_pass_found_is_read_in_its_place(tmp_path):
+    with TrackFile(tmp_path / "t.jsonl", {**ASKED, "backward": 2}, SIZE) as file:
+        file.add(frame(0, [BOX], [1]))
+        file.add(frame(1))
+        assert [one.objects.tracker_id.tolist() for one in file.read()] == [[1], []]
+        found = objects([[1, 2, 3, 4]], [2])
+        file.add(replace(frame(2, [BOX], [2]), before={1: found, 0: found}))
+        assert [one.objects.tracker_id.tolist() for one in file.read()] == [[1, 2], [2], [2]]
+        assert [(one.id, one.first, one.frames) for one in tracks_of(file.read())] == [(1, 0, 1), (2, 0, 3)]
+        assert file.path.read_text().count('"before"') == 1

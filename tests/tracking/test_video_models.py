@@ -46,7 +46,7 @@ def test_a_saved_folder_is_loaded_whole_and_is_a_segmenter_too(kind, saved):
 
 @pytest.mark.parametrize("kind", VIDEO_KINDS)
 def test_of_the_published_size_every_weight_has_its_place(kind):
-    name = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}[kind]
+    name = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo", "sam3_tracker_video": "Sam3TrackerVideo"}[kind]
     with torch.device("meta"):
         model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**_parts(kind)))
     state = model.state_dict()
@@ -58,7 +58,7 @@ def test_of_the_published_size_every_weight_has_its_place(kind):
 
 
 def _parts(kind: str) -> dict:
-    if kind == "sam2_video":
+    if kind != "edgetam_video":
         return {}
     vision = VIDEO_KINDS[kind][0]()["vision_config"]
     return {
@@ -119,7 +119,7 @@ def test_names_are_those_of_segmenters_with_their_sizes_and_licences():
         if name != EMBEDDED:
             twin = SEGMENTERS[name]
             assert (card.repository, card.size_bytes) == (twin.repository, twin.size_bytes)
-            assert "Licence: Apache-2.0." in card.description
+            assert f"Licence: {'SAM License, gated' if name == 'sam3-tracker' else 'Apache-2.0.'}" in card.description
     assert find_tracker(EMBEDDED) == (None, TRACKERS[EMBEDDED])
 
 
@@ -132,6 +132,40 @@ def test_a_name_that_is_no_tracker_is_refused(wrong):
 def test_the_embedded_one_is_no_model():
     with pytest.raises(ValueError, match="follows by what the detector finds"):
         load_video_model(EMBEDDED, "cpu")
+
+
+def test_the_tracker_of_sam3_is_found_beside_its_detector(saved, tmp_path):
+    """The published repository holds both, which share a backbone; of the detector all else is left out."""
+    model = build_video("sam3_tracker_video")[0]
+    beside = {
+        "vision_encoder.backbone.": "detector_model.vision_encoder.backbone.",
+        "vision_encoder.neck.": "tracker_neck.",
+    }
+    state = {"detector_model.text_encoder.weight": torch.zeros(1)}
+    for name, value in model.state_dict().items():
+        part = next((part for part in beside if name.startswith(part)), "")
+        state[f"{beside.get(part, 'tracker_model.')}{name.removeprefix(part)}"] = value.clone()
+    save_file(state, tmp_path / "model.safetensors")
+    config = json.loads((saved["sam3_tracker_video"] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "sam3_video", "tracker_config": config}))
+    loaded = load_video_model(tmp_path, "cpu")
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in loaded.model.state_dict().items())
+    assert (loaded.side, loaded.pixels) == (128, transformers_segmenters.CENTRED)
+    save_file(
+        {name: one for name, one in state.items() if "memory_encoder" not in name}, tmp_path / "model.safetensors"
+    )
+    with pytest.raises(ValueError, match="memory_encoder"):
+        load_video_model(tmp_path, "cpu")
+
+
+def test_a_gated_one_says_how_to_get_it(tmp_path, monkeypatch):
+    with running_hub(monkeypatch, tmp_path) as server:
+        server.files = {"facebook/sam3/config.json": b"{}"}
+        server.busy = [(403, {"X-Error-Code": "GatedRepo"})]
+        with pytest.raises(
+            ValueError, match=r"accepted its licence: do so at https://huggingface.co/facebook/sam3, then"
+        ):
+            load_video_model("sam3-tracker")
 
 
 def test_a_named_one_is_fetched_and_then_found_offline(saved, tmp_path, monkeypatch):
