@@ -40,6 +40,7 @@ def write(
     sound_codec: str = "aac",
     sound_rate: int = 44100,
     late: float = 0.0,
+    block: int = 960,
 ) -> Path:
     """A video's file.
 
@@ -51,6 +52,7 @@ def write(
         kind: Of the container, where the name does not tell.
         sound: (channels, samples) float32, from -1 to 1, of so many samples a second.
         late: Seconds after which it begins.
+        block: Samples that are encoded at once.
     """
     pixels = [picture(number) for number in range(frames)] if isinstance(frames, int) else list(frames)
     ticks = Fraction(1, 1000)
@@ -74,16 +76,16 @@ def write(
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
         if voice is not None and sound is not None:
-            _encode(file, voice, sound, sound_rate, late)
+            _encode(file, voice, sound, sound_rate, late, block)
     return path
 
 
 def _encode(
-    file: av.container.OutputContainer, voice: av.AudioStream, sound: np.ndarray, rate: int, late: float
+    file: av.container.OutputContainer, voice: av.AudioStream, sound: np.ndarray, rate: int, late: float, size: int
 ) -> None:
     layout = voice.codec_context.layout.name
-    for at in range(0, sound.shape[1], 960):
-        block = np.ascontiguousarray(sound[:, at : at + 960], np.float32)
+    for at in range(0, sound.shape[1], size):
+        block = np.ascontiguousarray(sound[:, at : at + size], np.float32)
         frame = av.AudioFrame.from_ndarray(block, "fltp", layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, round(late * rate) + at, Fraction(1, rate)
         file.mux(voice.encode(frame))

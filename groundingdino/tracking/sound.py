@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -193,7 +193,7 @@ class _Encoded(Sound):
                 return
             place, samples = chunk
             if place > self._filled:
-                length = min(place, end) - self._filled
+                length = min(place, end, self._filled + self.rate) - self._filled  # a long gap is not in memory at once
                 self._add(np.zeros((len(samples), length), np.float32))
             elif place < self._filled:  # twice
                 samples, place = samples[:, self._filled - place :], self._filled
@@ -218,17 +218,16 @@ class _Encoded(Sound):
                     place = told
             is_first = False
             kind = frame.format.name, frame.layout.name, frame.sample_rate
-            frame.pts = None
             try:
                 if resampler is None or resampler[0] != kind:
                     resampler = kind, AudioResampler("fltp", self.layout, self.rate)
-                parts = [part.to_ndarray() for part in resampler[1].resample(frame)]
+                for second in _in_seconds(frame):
+                    for part in resampler[1].resample(second):
+                        samples = np.nan_to_num(part.to_ndarray()).clip(-1, 1)
+                        yield place, samples
+                        place += samples.shape[1]
             except ERRORS:
                 self._reader.fail()
-                continue
-            for samples in parts:
-                yield place, np.nan_to_num(samples).clip(-1, 1)
-                place += samples.shape[1]
 
     def _add(self, samples: np.ndarray) -> None:
         self._held.append(samples)
@@ -249,3 +248,17 @@ class _Encoded(Sound):
             self._sent += block.shape[1]
             self._output.mux(self._stream.encode(frame))
         self._held = [samples[:, most:]]
+
+
+def _in_seconds(frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+    """A frame without its time, in parts of at most a second: of few samples a second one packet may hold hours."""
+    frame.pts = None
+    if frame.samples <= frame.sample_rate:
+        yield frame
+        return
+    samples, width = frame.to_ndarray(), 1 if frame.format.is_planar else frame.layout.nb_channels
+    for at in range(0, frame.samples, frame.sample_rate):
+        block: Any = np.ascontiguousarray(samples[:, at * width : (at + frame.sample_rate) * width])
+        part = av.AudioFrame.from_ndarray(block, frame.format.name, frame.layout.name)
+        part.sample_rate = frame.sample_rate
+        yield part

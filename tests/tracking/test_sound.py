@@ -1,5 +1,6 @@
 """The sound of a video in what is made of it: from the right sample on, as long as the frames, and never in the way."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,3 +208,38 @@ def test_times_that_jump_do_not_make_it_longer(tmp_path, name, options):
     assert len(heard) / rate <= SECONDS + 0.05
     assert Video(made).info.frames == 30
     assert abs(lag(heard[: rate // 4], chirp(rate)[0][: rate // 4])) <= 0.002 * rate
+
+
+def memory_of_export(path: Path) -> tuple[Path, int]:
+    """A video that is made, and the most bytes that arrays had meanwhile."""
+    tracemalloc.start()
+    made, _ = export(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return made, peak
+
+
+def test_a_packet_of_hours_is_not_in_memory_at_once(tmp_path):
+    hour = np.zeros((1, 360_000), np.float32)
+    source = clips.write(tmp_path / "slow.mkv", sound=hour, sound_codec="pcm_s16le", sound_rate=100, block=hour.size)
+    made, peak = memory_of_export(source)
+    assert kind(made) == "aac"
+    assert peak < 40e6, "all of it would be 700 MB"
+
+
+def test_a_long_silence_is_not_in_memory_at_once(tmp_path):
+    source = clips.write(
+        tmp_path / "late.mkv",
+        frames=3,
+        times=(0, 0.1, 300),
+        sound=chirp(48000),
+        sound_rate=48000,
+        sound_codec="pcm_s16le",
+        late=290.0,
+    )
+    made, peak = memory_of_export(source)
+    heard, rate = clips.hear(made)
+    assert peak < 20e6, "all of it would be 55 MB"
+    wanted = chirp(rate)[0][: rate // 2]
+    begins = round(290 * rate)
+    assert abs(lag(heard[begins : begins + len(wanted)], wanted)) <= 0.002 * rate
