@@ -31,6 +31,7 @@ _USUAL_RATE = 25.0  # frames a second where a file names none
 _FASTEST = 1000.0  # frames a second that are believed
 _READ_WHOLE = 256 << 20  # bytes of a file whose packets are counted, as headers may be wrong: a tenth of a second
 _THREADS = 4  # that decode, at most: each holds a frame or more
+_KEYS = 10.0  # seconds: most videos have a picture more often that can be decoded alone
 
 
 @dataclass(frozen=True)
@@ -164,10 +165,8 @@ class Video:
         """The frame that is shown at a time: the last that does not begin later. Its index is 0."""
         found, when = None, 0.0
         with self.opened() as (container, stream):
-            if seconds > 0:
-                self._seek(container, stream, seconds)
             last = -math.inf
-            for frame in self._decoded(container, stream):
+            for frame in self._decoded_from(container, stream, seconds):
                 last = self._seconds_of(frame, last)
                 if found is not None and last > seconds + 1e-6:
                     break
@@ -231,16 +230,19 @@ class Video:
                 yield frame
 
     def _decoded_from(self, container: InputContainer, stream: VideoStream, start: float) -> Iterator[VideoFrame]:
-        """The same from a time or earlier on; from the beginning where a file leads to what cannot be decoded alone, as
-        MPEG-TS does between key frames."""
-        if start > 0:
-            self._seek(container, stream, start)
+        """The same from a time or earlier on; from longer before, and at last from the beginning, where a file leads to
+        what cannot be decoded alone, as MPEG-TS does between key frames."""
+        for earlier in (0.0, _KEYS):
+            if start <= earlier:
+                break
+            self._seek(container, stream, start - earlier)
             decoded = self._decoded(container, stream)
             first = next(decoded, None)
             if first is not None and first.pts is not None and (first.pts - self._first) * self._base <= start:
                 yield first
                 yield from decoded
                 return
+        if start > 0:
             try:  # by its pictures' order of decoding the first may be earlier than it is shown
                 container.seek(self._first - math.ceil(1 / self._base), stream=stream, backward=True)
             except FFmpegError:

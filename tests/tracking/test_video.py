@@ -48,6 +48,15 @@ def test_a_single_frame_is_the_one_that_is_shown_then(clip, seconds, number):
     assert frame.seconds == pytest.approx(number / 10)
 
 
+@pytest.mark.parametrize("options", [{"g": "250", "sc_threshold": "0"}, {"g": "10", "bf": "2"}])
+def test_a_single_frame_is_found_where_a_file_does_not_lead_to_key_frames(tmp_path, options):
+    video = Video(write(tmp_path / "broadcast.ts", frames=30, options=options))
+    frames = [video.frame_near(number / 10) for number in (5, 10, 15, 29)]
+    assert [number_of(frame.pixels) for frame in frames] == [5, 10, 15, 29]
+    assert [frame.seconds for frame in frames] == pytest.approx([0.5, 1.0, 1.5, 2.9])
+    assert not video.damaged
+
+
 def test_thumbnails_are_spread_over_the_video(clip):
     small = list(Video(clip).thumbnails(5, height=24))
     assert [frame.seconds for frame in small] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
