@@ -137,7 +137,8 @@ def follow(
         tracked, old = next(known, None), next(before, None)
         said = None
         while waiting and frame.seconds >= waiting[0].seconds - _SAME_TIME:
-            said = waiting.popleft()
+            more = waiting.popleft()
+            said = more if said is None else replace(said, objects=(*said.objects, *more.objects))
         if tracked is None and old is not None and (joined or frame.seconds < earlier.until - _SAME_TIME):
             tracked = replace(old, before={})  # which is in its place already
             file.add(tracked)

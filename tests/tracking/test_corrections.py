@@ -228,6 +228,14 @@ def test_only_what_comes_after_a_correction_is_another_and_the_detector_is_asked
     assert (alone, looks) == (after, 6), "an earlier run changes nothing but the time it takes"
 
 
+def test_all_that_is_said_of_one_frame_is_heeded(tmp_path):
+    said = Correction(0.5, (Said("cat", CAT),)), Correction(0.5, (Said("box", (100, 5, 130, 35)),))
+    film = Film(cat=False, dog=False)
+    with TrackFile(tmp_path / "t.jsonl", {"prompt": "cat"}, SIZE) as file:
+        *_, (_, last) = follow((film.frame() for _ in range(7)), film.tracker, file, corrections=said)
+    assert last.objects.data["class_name"].tolist() == ["cat", "box"]
+
+
 def test_a_run_that_was_stopped_after_a_correction_goes_on_as_one_that_was_not(tmp_path):
     said = (Correction(0.4, (Said("dog", (100, 10, 130, 40)), Said("cat", CAT, followed=False))),)
     whole, *_ = run(tmp_path / "whole.jsonl", said)
