@@ -27,9 +27,7 @@ from tests.visitor import FLAGS, ROOT, Visitor, find_browser, running_page
 
 EXAMPLES = ROOT / "assets" / "examples"
 WAIT = 60  # seconds for one answer
-FULL = (
-    130  # pictures of the examples' kinds, by which caches are full: two detectors keep 64 each, half of them at least
-)
+FULL = 130  # pictures by which caches hardly grow: the detector for drawings keeps its 64, that for photographs has 32
 THRESHOLDS = (0.9, 0.3)  # in turns: few boxes and many
 
 # Resolves to milliseconds from the event on until `isThere()` holds and the picture is decoded and due on the screen.
