@@ -10,7 +10,10 @@ import argparse
 import io
 import json
 import os
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -32,12 +35,15 @@ class Packed(NamedTuple):
     """A picture as it is packed.
 
     Args:
+        name: of its file, in the folder of the set's pictures.
+        chance: in [0, 1), the same for pictures whose files are called the same.
         data: its file.
         size: (width, height) in pixels.
         objects: COCO's annotations of it, but for the ids.
     """
 
     name: str
+    chance: float
     data: bytes
     size: tuple[int, int]
     objects: list[dict[str, Any]]
@@ -58,38 +64,47 @@ def pack(
         How many pictures of each set are in it.
 
     Raises:
-        ValueError: a set is not there or not in COCO's layout; a picture cannot be read; nothing fits.
+        ValueError: a set is not there or not in COCO's layout; a picture cannot be read; nothing fits; the file's
+            folder is not there.
     """
+    if not output.parent.is_dir():
+        raise ValueError(f"'{output}' cannot be written: expected a file name in a folder that exists.")
     folders = {name: CocoFolder(folder / name) for name in sets}
     packed = {name: [*_packed(name, of, short_side, seed)] for name, of in folders.items()}
-    sizes = [(_chance(one), len(one.data)) for pictures in packed.values() for one in pictures]
-    share, total = 0.0, 0
-    for chance, size in sorted(sizes):
-        total += size
-        if total > limit:
-            break
-        share = chance
-    chosen = {name: [one for one in pictures if _chance(one) <= share] for name, pictures in packed.items()}
+    sizes = Counter[float]()  # by chance: pictures of one chance fit together or not at all
+    for one in chain.from_iterable(packed.values()):
+        sizes[one.chance] += len(one.data)
+    chances = sorted(sizes)
+    fit = bisect_right([*accumulate(sizes[chance] for chance in chances)], limit)
+    taken = {*chances[:fit]}
+    chosen = {name: [one for one in pictures if one.chance in taken] for name, pictures in packed.items()}
     if not any(chosen.values()):
         raise ValueError(f"No picture fits into {limit / 1e6:g} MB: give more.")
     partial = output.with_name(f"{output.name}.partial")
-    with ZipFile(partial, "w", ZIP_DEFLATED) as archive:
-        for name, pictures in chosen.items():
-            for one in pictures:
-                archive.writestr(f"{name}/images/{one.name}", one.data)
-            archive.writestr(f"{name}/annotations.json", json.dumps(_annotations(pictures, folders[name].names)))
-    os.replace(partial, output)
+    try:
+        with ZipFile(partial, "w", ZIP_DEFLATED) as archive:
+            for name, pictures in chosen.items():
+                for one in pictures:
+                    archive.writestr(f"{name}/images/{one.name}", one.data)
+                archive.writestr(f"{name}/annotations.json", json.dumps(_annotations(pictures, folders[name].names)))
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
     return {name: len(pictures) for name, pictures in chosen.items()}
 
 
 def _packed(name: str, folder: CocoFolder, short_side: int, seed: int) -> Iterator[Packed]:
+    called = Counter[str]()
     for picture in tqdm(folder.split(seed)[0], desc=name):
         scale = min(1.0, short_side / min(picture.width, picture.height))
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         written = io.BytesIO()
         picture.read().convert("RGB").resize(size, reducing_gap=2).save(written, "WEBP", quality=QUALITY)
-        # Names stay whole, whatever they end in: by them pictures are held out.
-        yield Packed(picture.path.name, written.getvalue(), size, [*_objects(picture, size)])
+        # Names stay whole, whatever they end in: by them pictures are held out. Some may be the same.
+        file = picture.path.name
+        again, called[file] = called[file], called[file] + 1
+        place = f"{again}/{file}" if again else file
+        yield Packed(place, crc32(file.encode()) / 2**32, written.getvalue(), size, [*_objects(picture, size)])
 
 
 def _objects(picture: Labelled, size: tuple[int, int]) -> Iterator[dict[str, Any]]:
@@ -125,11 +140,6 @@ def _annotations(pictures: Sequence[Packed], names: Sequence[str]) -> Mapping[st
         ],
         "categories": [{"id": number, "name": name} for name, number in numbers.items()],
     }
-
-
-def _chance(picture: Packed) -> float:
-    """In [0, 1), the same for a picture of the same name."""
-    return crc32(picture.name.encode()) / 2**32
 
 
 def main() -> None:

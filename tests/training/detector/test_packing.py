@@ -71,6 +71,56 @@ def test_what_does_not_fit_is_left_out_of_each_set_alike(tmp_path: Path, data: P
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_no_more_is_taken_where_sets_have_pictures_of_the_same_names(tmp_path: Path, data: Path):
+    whole = pack(data, ["first", "second"], tmp_path / "whole.zip", 1e9)
+    with ZipFile(tmp_path / "whole.zip") as archive:
+        sizes = [info.file_size for info in archive.infolist() if "/images/" in info.filename]
+    assert sum(whole.values()) == len(sizes)
+    for count in range(2, 8):
+        limit = sum(sizes) * (count + 0.5) / len(sizes)
+        pack(data, ["first", "second"], tmp_path / "part.zip", limit)
+        with ZipFile(tmp_path / "part.zip") as archive:
+            taken = [info.file_size for info in archive.infolist() if "/images/" in info.filename]
+        assert 0 < sum(taken) <= limit
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_of_one_name_in_several_folders_stay_apart(tmp_path: Path):
+    folder = tmp_path / "set"
+    for place, colour in (("x", "red"), ("y", "blue")):
+        (folder / "images" / place).mkdir(parents=True)
+        Image.new("RGB", (40, 20), colour).save(folder / "images" / place / "1.png")
+    stored = {
+        "images": [{"id": n, "file_name": f"{place}/1.png", "width": 40, "height": 20} for n, place in enumerate("xy")],
+        "annotations": [],
+        "categories": [],
+    }
+    (folder / "annotations.json").write_text(json.dumps(stored))
+    learned = CocoFolder(folder).split()[0]
+    assert len(learned) == 2
+    assert pack(tmp_path, ["set"], tmp_path / "small.zip", 1e9) == {"set": 2}
+    colours = [
+        np.asarray(one.read().convert("RGB"))[10, 20].argmax()
+        for one in CocoFolder(unpacked(tmp_path / "small.zip") / "set")
+    ]
+    assert colours == [0, 2]
+
+
+def test_nothing_is_read_for_a_file_that_cannot_be_written_and_no_part_of_one_stays(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(ValueError, match=r"none/a.zip' cannot be written: expected a file name in a folder"):
+        pack(tmp_path / "no data", ["first"], tmp_path / "none" / "a.zip", 1e9)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="No space left"):
+        pack(data, ["first"], tmp_path / "a.zip", 1e9)
+    assert not [*tmp_path.glob("a.zip*")]
+
+
 def test_pictures_are_never_enlarged(tmp_path: Path, data: Path):
     pack(data, ["first"], tmp_path / "same.zip", 1e9, short_side=500)
     assert CocoFolder(unpacked(tmp_path / "same.zip") / "first")[0].read().size == (200, 100)
