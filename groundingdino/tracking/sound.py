@@ -88,8 +88,8 @@ class _Reader:
         try:
             self.container.seek(math.floor(begin / self.base), stream=self.stream, backward=True)
         except FFmpegError:
-            with suppress(FFmpegError):
-                self.container.seek(0)
+            with suppress(FFmpegError):  # as of FLV, which knows no time before its first
+                self.container.seek(self.stream.start_time or 0, stream=self.stream, backward=True)
         found = self.container.demux(self.stream)
         while True:
             try:

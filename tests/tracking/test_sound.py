@@ -84,6 +84,7 @@ def test_aac_is_copied_from_the_sample_on(tmp_path, channels, start, end, first,
         ("mp3.avi", {"sound_codec": "libmp3lame", "codec": "mpeg4"}),
         ("adts.ts", {}),
         ("milliseconds.mkv", {}),
+        ("flash.flv", {"codec": "flv1"}),
     ],
 )
 def test_other_sound_is_heard_at_the_right_time(tmp_path, name, options):
