@@ -21,6 +21,7 @@ from groundingdino.tracking.matching import iou
 
 SURE = 100.0  # what somebody said of a name outweighs so many looks of a detector
 MOST = 200  # corrections of a video, and objects in each
+_LAST_CLASS = 1_000_000  # by far more phrases than a prompt has
 _SAME = 0.3  # overlap of boxes from which what is said is of a track
 _BOTH = 0.1  # by which one of the same phrase is rather meant
 _SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
@@ -60,17 +61,20 @@ class Said:
         was = value.get("was")
         phrase = " ".join(str(value["phrase"]).split())
         box, flags = read_box(value["box"]), (value.get("followed", True), value.get("gone", False))
+        score, number = float(value.get("score", 1.0)), int(value.get("class", -1))
         if not phrase or box[0] >= box[2] or box[1] >= box[3] or not all(isinstance(flag, bool) for flag in flags):
             raise ValueError(
                 "An object has a phrase, a box with x0 < x1 and y0 < y1, and flags that are true or false."
             )
+        if not 0 <= score < float("inf") or number > _LAST_CLASS:  # a segmenter's score may be a little over 1
+            raise ValueError(f"An object has a finite score of 0 or more, and a class of at most {_LAST_CLASS}.")
         return cls(
             phrase,
             box,
             *flags,
             None if was is None else read_box(was),
-            float(value.get("score", 1.0)),
-            int(value.get("class", -1)),
+            score,
+            number,
             str(value.get("mask", "")),
         )
 
@@ -89,7 +93,7 @@ class Said:
             return None
         try:
             return compact(sv.rle_to_mask(self.mask, size).astype(bool))
-        except (ValueError, AssertionError, IndexError) as error:
+        except (ValueError, AssertionError, IndexError, OverflowError) as error:
             raise ValueError(f"The mask of '{self.phrase}' is none of a frame of {size[0]} x {size[1]}.") from error
 
 

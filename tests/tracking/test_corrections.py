@@ -47,6 +47,9 @@ def test_what_was_said_comes_back_from_json():
     assert said[0].objects[1].shape(SIZE) is None
     with pytest.raises(ValueError, match="The mask of 'cat' is none of a frame of 20 x 10"):
         said[0].objects[0].shape((20, 10))
+    for other in ("~", "a", "oooooooooooo0"):
+        with pytest.raises(ValueError, match="The mask of 'cat' is none of a frame of 160 x 120"):
+            Said("cat", BOX, mask=other).shape(SIZE)
 
 
 def test_a_phrase_and_a_box_are_enough():
@@ -66,6 +69,8 @@ def test_a_phrase_and_a_box_are_enough():
         [{"seconds": 1, "objects": [{"phrase": "cat", "box": [1, 2, 3]}]}],
         [{"seconds": 1, "objects": [{"phrase": "cat", "box": [3, 2, 1, 4]}]}],
         [{"seconds": 1, "objects": [{"phrase": "cat", "box": BOX, "gone": "no"}]}],
+        [{"seconds": 1, "objects": [{"phrase": "cat", "box": BOX, "score": float("nan")}]}],
+        [{"seconds": 1, "objects": [{"phrase": "cat", "box": BOX, "class": 10**30}]}],
         [{"seconds": 1}] * 201,
     ],
 )
