@@ -51,7 +51,7 @@ def track(options: argparse.Namespace) -> None:
 
     from PIL import Image
 
-    from groundingdino.tracking.corrected_runs import forget_earlier, open_corrected
+    from groundingdino.tracking.corrected_runs import forget_earlier, is_known, open_corrected
     from groundingdino.tracking.corrections import heeded, unheeded_in_words
     from groundingdino.tracking.tracker import looks_each_second, looks_every
     from groundingdino.tracking.video import Video
@@ -63,7 +63,7 @@ def track(options: argparse.Namespace) -> None:
     vars(options).update(zip(kinds, models, strict=True))
     options.every = options.every or (looks_each_second if by_memory else looks_every)(video.info.rate)
     path = options.output.with_name(f"{options.output.stem}.tracks.jsonl")
-    if os.path.exists(options.output) and not (options.restart or os.path.exists(path)):
+    if os.path.exists(options.output) and not (options.restart or is_known(path)):
         raise ValueError(
             f"'{options.output}' is there, and not by `track`: give another --output, or --restart to write over it."
         )

@@ -25,7 +25,7 @@ def open_corrected(
         path, asked, size, restart: Those of `TrackFile`, which says what is raised.
         joins: Of a tracker that goes on from what it is told, see `Earlier`.
     """
-    aside, asked = path.with_suffix(".before.jsonl"), as_written({**asked, "size": size})
+    aside, asked = _aside(path), as_written({**asked, "size": size})
     if restart:
         aside.unlink(missing_ok=True)
     else:
@@ -46,9 +46,19 @@ def open_corrected(
     return file, Earlier(frames_in(aside, size), until, joins and len({*others}) == 1)
 
 
+def is_known(path: Path) -> bool:
+    """Whether a file of tracks is there, or one that was put aside by a run that was killed before it had its own."""
+    return os.path.exists(path) or os.path.exists(_aside(path))  # which say no of a name that is too long
+
+
 def forget_earlier(path: Path) -> None:
     """Removes what is beside a file of tracks that is whole."""
-    path.with_suffix(".before.jsonl").unlink(missing_ok=True)
+    _aside(path).unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    """Where the run before is meanwhile."""
+    return path.with_suffix(".before.jsonl")
 
 
 def _asked_in(path: Path) -> dict[str, Any]:

@@ -283,6 +283,21 @@ def test_killed_while_it_is_corrected_it_asks_the_detector_nothing_twice(track, 
     assert not (tmp_path / "out.tracks.before.jsonl").exists()
 
 
+def test_killed_when_the_run_before_was_just_put_aside_it_goes_on(track, tmp_path, monkeypatch):
+    assert track("out.json") == 0
+
+    def die(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(track_file, "replace_file", die)  # the first thing that is written of the new run
+        with pytest.raises(Killed):
+            track("out.json", *write_corrections(tmp_path, BALL))
+    monkeypatch.setattr(Detector, "ground_batch", None)  # what it saw is known
+    assert track("out.json", *write_corrections(tmp_path, BALL)) == 0
+    assert any(phrase == "ball" for _, phrase, _ in rows(tmp_path / "out.json")[6])
+
+
 def test_of_frames_that_are_not_followed_corrections_are_told(track, tmp_path, capsys):
     late = BALL | {"seconds": 1.2}
     assert track("out.json", *write_corrections(tmp_path, late)) == 0
