@@ -98,6 +98,10 @@ def test_what_is_named_on_a_paused_frame_is_followed_cancelled_and_continued(
     expect(visitor.find("#track-video video")).to_be_visible()
     visitor.choose("track-view", "Frame")
     visitor.expect_table(CAT, OTHER_CAT)
+    visitor.choose("track-view", "Video")
+    expect(visitor.find("#track-video video")).to_be_visible()
+    visitor.type("cat . dog")
+    expect(visitor.find("#result .canvas")).to_be_visible()
 
 
 def expect_tracks(visitor: Visitor, *rows: tuple[str, float, float]) -> None:

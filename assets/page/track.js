@@ -52,5 +52,9 @@ function statusOfTrack() {
 document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape" && isTracking() && props.track.working) document.querySelector("#track-cancel")?.click();
 });
+// Who types while the video is shown wants to see what is found: the paused frame comes back.
+document.addEventListener("input", ({ target }) => {
+  if (isTracking() && isWatching() && target.closest("#prompt")) document.querySelector('#track-view [value="Frame"]').click();
+});
 // Whether the video or a frame is shown decides whose status is.
 document.addEventListener("change", ({ target }) => target.closest("#track-view") && drawStatus());

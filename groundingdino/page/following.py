@@ -32,7 +32,7 @@ from groundingdino.tracking.available_trackers import EMBEDDED, FORWARD_ONLY
 from groundingdino.tracking.corrections import Correction, heeded, unheeded_in_words
 from groundingdino.tracking.look_back import frames_back
 from groundingdino.tracking.looks import cut_out, look_by
-from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, write_frames, write_list
+from groundingdino.tracking.making import MASKS, PICTURES, VIDEO, frames_of, shown_frames, write_frames, write_list
 from groundingdino.tracking.mask_tracker import MaskTracker
 from groundingdino.tracking.track_file import Earlier, TrackFile, follow, frames_in
 from groundingdino.tracking.tracker import (
@@ -183,10 +183,13 @@ class Follower:
     def tracks_at(self, question: TrackQuestion, seconds: float) -> TrackedFrame | None:
         """What is followed by now in the frame at a time; None where none is known. Nobody is waited for."""
         video = self.open(question.video)
-        path = _path(_key(question, _every(question, video)))
+        every, size = _every(question, video), video.info.size
+        path = _path(_key(question, every))
         if not path.exists():
             return None
-        return next((one for one in frames_in(path, video.info.size) if one.seconds >= seconds - 1e-3), None)
+        # Where the bars of the timeline are, there is something to put right.
+        frames = shown_frames(frames_in(path, size), size, every, question.cutter is not None)
+        return next((one for one in frames if one.seconds >= seconds - 1e-3), None)
 
     def require(self, question: TrackQuestion) -> None:
         """That its models can be used; errors are those of `ModelCache.require`."""

@@ -53,7 +53,8 @@ def tracks_view(followed: Followed, tracks: Iterable[Track]) -> dict[str, Any]:
         }
         for track in tracks
     ]
-    corrections = [round(one.seconds, 3) for one in followed.question.heeded]
+    # Also those of frames that are not followed: what is told of can be taken back.
+    corrections = [round(one.seconds, 3) for one in followed.question.corrections]
     return {"key": followed.ticks, "start": start, "end": end, "tracks": rows, "corrections": corrections}
 
 

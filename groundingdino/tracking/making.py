@@ -16,7 +16,7 @@ from groundingdino.tracking.edits import edit_frame
 from groundingdino.tracking.exports import Frames, write_json, write_masks, write_mot, write_youtube_vis
 from groundingdino.tracking.filling import filled
 from groundingdino.tracking.sound import sound_of
-from groundingdino.tracking.track_file import TrackFile
+from groundingdino.tracking.track_file import Size, TrackFile
 from groundingdino.tracking.tracker import TrackedFrame
 from groundingdino.tracking.video import Frame, Video, VideoInfo
 from groundingdino.tracking.writing import PictureWriter, VideoWriter
@@ -37,8 +37,18 @@ def frames_of(
         hidden: Ids of tracks that are left out.
     """
     # A box that nobody cut out is no mask to show or list, but it hides what is to be hidden.
-    frames = file.read() if masks and not edited else filled(file.read(), file.size, 2 * every)
+    frames = shown_frames(file.read(), file.size, every, masks and not edited)
     return (_without(frame, hidden) for frame in frames)
+
+
+def shown_frames(frames: Iterator[TrackedFrame], size: Size, every: int, masks: bool) -> Iterator[TrackedFrame]:
+    """Frames of a file, of a video of that (width, height), as they are shown: with what is filled in between looks.
+
+    Args:
+        every: The tracker looked at one frame of so many.
+        masks: Whether nothing but outlines is shown, into which no box is filled.
+    """
+    return frames if masks else filled(frames, size, 2 * every)
 
 
 def write_list(

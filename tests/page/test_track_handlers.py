@@ -165,6 +165,9 @@ def test_the_frame_at_a_time_becomes_the_picture(tracks: TrackPage, clip: str):
         ("cat 1", [*CAT]),
         ("cat 2", [*OTHER_CAT]),
     ]
+    _, result, _ = tracks.pause(session, clip, 0)
+    boxes = [one["box"] for one in result["paused"]["tracks"]]
+    assert boxes == [[*CAT], [*OTHER_CAT]], "from where it was first seen, as its bar says"
     assert tracks.pause(session, "another.mp4", 1) == (gr.skip(), gr.skip(), gr.skip())
     seconds, picture, *_ = tracks.pause_at(session, clip, SimpleNamespace(seconds=0.5))  # type: ignore[arg-type]
     assert (seconds, Path(picture).name) == (0.5, "cats-0.50s.png")
@@ -200,6 +203,10 @@ def test_what_is_ticked_on_the_paused_frame_starts_the_tracks(tracks: TrackPage,
     told = "Corrections at 0.00 s change nothing: only 0.50 to 2.00 s are followed."
     assert message(untouched) == f"2 things were followed. {told}"
     assert told not in message(last)
+    assert untouched[1]["view"]["corrections"] == [0.0], "so that it can be taken back"
+    tracks.forget(session, SimpleNamespace(seconds=0.0))  # type: ignore[arg-type]
+    forgotten = run(tracks, session, form(clip, start=0.5), stamp=3.0, again=True, query=query)
+    assert (message(forgotten), forgotten[1]["view"]["corrections"]) == ("2 things were followed.", [])
 
 
 def test_what_is_pointed_at_is_a_track_by_its_name(tracks: TrackPage, clip: str):
