@@ -197,7 +197,9 @@ def test_a_bad_video_is_told_of_and_on_a_phone_everything_is_there(
     wide = "() => document.documentElement.scrollWidth <= innerWidth"
     assert visitor.page.evaluate(wide), "nothing reaches beyond the screen"
     visitor.expect_apart("#tracks label", "#tracks .way")
-    visitor.choose("track-view", "Frame")
+    visitor.find("#strip").evaluate("strip => strip.scrollIntoView({block: 'end'})")
+    visitor.find("#tracks .way").click()
+    expect(visitor.find("#result .canvas")).to_be_in_viewport(ratio=0.95)
     visitor.find("#result tbody input").first.click()
     visitor.find("#track-run").click()
     expect(visitor.message).to_contain_text("Nothing was followed")

@@ -2,13 +2,20 @@
 const isTracking = () => isOpen("track");
 const isWatching = () => document.querySelector('#track-view [value="Video"]')?.checked ?? false;
 
+const showFrame = () => isWatching() && document.querySelector('#track-view [value="Frame"]').click();
+
+// On a phone the picture may be out of sight.
+function bringUp(block) {
+  if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block, behavior: "smooth" });
+}
+
 let startedTrack = 0; // the run whose beginning was brought up last
 function takeTrack() {
   newest = "track";
   const { working, run } = props.track;
   if (working && run !== startedTrack) {
     startedTrack = run; // on a phone the button that started it is far from the picture
-    if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block: "center", behavior: "smooth" });
+    bringUp("center");
   }
   drawTrack();
   drawStatus();
@@ -54,7 +61,13 @@ document.addEventListener("keydown", ({ key }) => {
 });
 // Who types while the video is shown wants to see what is found: the paused frame comes back.
 document.addEventListener("input", ({ target }) => {
-  if (isTracking() && isWatching() && target.closest("#prompt")) document.querySelector('#track-view [value="Frame"]').click();
+  if (isTracking() && target.closest("#prompt")) showFrame();
+});
+// What pauses the video is below the frame, so that both stay in sight.
+document.addEventListener("click", ({ target }) => {
+  if (!target.closest("#strip button, #tracks .way, #tracks .corrected > :first-child")) return;
+  showFrame();
+  requestAnimationFrame(() => bringUp("nearest"));
 });
 // Whether the video or a frame is shown decides whose status is.
 document.addEventListener("change", ({ target }) => target.closest("#track-view") && drawStatus());
