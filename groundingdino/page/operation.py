@@ -29,6 +29,7 @@ SHORT_KEEP = 3600  # seconds: from what age where the disk is nearly full
 ROOM = 1 << 30  # bytes that should be free, or a tenth of a smaller disk
 BROKEN_OFF = 900  # seconds without a byte after which an upload does not go on
 PATIENCE = 3.0  # seconds that requests under way have to end, once the program is to end
+FETCHING = 3.0  # seconds after the last answer in which programs fetch the files that it names
 
 ENDING = "The server is about to end: please try again in a minute."
 
@@ -88,9 +89,12 @@ class Operation:
             signal.signal(signal.SIGTERM, before)
 
     def _end(self, demo: gr.Blocks, leave: Callable[[int], Any] = os._exit) -> None:
-        until = time.monotonic() + PATIENCE
+        until, answers = time.monotonic() + PATIENCE, False
         while any(demo._queue.pending_event_ids_session.values()) and time.monotonic() < until:  # to be answered
+            answers = True
             time.sleep(0.05)
+        if answers:
+            time.sleep(FETCHING)
         if demo.server:  # sends what is on its way
             demo.app.stop_event.set()
             demo.server.should_exit = True

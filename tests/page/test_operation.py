@@ -88,7 +88,8 @@ def test_the_end_lets_requests_finish(served: tuple[gr.Blocks, Operation], pictu
         time.sleep(0.01)
     operation._end(demo, lambda _: left.set())
     assert left.is_set()
-    _, record = job.result(timeout=5)
+    annotated, record = job.result(timeout=5)
+    assert Path(annotated).stat().st_size, "the file of the answer has been fetched"
     assert [one["phrase"] for one in record["objects"]] == ["cat"]
 
 
