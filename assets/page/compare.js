@@ -16,7 +16,7 @@ function takeEdit() {
   if (!props.edit.working && props.edit.run === asked.run) asked.isOver = true;
   if (working && run !== shownRun) {
     shownRun = run; // on a phone the button that started it is below
-    if (matchMedia("(max-width: 768px)").matches) find(".canvas").scrollIntoView({ block: "center", behavior: "smooth" });
+    bringUp("center");
   }
   if (!working && candidates.length && run !== seenRun && status.tone === "done") {
     seenRun = run;

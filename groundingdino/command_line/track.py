@@ -216,6 +216,7 @@ def _corrections(path: Path) -> "tuple[Correction, ...]":
 
 def _asked(options: argparse.Namespace, corrections: "Sequence[Correction]") -> dict[str, Any]:
     """What decides what is followed. The output and edits do not: for another one no model runs."""
+    from groundingdino.tracking.corrected_runs import CORRECTIONS
     from groundingdino.tracking.look_back import frames_back
 
     return {
@@ -231,5 +232,5 @@ def _asked(options: argparse.Namespace, corrections: "Sequence[Correction]") -> 
         "every": options.every,
         "start": options.start,
         "end": options.end,
-        **({"corrections": [one.written() for one in corrections]} if corrections else {}),
+        **({CORRECTIONS: [one.written() for one in corrections]} if corrections else {}),
     }

@@ -69,7 +69,7 @@ class Operation:
 
     @contextmanager
     def ending_on_sigterm(self, demo: gr.Blocks) -> Iterator[None]:
-        """Lets SIGTERM end the program as soon as nothing is computed, and `PATIENCE` later at the latest."""
+        """Lets SIGTERM end the program once all is answered and fetched, at most `PATIENCE` and `FETCHING` later."""
 
         def end(*_: int | FrameType | None) -> None:
             if not self.ending.is_set():

@@ -24,7 +24,7 @@ MOST = 200  # corrections of a video, and objects in each
 _LAST_CLASS = 1_000_000  # by far more phrases than a prompt has
 _SAME = 0.3  # overlap of boxes from which what is said is of a track
 _BOTH = 0.1  # by which one of the same phrase is rather meant
-_SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
+SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
 _NAMED = 3  # of frames that are followed by none, in a sentence
 
 _WRONG = (
@@ -149,7 +149,7 @@ def in_order(corrections: Iterable[Correction]) -> tuple[Correction, ...]:
 def heeded(corrections: Iterable[Correction], start: float, end: float | None) -> tuple[Correction, ...]:
     """Those of frames that are followed: from `start` on, and before `end`; None: to the end of the video."""
     last = float("inf") if end is None else end
-    return tuple(one for one in corrections if start - _SAME_TIME <= one.seconds < last)
+    return tuple(one for one in corrections if start - SAME_TIME <= one.seconds < last)
 
 
 def unheeded_in_words(corrections: Sequence[Correction], start: float, end: float) -> str:

@@ -20,14 +20,13 @@ from groundingdino.detection.objects import labels_of, scores_of
 from groundingdino.results.export import record
 from groundingdino.results.labelled_picture import picture_of
 from groundingdino.results.lines import another_run, append, as_written, line, read_lines, replace_file, whole_bytes
-from groundingdino.tracking.corrections import Correction
+from groundingdino.tracking.corrections import SAME_TIME, Correction
 from groundingdino.tracking.filling import Size, completed
 from groundingdino.tracking.matching import ids_of, iou
 from groundingdino.tracking.tracker import TrackedFrame, Tracker
 from groundingdino.tracking.video import Frame
 
 _SAME_PLACE = 0.9  # overlap of boxes
-_SAME_TIME = 1e-3  # seconds: shorter than any frame is shown
 
 
 class TrackFile:
@@ -136,10 +135,10 @@ def follow(
     for frame in frames:
         tracked, old = next(known, None), next(before, None)
         said = None
-        while waiting and frame.seconds >= waiting[0].seconds - _SAME_TIME:
+        while waiting and frame.seconds >= waiting[0].seconds - SAME_TIME:
             more = waiting.popleft()
             said = more if said is None else replace(said, objects=(*said.objects, *more.objects))
-        if tracked is None and old is not None and (joined or frame.seconds < earlier.until - _SAME_TIME):
+        if tracked is None and old is not None and (joined or frame.seconds < earlier.until - SAME_TIME):
             tracked = replace(old, before={})  # which is in its place already
             file.add(tracked)
         elif tracked is None:
@@ -149,7 +148,7 @@ def follow(
                 tracked = so_far
                 yield frame, tracked  # whoever wants something else meanwhile waits for a step of it alone
             file.add(tracked)
-            is_later = said is not None and said.seconds > earlier.until + _SAME_TIME
+            is_later = said is not None and said.seconds > earlier.until + SAME_TIME
             joined = earlier.joins and is_later and old is not None and _are_same(old, tracked)
             yield frame, tracked
             continue
